@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock
+.PHONY: help setup install lock gen gen-check release-image breaking
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,3 +42,42 @@ lock:  ## renew requirements.lock (ARGS=--upgrade takes newer versions too)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
 	  --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS) \
 	  --output-file requirements.lock pyproject.toml
+
+# --- the wire -------------------------------------------------------------------------------------
+
+# The proto root is the import root: proto/muster/v1/x.proto becomes muster/v1/x_pb2.py. Types of
+# google/rpc come with googleapis-common-protos; buf/validate has no such package and is generated.
+PROTOC   = $(BIN)/python -m grpc_tools.protoc -I proto/third_party -I proto \
+           --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+PROTOS   = $(patsubst proto/%,%,$(sort $(wildcard proto/muster/v1/*.proto)))
+SERVICES = $(patsubst proto/%,%,$(sort $(shell grep -l '^service ' /dev/null $(wildcard proto/muster/v1/*.proto))))
+IMAGE   := proto/muster.v1.binpb
+# One folder for each run of make, so that two at a time do not meet.
+OUT      = build/$@.$(shell echo $$PPID)
+
+# Generates into $(1), which must not exist yet.
+define generate
+@mkdir -p $(1)/muster/v1
+@$(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS) buf/validate/validate.proto
+@test -z "$(SERVICES)" || $(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet,only_async:$(1) $(SERVICES)
+@touch $(1)/muster/v1/py.typed $(1)/buf/py.typed
+endef
+
+gen: setup  ## generate gen/python from proto/, offline
+	$(call generate,$(OUT))
+	@mkdir -p gen && rm -rf gen/python && mv $(OUT) gen/python
+
+gen-check: setup  ## check that gen/python is what `make gen` makes
+	$(call generate,$(OUT))
+	@diff -r -q -x __pycache__ $(OUT) gen/python \
+	  || { rm -rf $(OUT); echo "gen/python is not what proto/ says: run make gen and commit it" >&2; exit 1; }
+	@rm -rf $(OUT)
+
+release-image: setup  ## renew the released shape of the wire, which `make breaking` compares with
+	$(BIN)/buf build --path proto/muster --exclude-source-info --output $(IMAGE)
+
+breaking: setup  ## check that proto/ breaks nothing that was released
+	@if test -f $(IMAGE); then \
+	  $(BIN)/buf build --path proto/muster --output - | $(BIN)/buf breaking - --against $(IMAGE) --exclude-imports \
+	  && echo "breaking: nothing released is broken"; \
+	else echo "breaking: nothing to compare with before the first release ($(IMAGE) does not exist)"; fi
