@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock gen gen-check release-image breaking
+.PHONY: help setup install lock gen gen-check release-image breaking run test bench lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,3 +81,28 @@ breaking: setup  ## check that proto/ breaks nothing that was released
 	  $(BIN)/buf build --path proto/muster --output - | $(BIN)/buf breaking - --against $(IMAGE) --exclude-imports \
 	  && echo "breaking: nothing released is broken"; \
 	else echo "breaking: nothing to compare with before the first release ($(IMAGE) does not exist)"; fi
+
+# --- checking and running -------------------------------------------------------------------------
+
+# Folders that may hold Python, as far as they exist.
+SOURCES = $(wildcard services agents tests benchmarks)
+
+run: setup  ## set everything up and let the mesh audit its own source
+	$(BIN)/muster audit $(ARGS)
+
+test: setup  ## set everything up and run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup  ## measure the figures of benchmarks/ (not part of the tests)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: setup  ## check style, types, the protos, and that gen/python is current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/buf lint
+	@$(MAKE) --no-print-directory breaking gen-check
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
