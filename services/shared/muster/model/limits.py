@@ -1,0 +1,73 @@
+"""Every bound of the mesh, each with its unit in its name and the arithmetic beside it."""
+
+from __future__ import annotations
+
+# --- the wire -------------------------------------------------------------------------------------
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # one gRPC message, both ways; gRPC's own default
+METADATA_BYTES_MAX = 16 * 1024
+FRAME_ITEMS_MAX = 256  # of one kind; larger frames showed no gain
+FRAME_BYTES_MAX = 64 * 1024  # a frame closes here, so that none holds back a heartbeat for long
+ITEM_BYTES_MAX = 1024 * 1024  # a larger item is refused; it travels alone in its frame
+PAYLOAD_INLINE_BYTES_MAX = 64 * 1024  # above that: a blob
+BLOB_CHUNK_BYTES_MAX = 256 * 1024
+BLOB_BYTES_MAX = 4 * 1024**3
+SCHEMA_BYTES_MAX = 64 * 1024
+PAGE_SIZE_DEFAULT = 100
+PAGE_SIZE_MAX = 1000
+
+# --- sessions -------------------------------------------------------------------------------------
+
+HEARTBEAT_SECONDS = 2.0
+LEASE_PERIODS = 5  # a lease is this many heartbeat periods: 10 s
+LEASE_SECONDS = HEARTBEAT_SECONDS * LEASE_PERIODS
+ACCEPT_SECONDS = max(2.0, 1.5 * HEARTBEAT_SECONDS)  # a bare agent accepts with its next heartbeat
+RESUME_GRACE_SECONDS = 3.0  # the SDK's first reconnects (0.2 s, doubling) fall inside it
+SWEEP_SECONDS = 0.5
+STALL_SECONDS = 1.0  # a longer pause between sweeps was our own stall: judge nobody for it
+HELLO_SECONDS = 10.0  # a stream that says nothing for this long is closed
+SESSIONS_MAX = 20_000  # of one executor; 10,000 at ≤ 60 KB each are 600 MB
+AGENTS_PER_SESSION_MAX = 10_000
+HEARTBEATS_PER_SECOND_MAX = 500  # beyond it the period is stretched: sessions / this
+ITEMS_UNACKED_MAX = 64  # stream items of one attempt
+ITEMS_UNACKED_BYTES_MAX = 256 * 1024
+SESSION_OUTBOX_ITEMS_MAX = 16_384  # a host that takes nothing is cut off there (about 8 MB)
+
+# --- contracts ------------------------------------------------------------------------------------
+
+DEADLINE_DEFAULT_SECONDS = 24 * 3600.0
+DEADLINE_MAX_SECONDS = 30 * 24 * 3600.0
+START_TO_CLOSE_DEFAULT_SECONDS = 600.0
+FAILED_ATTEMPTS_DEFAULT = 5
+LOST_AGENTS_MAX = 3
+SOLO_AFTER_LOSSES = 2  # then it runs alone in its host, so that bystanders are not counted down
+RETRY_INITIAL_SECONDS = 0.2
+RETRY_COEFFICIENT = 2.0
+RETRY_MAX_SECONDS = 30.0
+TREE_DEPTH_MAX = 8
+CHILDREN_OPEN_MAX = 10_000  # open children of one contract
+OPEN_CONTRACTS_MAX = 500_000  # of one scheduler; at about 2 KB each, 1 GB
+QUEUE_FULL_RETRY_SECONDS = 1.0
+SUSPENDED_MAX = 10_000  # suspended attempts of one tenant, beyond which no root is started
+RETENTION_SECONDS = 7 * 24 * 3600.0
+LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
+
+# --- ids ------------------------------------------------------------------------------------------
+
+SHARDS = 64
+EPOCH_COUNT_BITS = 32
+EPOCH_GENERATION_BITS = 21
+
+# --- watchers -------------------------------------------------------------------------------------
+
+WATCHER_BACKLOG_MAX = 20_000  # frames' worth of items before a watcher is told to resume (≤ 8 MB)
+WATCHERS_MAX = 1_000
+WAIT_DEFAULT_SECONDS = 60.0
+STREAM_BACKLOG_MAX = 100_000  # responses waiting on one submit stream
+SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
+
+# --- registrations without a session ----------------------------------------------------------------
+
+REGISTRATION_SECONDS_DEFAULT = 30.0
+REGISTRATIONS_MAX = 100_000
+AGENT_CHANGES_KEPT_MAX = 100_000  # presence changes kept for watchers to resume
