@@ -23,7 +23,7 @@ find_python = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 p
 	  then echo "$$python"; exit 0; fi; \
 	done; \
 	echo "Muster needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; \
-	echo "None was found. To name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1
+	echo "None was found. To name one: make setup PYTHON=/path/to/python3" >&2; exit 1
 
 setup:  ## make .venv from requirements.lock; does nothing when it is current
 	@$(inputs) | cmp -s - $(STAMP) && test -x $(BIN)/python || $(MAKE) --no-print-directory install
@@ -72,6 +72,7 @@ gen-check: setup  ## check that gen/python is what `make gen` makes
 	@diff -r -q -x __pycache__ $(OUT) gen/python \
 	  || { rm -rf $(OUT); echo "gen/python is not what proto/ says: run make gen and commit it" >&2; exit 1; }
 	@rm -rf $(OUT)
+	@echo "gen-check: gen/python is current"
 
 release-image: setup  ## renew the released shape of the wire, which `make breaking` compares with
 	$(BIN)/buf build --path proto/muster --exclude-source-info --output $(IMAGE)

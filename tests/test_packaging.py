@@ -27,6 +27,13 @@ def test_every_tool_knows_the_same_namespace_parents() -> None:
     }
 
 
+def test_every_package_of_the_namespace_says_that_it_is_typed() -> None:
+    package = re.compile(rf"(?:{'|'.join(NAMESPACE_PARENTS)})/muster/[^/]+(?=/)")
+    packages = {match[0] for path in files() if (match := package.match(path))}
+    found = sorted(name for name in packages if f"{name}/py.typed" not in files())
+    assert not found, f"add an empty py.typed, or type checkers of other projects see Any: {found}"
+
+
 def test_the_lock_holds_a_version_that_satisfies_every_declared_dependency() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))

@@ -28,6 +28,7 @@ def refused(name: str, code: str) -> list[str]:
         ("muster.scheduler.core_retry", "from muster.scheduler.servicer import Servicer"),
         ("muster.scheduler.placement.score", "from muster.v1 import contract_pb2"),
         ("muster.scheduler.writer", "from muster.v1 import contract_pb2"),
+        ("muster.scheduler.core", "import muster.registry.core"),
         ("muster.scheduler.servicer", "from muster.registry.core import Presence"),
         ("muster.executor.session", "from muster.backends.ledger import sqlite"),
         ("muster.executor.session", "import muster.cli"),
