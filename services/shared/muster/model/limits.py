@@ -6,6 +6,10 @@ from __future__ import annotations
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # one gRPC message, both ways; gRPC's own default
 METADATA_BYTES_MAX = 16 * 1024
+ERROR_MESSAGE_BYTES_MAX = 1024  # sent twice: percent-encoded (≤ 3 KiB) and base64 (1.4 KiB)
+ERROR_VIOLATIONS_MAX = 16  # × 2 × 128 bytes in base64 = 5.5 KiB; all of it fits METADATA_BYTES_MAX
+ERROR_FIELD_BYTES_MAX = 128
+STREAMS_PER_CONNECTION_MAX = 2_000  # calls in flight on one connection; more wait at the client
 FRAME_ITEMS_MAX = 256  # of one kind; larger frames showed no gain
 FRAME_BYTES_MAX = 64 * 1024  # a frame closes here, so that none holds back a heartbeat for long
 ITEM_BYTES_MAX = 1024 * 1024  # a larger item is refused; it travels alone in its frame

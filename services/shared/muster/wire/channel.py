@@ -1,0 +1,103 @@
+"""How gRPC is set up on both ends.
+
+A connection that goes nowhere is noticed within keepalive time and timeout, 15 s; what judges
+agents and executors is heartbeats, never this.
+"""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+
+from muster.model import limits
+
+KEEPALIVE_MS = 10_000
+KEEPALIVE_TIMEOUT_MS = 5_000
+# Half of KEEPALIVE_MS, so that a client's ping that comes a little early is not taken for abuse.
+PING_INTERVAL_MIN_MS = 5_000
+RECONNECT_MIN_MS = 200
+RECONNECT_MAX_MS = 5_000  # gRPC's own default reaches 120 s
+HANDSHAKE_TIMEOUT_MS = 10_000
+
+# Unary calls that may be made again when nobody knows whether the first one arrived.
+IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
+    "muster.v1.SchedulerService": (
+        "Submit",
+        "GetContract",
+        "ListContracts",
+        "WaitContract",
+        "CancelContract",
+        "ExplainPlacement",
+        "GetStatistics",
+    ),
+    "muster.v1.RegistryService": (
+        "RegisterAgent",
+        "HeartbeatAgent",
+        "DeregisterAgent",
+        "GetAgent",
+        "ListAgents",
+        "ListCapabilities",
+        "GetCapability",
+    ),
+    "muster.v1.ExecutorService": ("ListSessions", "DrainHost", "DrainAgent"),
+    "muster.v1.BlobService": ("StatBlob",),
+}
+
+# Pauses of 0.2, 0.6, 1.8 and 5 s: long enough for a service to restart. gRPC allows no 6th attempt.
+_RETRY_POLICY = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "5s",
+    "backoffMultiplier": 3,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [
+                {"service": service, "method": method}
+                for service, methods in IDEMPOTENT_CALLS.items()
+                for method in methods
+            ],
+            "retryPolicy": _RETRY_POLICY,
+        }
+    ]
+}
+
+_BOTH_ENDS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", limits.METADATA_BYTES_MAX),
+    ("grpc.absolute_max_metadata_size", limits.METADATA_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    *_BOTH_ENDS,
+    ("grpc.initial_reconnect_backoff_ms", RECONNECT_MIN_MS),
+    ("grpc.min_reconnect_backoff_ms", RECONNECT_MIN_MS),
+    ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),
+    # Otherwise a new channel to the same target shares the old one's connection and its backoff.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    *_BOTH_ENDS,
+    # Otherwise a second instance silently shares the port.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_MS),
+)
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """A channel to `target` without TLS, which is for loopback only; the caller closes it."""
+    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
