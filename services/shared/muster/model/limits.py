@@ -9,6 +9,8 @@ METADATA_BYTES_MAX = 16 * 1024
 ERROR_MESSAGE_BYTES_MAX = 1024  # sent twice: percent-encoded (≤ 3 KiB) and base64 (1.4 KiB)
 ERROR_VIOLATIONS_MAX = 16  # × 2 × 128 bytes in base64 = 5.5 KiB; all of it fits METADATA_BYTES_MAX
 ERROR_FIELD_BYTES_MAX = 128
+UNARY_CALLS_MAX = 10_000  # of one process at once, waiting ones included; at about 20 KB, 200 MB
+STREAMS_MAX = 25_000  # of one process: its sessions, watchers, links and submit streams
 STREAMS_PER_CONNECTION_MAX = 2_000  # calls in flight on one connection; more wait at the client
 FRAME_ITEMS_MAX = 256  # of one kind; larger frames showed no gain
 FRAME_BYTES_MAX = 64 * 1024  # a frame closes here, so that none holds back a heartbeat for long
@@ -75,3 +77,16 @@ SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
 REGISTRATION_SECONDS_DEFAULT = 30.0
 REGISTRATIONS_MAX = 100_000
 AGENT_CHANGES_KEPT_MAX = 100_000  # presence changes kept for watchers to resume
+
+# --- the agent SDK ----------------------------------------------------------------------------------
+
+RECONNECT_SECONDS_MIN = 0.2  # doubling with each failure, with full jitter
+RECONNECT_SECONDS_MAX = 5.0
+CHANNEL_FAILURES_MAX = 3  # connections in a row that fail before a new channel is made
+WORKERS_DEFAULT_MAX = 2  # processes of one host that compute at a time, if it does not say
+WORKERS_SUSPENDED_MAX = 64  # more (12 MB each) only for attempts deeper in their tree: 8 levels
+WORKER_IDLE_SECONDS = 30.0
+WORKER_STOP_SECONDS = 2.0  # from cancel to kill
+THREADS_MAX = 64  # of one host, for capabilities that only wait
+SUBMIT_FRAME_REQUESTS_MAX = 256
+LEAVE_SECONDS_DEFAULT = 30.0  # a host that stops finishes what it holds in this time

@@ -41,7 +41,7 @@ class Selector(NamedTuple):
 
 
 def parse_selector(text: str) -> Selector:
-    """"" is any, "2" any 2.x.y, "2.1" any 2.x with x >= 1, "2.1.3" exactly that.
+    """ "" is any, "2" any 2.x.y, "2.1" any 2.x with x >= 1, "2.1.3" exactly that.
 
     Raises `ValueError` for anything else.
     """

@@ -1,0 +1,340 @@
+"""Hosts that come, go and come back, and contracts that outlive a restart.
+
+The executor judges hosts, and says so by ending their session. The scheduler judges executors: when
+a link is gone for a whole lease and its hosts have not appeared elsewhere, their sessions are over.
+The same patience applies after a start: leases found in the ledger wait one lease for their hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from muster.model import limits
+from muster.model.ledger import StoredContract, events_of
+from muster.model.states import Outcome, Trigger
+from muster.model.versions import Version
+from muster.scheduler.core import Core
+from muster.scheduler.core_attempts import Attempts
+from muster.scheduler.effects import Decide, Detach
+from muster.scheduler.fleet import AgentSlots, Host
+from muster.scheduler.records import Contract, Lease, Now, Submission
+
+HELD_SUSPENDED = 3  # muster.v1.HeldState
+HELD_ACCEPTED = 1
+
+
+class AgentInfo(NamedTuple):
+    """An agent as its session says it is."""
+
+    name: str
+    kind: str
+    window: int
+    offers: dict[str, list[Version]]
+
+
+class Held(NamedTuple):
+    """A lease that a host says it holds."""
+
+    contract_id: int
+    epoch: int
+    agent: str
+    state: int  # muster.v1.HeldState
+
+
+class Sessions:
+    """Applies what links say about hosts and agents."""
+
+    def __init__(self, core: Core, attempts: Attempts) -> None:
+        self._core = core
+        self._attempts = attempts
+        self._orphans: dict[int, Contract] = {}  # leased before a restart, not claimed yet
+        self._orphans_until = 0.0
+        self._gone: dict[str, Host] = {}  # by session: hosts whose link is gone
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    def open(
+        self,
+        session_id: str,
+        tenant: str,
+        name: str,
+        link: Any,
+        session_epoch: int,
+        *,
+        draining: bool = False,
+    ) -> Host:
+        """A session is there, new or told again by a new link. Attach and claim follow."""
+        fleet = self._core.fleet
+        host = fleet.hosts.get(session_id)
+        if host is None:
+            host = fleet.hosts[session_id] = Host(session_id, tenant, name, link, session_epoch)
+        host.link = link
+        host.link_gone_at = None
+        host.draining = draining
+        self._gone.pop(session_id, None)
+        return host
+
+    def attach(self, session_id: str, info: AgentInfo) -> None:
+        """An agent is there, or has changed. The newest of a name wins."""
+        core = self._core
+        host = core.fleet.hosts.get(session_id)
+        if host is None:
+            return
+        other = core.fleet.by_name.get((host.tenant, info.name))
+        if other is not None and other.host is not host:
+            core.effects.append(Detach(other.host.session_id, info.name))
+            core.fleet.detach(other)
+        old = host.agents.get(info.name)
+        agent = AgentSlots(host, info.name, info.kind, info.window, info.offers)
+        if old is not None:
+            agent.active, agent.suspended = old.active, old.suspended
+            core.fleet.detach(old)
+            self._move_slots(host, old, agent)
+        core.fleet.attach(agent)
+        core.offer(agent)
+
+    def _move_slots(self, host: Host, old: AgentSlots, new: AgentSlots) -> None:
+        for contract in host.leases.values():
+            if contract.lease.slots is old:
+                contract.lease.slots = new
+        for key, slots in host.stopping.items():
+            if slots is old:
+                host.stopping[key] = new
+
+    def detach(self, session_id: str, name: str) -> None:
+        """An agent was taken off. What it holds goes on."""
+        host = self._core.fleet.hosts.get(session_id)
+        agent = host.agents.get(name) if host is not None else None
+        if agent is not None:
+            self._core.fleet.detach(agent)
+
+    def drain(self, session_id: str, name: str) -> None:
+        """An agent, or with an empty name the host, takes nothing new."""
+        host = self._core.fleet.hosts.get(session_id)
+        if host is None:
+            return
+        if not name:
+            host.draining = True
+        elif name in host.agents:
+            host.agents[name].draining = True
+
+    def claim(self, now: Now, session_id: str, held: Sequence[Held]) -> None:
+        """Decide on each lease that a session's host says it holds; lose those it does not.
+
+        A lease is kept when the contract's open attempt has exactly that epoch and host.
+        """
+        host = self._core.fleet.hosts.get(session_id)
+        if host is None:
+            return
+        kept: set[int] = set()
+        for item in held:
+            contract = self._core.contracts.get(item.contract_id)
+            lease = contract.lease if contract is not None else None
+            keep = (
+                contract is not None
+                and lease is not None
+                and contract.tenant == host.tenant
+                and lease.epoch == item.epoch
+                and lease.host == host.name
+            )
+            if keep and contract is not None and lease is not None:
+                kept.add(contract.id)
+                self._bind(now, host, contract, lease, item)
+            self._core.effects.append(
+                Decide(session_id, item.contract_id, item.epoch, keep),
+            )
+        for contract in [c for c in host.leases.values() if c.id not in kept]:
+            self._attempts.lose_lease(now, contract, "its host no longer holds it")
+
+    def _bind(self, now: Now, host: Host, contract: Contract, lease: Lease, item: Held) -> None:
+        self._orphans.pop(contract.id, None)
+        if lease.session_id != host.session_id or lease.slots is None:
+            agent = host.agents.get(lease.agent)
+            if lease.slots is not None:
+                self._unbind(contract, lease)
+            lease.session_id = host.session_id
+            lease.slots = agent
+            host.leases[contract.id] = contract
+            if agent is not None and not lease.suspended:
+                self._core.fleet.take(agent)
+            elif agent is not None:
+                agent.suspended += 1
+                self._core.suspended[contract.tenant] += 1
+        lease.accepted = True
+        if item.state != HELD_ACCEPTED:
+            self._attempts.mark_started(now, contract)
+        if item.state == HELD_SUSPENDED:
+            self._attempts.suspend(now, host.session_id, contract.id, lease.epoch)
+        elif lease.suspended:
+            self._attempts.resume(now, host.session_id, contract.id, lease.epoch)
+
+    def _unbind(self, contract: Contract, lease: Lease) -> None:
+        slots = lease.slots
+        assert slots is not None
+        slots.host.leases.pop(contract.id, None)
+        if lease.suspended:
+            slots.suspended -= 1
+            self._core.end_suspension(contract.tenant)
+        else:
+            self._core.fleet.free(slots)
+
+    def end(self, now: Now, session_id: str, why: str) -> None:
+        """A session is over; what is still bound to it is lost."""
+        host = self._core.fleet.hosts.get(session_id)
+        if host is None:
+            return
+        self._gone.pop(session_id, None)
+        host.stopping.clear()
+        self._core.fleet.remove_host(host)
+        for contract in list(host.leases.values()):
+            self._attempts.lose_lease(now, contract, why)
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def link_gone(self, now: Now, link: Any) -> None:
+        """A link broke. Its hosts get one lease to appear on another."""
+        for host in self._core.fleet.hosts.values():
+            if host.link is link:
+                host.link = None
+                host.link_gone_at = now.mono
+                self._gone[host.session_id] = host
+
+    def level_told(self, now: Now, executor_sessions: Iterable[str], known: Iterable[str]) -> None:
+        """A new link told its whole level: sessions of that executor that it lacks are over."""
+        told = set(executor_sessions)
+        for session_id in [s for s in known if s not in told]:
+            self.end(now, session_id, "its executor no longer has its session")
+
+    def tick(self, now: Now, stalled_seconds: float) -> None:
+        """Judge executors, and hosts that did not come back after a start.
+
+        `stalled_seconds` is how much longer than a sweep we ourselves were away; nobody is judged
+        for that time.
+        """
+        if stalled_seconds:
+            self._orphans_until += stalled_seconds
+            for host in self._gone.values():
+                if host.link_gone_at is not None:
+                    host.link_gone_at += stalled_seconds
+        for host in list(self._gone.values()):
+            if host.link_gone_at is not None and (
+                now.mono >= host.link_gone_at + limits.LEASE_SECONDS
+            ):
+                self.end(now, host.session_id, "its executor was lost")
+        if self._orphans and now.mono >= self._orphans_until:
+            orphans, self._orphans = self._orphans, {}
+            for contract in orphans.values():
+                if contract.lease is not None and contract.lease.slots is None:
+                    self._attempts.lose_lease(now, contract, "its host did not come back")
+
+    # --- restart ----------------------------------------------------------------------------------
+
+    def restore(
+        self, now: Now, stored: StoredContract, sub: Submission, progress: tuple[int, int]
+    ) -> Contract:
+        """Take an open contract from the ledger. `progress` is (last item, output chunks)."""
+        core = self._core
+        contract = Contract(
+            id=stored.id,
+            tenant=stored.tenant,
+            principal=stored.principal,
+            request_id=stored.request_id,
+            body_sha256=stored.body_sha256,
+            capability=stored.capability,
+            selector=sub.selector,
+            band=sub.band,
+            share=sub.share,
+            accepted_ms=stored.accepted_ms,
+            deadline_ms=stored.deadline_ms,
+            deadline=now.mono + (stored.deadline_ms - now.wall_ms) / 1000,
+            schedule_to_start=sub.schedule_to_start,
+            start_to_close=sub.start_to_close,
+            heartbeat=sub.heartbeat,
+            retry=sub.retry,
+            conversation=stored.conversation,
+            body=sub.body,
+            body_bytes=sub.body_bytes,
+            parent=None,
+            parent_id=stored.parent_id,
+            parent_epoch=sub.parent_epoch,
+            root_id=stored.root_id,
+            depth=stored.depth,
+            actor=stored.actor,
+            keyed=sub.keyed,
+            abandoned_on_close=sub.abandoned_on_close,
+            durable=True,
+            sequence=len(events_of(stored)),
+        )
+        for attempt in stored.attempts:
+            self._count_attempt(contract, attempt.outcome, attempt)
+        core.contracts[contract.id] = contract
+        core.by_scope[contract.scope] = contract
+        if stored.open_attempt is not None:
+            self._restore_lease(now, contract, stored, progress)
+        else:
+            if sub.schedule_to_start and not stored.attempts:
+                waited = (now.wall_ms - stored.accepted_ms) / 1000
+                contract.start_by = now.mono + max(0.0, sub.schedule_to_start - waited)
+            core.enqueue(contract)
+        core.arm(contract)
+        return contract
+
+    def _count_attempt(self, contract: Contract, outcome: Outcome, attempt: Any) -> None:
+        if outcome is Outcome.RETURNED or (outcome is Outcome.LOST and not attempt.started_ms):
+            return
+        contract.attempts += 1
+        if outcome is Outcome.LOST:
+            contract.losses += 1
+        elif outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
+            contract.failures += 1
+            contract.excluded = (contract.excluded or set()) | {attempt.agent}
+            if outcome is Outcome.FAILED:
+                contract.reported = (contract.reported or set()) | {attempt.epoch}
+
+    def _restore_lease(
+        self, now: Now, contract: Contract, stored: StoredContract, progress: tuple[int, int]
+    ) -> None:
+        attempt = stored.open_attempt
+        assert attempt is not None
+        items, chunks = progress
+        contract.lease = Lease(
+            epoch=attempt.epoch,
+            attempt=contract.attempts,
+            agent=attempt.agent,
+            agent_kind=attempt.agent_kind,
+            host=attempt.host,
+            session_id="",
+            leased_ms=attempt.leased_ms,
+            slots=None,
+            accepted=bool(attempt.started_ms),
+            started_ms=attempt.started_ms,
+            start_recorded=bool(attempt.started_ms),
+            running_since=now.mono,
+            last_item=now.mono,
+            items=items,
+            chunks=chunks,
+        )
+        contract.state = stored.state
+        self._orphans[contract.id] = contract
+
+    def restored(self, now: Now) -> None:
+        """All open contracts are there: join the trees, and start the hosts' time to return."""
+        contracts = self._core.contracts
+        self._orphans_until = now.mono + limits.LEASE_SECONDS
+        for contract in [c for c in contracts.values() if c.parent_id]:
+            parent = contracts.get(contract.parent_id)
+            if parent is not None:
+                contract.parent = parent
+                parent.children[contract.id] = contract
+            if contract.id in contracts and self._is_orphaned(contract, parent):
+                self._core.end_by_mesh(
+                    now, contract, Trigger.CANCEL, "PARENT_ENDED", "its parent ended"
+                )
+
+    def _is_orphaned(self, contract: Contract, parent: Contract | None) -> bool:
+        """Whether the child should have ended with its parent, or with its parent's attempt."""
+        if parent is None:
+            return not contract.abandoned_on_close
+        epoch = parent.lease.epoch if parent.lease is not None else 0
+        return not contract.keyed and epoch != contract.parent_epoch

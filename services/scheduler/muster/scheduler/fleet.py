@@ -1,0 +1,279 @@
+"""The agents that work can be placed on, and the choice among them.
+
+The index is one *pool* per lane (tenant, capability, version selector): for each host a ring of
+agents with a free slot. Choosing looks at no more than `LOOKS` hosts and `LOOKS` agents, whatever
+the number of agents: a scan over 10,000 would cost hundreds of times as much as all else.
+
+Filter: tenant, capability and version by the pool; window, draining and exclusive hosts when an
+agent comes up. Exclude: agents that failed the contract, while there are others. Score: the least
+loaded host, in runs, so that assignments to one host share a frame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from muster.model.versions import Selector, Version, parse_selector
+
+LOOKS = 16
+RUN_MAX = 32  # assignments to one host in a row
+
+PoolKey = tuple[str, str, str]  # tenant, capability, version selector
+
+
+class Host:
+    """A session's host."""
+
+    __slots__ = (
+        "active",
+        "agents",
+        "draining",
+        "exclusive_id",
+        "leases",
+        "link",
+        "link_gone_at",
+        "name",
+        "session_epoch",
+        "session_id",
+        "stopping",
+        "tenant",
+        "window",
+    )
+
+    def __init__(
+        self, session_id: str, tenant: str, name: str, link: Any, session_epoch: int
+    ) -> None:
+        self.session_id = session_id
+        self.tenant = tenant
+        self.name = name
+        self.link = link
+        self.session_epoch = session_epoch
+        self.link_gone_at: float | None = None
+        self.draining = False
+        self.agents: dict[str, AgentSlots] = {}
+        self.leases: dict[int, Any] = {}  # contract id -> contract
+        self.stopping: dict[tuple[int, int], AgentSlots] = {}  # slots until the host confirms
+        self.active = 0  # slots taken
+        self.window = 0  # slots in all
+        self.exclusive_id = 0  # the contract that it is, or will be, alone with
+
+    @property
+    def load(self) -> float:
+        """Share of its slots that is taken."""
+        return self.active / self.window if self.window else 1.0
+
+
+class AgentSlots:
+    """An agent and its window."""
+
+    __slots__ = (
+        "active",
+        "draining",
+        "host",
+        "kind",
+        "name",
+        "offers",
+        "pools",
+        "ready_in",
+        "suspended",
+        "window",
+    )
+
+    def __init__(
+        self, host: Host, name: str, kind: str, window: int, offers: dict[str, list[Version]]
+    ) -> None:
+        self.host = host
+        self.name = name
+        self.kind = kind
+        self.window = window
+        self.offers = offers
+        self.active = 0
+        self.suspended = 0
+        self.draining = False
+        self.pools: list[Pool] = []
+        self.ready_in: set[PoolKey] = set()
+
+    @property
+    def free(self) -> int:
+        """Slots it could take now; negative after a resumption beyond the window."""
+        return self.window - self.active
+
+    def version_for(self, capability: str, selector: Selector) -> Version | None:
+        """The newest version it offers that the selector accepts."""
+        fitting = [v for v in self.offers.get(capability, ()) if selector.accepts(v)]
+        return max(fitting) if fitting else None
+
+
+class Pool:
+    """The agents that can serve one lane."""
+
+    __slots__ = ("_current", "_rota", "_run", "agents", "key", "ready", "selector")
+
+    def __init__(self, key: PoolKey) -> None:
+        self.key = key
+        self.selector = parse_selector(key[2])
+        self.agents: dict[tuple[str, str], AgentSlots] = {}  # by session and name
+        self.ready: dict[str, deque[AgentSlots]] = {}  # by session; may hold agents that are full
+        self._rota: deque[Host] = deque()
+        self._current: Host | None = None
+        self._run = 0
+
+    def offer(self, agent: AgentSlots) -> None:
+        """Note that the agent has a free slot."""
+        if self.key in agent.ready_in:
+            return
+        agent.ready_in.add(self.key)
+        ring = self.ready.get(agent.host.session_id)
+        if ring is None:
+            ring = self.ready[agent.host.session_id] = deque()
+            self._rota.append(agent.host)
+        ring.append(agent)
+
+    def forget_host(self, host: Host) -> None:
+        """Drop a host whose session is over."""
+        if self.ready.pop(host.session_id, None) is not None:
+            self._rota.remove(host)
+        if self._current is host:
+            self._current = None
+
+    def choose(self, excluded: set[str] | None) -> AgentSlots | None:
+        """An agent with a free slot; it stays in its ring. None when the looks found none."""
+        if excluded and len(excluded) >= len({name for _, name in self.agents}):
+            excluded = None  # they have all failed it: better one of them than nobody
+        if self._current is not None and self._run > 0:
+            agent = self._look(self._current, excluded)
+            if agent is not None:
+                self._run -= 1
+                return agent
+        for host in self._least_loaded():
+            agent = self._look(host, excluded)
+            if agent is not None:
+                self._current = host
+                return agent
+        self._current = None
+        return None
+
+    def _least_loaded(self) -> list[Host]:
+        """Up to `LOOKS` hosts of the rota, the least loaded first."""
+        looks = min(LOOKS, len(self._rota))
+        hosts = [host for host in (self._rota[i] for i in range(looks)) if not host.exclusive_id]
+        self._rota.rotate(-looks)
+        hosts.sort(key=lambda host: host.load)
+        if len(hosts) > 1:
+            lead = hosts[1].active - hosts[0].active
+            self._run = max(0, min(RUN_MAX, lead) - 1)
+        else:
+            self._run = RUN_MAX
+        return hosts
+
+    def _look(self, host: Host, excluded: set[str] | None) -> AgentSlots | None:
+        ring = self.ready.get(host.session_id)
+        if not ring or host.exclusive_id or host.draining:
+            return None
+        looks = min(LOOKS, len(ring))
+        while ring and looks:
+            agent = ring[0]
+            if agent.free <= 0 or agent.draining:
+                ring.popleft()
+                agent.ready_in.discard(self.key)
+                continue
+            ring.rotate(-1)
+            if not excluded or agent.name not in excluded:
+                return agent
+            looks -= 1
+        return None
+
+    def choose_alone(self, contract_id: int) -> AgentSlots | None:
+        """An agent on a host where nothing else runs. Without one, reserves the least busy host."""
+        best: Host | None = None
+        for host in {agent.host.session_id: agent.host for agent in self.agents.values()}.values():
+            if host.exclusive_id not in (0, contract_id) or host.draining:
+                continue
+            if host.exclusive_id == contract_id:
+                best = host
+                break
+            if best is None or host.active < best.active:
+                best = host
+        if best is None:
+            return None
+        best.exclusive_id = contract_id
+        if best.active or best.leases:
+            return None
+        candidates = (a for a in self.agents.values() if a.host is best and not a.draining)
+        return next((agent for agent in candidates if agent.free > 0), None)
+
+
+class Fleet:
+    """All hosts, agents and pools."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host] = {}  # by session
+        self.by_name: dict[tuple[str, str], AgentSlots] = {}  # by tenant and agent name
+        self._pools: dict[PoolKey, Pool] = {}
+        self._pools_of: dict[tuple[str, str], list[Pool]] = {}  # by tenant and capability
+
+    def pool(self, key: PoolKey) -> Pool:
+        """The pool of a lane; made from all agents where it is missing."""
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(key)
+            self._pools_of.setdefault(key[:2], []).append(pool)
+            for host in self.hosts.values():
+                for agent in host.agents.values():
+                    self._join(agent, pool)
+        return pool
+
+    def _join(self, agent: AgentSlots, pool: Pool) -> None:
+        tenant, capability, _ = pool.key
+        if agent.host.tenant != tenant or agent.version_for(capability, pool.selector) is None:
+            return
+        agent.pools.append(pool)
+        pool.agents[agent.host.session_id, agent.name] = agent
+        if agent.free > 0 and not agent.draining:
+            pool.offer(agent)
+
+    def attach(self, agent: AgentSlots) -> None:
+        """Add an agent to its host and to every pool it fits."""
+        host = agent.host
+        host.agents[agent.name] = agent
+        host.window += agent.window
+        self.by_name[host.tenant, agent.name] = agent
+        for capability in agent.offers:
+            for pool in self._pools_of.get((host.tenant, capability), ()):
+                self._join(agent, pool)
+
+    def detach(self, agent: AgentSlots) -> None:
+        """Take an agent away; what it holds goes on, and counts against nobody's window."""
+        host = agent.host
+        if host.agents.get(agent.name) is agent:
+            del host.agents[agent.name]
+            host.window -= agent.window
+        if self.by_name.get((host.tenant, agent.name)) is agent:
+            del self.by_name[host.tenant, agent.name]
+        agent.draining = True
+        for pool in agent.pools:
+            pool.agents.pop((host.session_id, agent.name), None)
+        agent.pools = []
+
+    def remove_host(self, host: Host) -> None:
+        """Drop a host with its agents."""
+        self.hosts.pop(host.session_id, None)
+        pools = {pool.key: pool for agent in host.agents.values() for pool in agent.pools}
+        for agent in list(host.agents.values()):
+            self.detach(agent)
+        for pool in pools.values():
+            pool.forget_host(host)
+
+    def take(self, agent: AgentSlots) -> None:
+        """Take a slot."""
+        agent.active += 1
+        agent.host.active += 1
+
+    def free(self, agent: AgentSlots) -> None:
+        """Give a slot back."""
+        agent.active -= 1
+        agent.host.active -= 1
+        if agent.free > 0 and not agent.draining:
+            for pool in agent.pools:
+                pool.offer(agent)

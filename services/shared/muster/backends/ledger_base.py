@@ -1,0 +1,91 @@
+"""The ledger: the record of every contract, and the only one.
+
+A ledger has one writer, its owner. Everything that must be true together is in one `Batch`, which
+is one transaction; `commit` returns when it is durable, fsync included. The fence is in the
+database: rows are inserted only where the conditions beside their statements hold, and a second
+response of a contract fails on its primary key, whatever the code above believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from muster.model.errors import MusterError
+from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+
+
+class LedgerBusy(MusterError):
+    """Another process owns the ledger."""
+
+    reason = "NOT_READY"
+
+
+class LedgerFull(MusterError):
+    """The ledger cannot take the batch now, and lost nothing: commit the same batch again later."""
+
+    reason = "LEDGER_UNAVAILABLE"
+
+
+class LedgerBroken(Exception):
+    """The ledger failed in a way after which nothing can be said about it: the process must end."""
+
+
+class OwnershipLost(Exception):
+    """Another owner has raised the generation: stop placing, nothing was written."""
+
+
+class StoredItem(NamedTuple):
+    """A stream item: `item` is a serialized muster.v1.StreamItem."""
+
+    epoch: int
+    idx: int
+    kind: int
+    item: bytes
+
+
+class Commit(NamedTuple):
+    """The lifecycle events of one transaction, as (contract id, sequence)."""
+
+    position: int
+    events: Sequence[tuple[int, int]]
+
+
+class Ledger(Protocol):
+    """The record. Every method may be called from the event loop; none blocks it."""
+
+    async def open(self) -> Opening:
+        """Take ownership, migrate, raise the generation and read what is open.
+
+        Raises `LedgerBusy` when another process owns it.
+        """
+        ...
+
+    async def commit(self, batch: Batch) -> CommitResult:
+        """Write a batch in one transaction. One call at a time.
+
+        Raises `LedgerFull`, `OwnershipLost` or `LedgerBroken`; nothing is written then.
+        """
+        ...
+
+    async def find(
+        self, contract_id: int = 0, scope: tuple[str, str, str] | None = None
+    ) -> StoredContract | None:
+        """One contract, by its id or by (tenant, principal, request_id)."""
+        ...
+
+    async def page(self, query: ContractQuery) -> list[StoredContract]:
+        """Contracts that fit, newest first. The caller sifts by agent, labels and open states."""
+        ...
+
+    async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
+        """Stream items after (epoch, index), in order."""
+        ...
+
+    async def history(self, after: int, limit: int) -> list[Commit]:
+        """Commits after a position, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Give up ownership. Safe to call twice, and before `open`."""
+        ...

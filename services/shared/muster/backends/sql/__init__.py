@@ -1,0 +1,1 @@
+"""The ledger's tables, their migrations and the reads, for every SQL database."""

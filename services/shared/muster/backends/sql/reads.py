@@ -1,0 +1,287 @@
+"""What is read from a ledger, in SQLAlchemy Core, for every SQL database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, select
+
+from muster.backends.sql.schema import (
+    catalogue,
+    contracts,
+    endings,
+    leases,
+    outbox,
+    responses,
+    starts,
+)
+from muster.backends.sql.schema import (
+    items as items_table,
+)
+from muster.model.ids import first_id_at
+from muster.model.ledger import (
+    ITEM_OUTPUT,
+    CatalogueRow,
+    ContractQuery,
+    Opening,
+    StoredAttempt,
+    StoredContract,
+    StoredResponse,
+)
+from muster.model.states import TERMINAL, Author, ContractState, Outcome
+
+CHUNK = 500  # ids per IN list
+
+
+def opening(connection: Connection, generation: int) -> Opening:
+    """Everything an owner needs to start."""
+    last_id = connection.execute(select(func.max(contracts.c.id))).scalar() or 0
+    position = connection.execute(select(func.max(outbox.c.position))).scalar() or 0
+    ended = (
+        select(contracts.c.tenant, responses.c.state, func.count())
+        .join_from(responses, contracts, contracts.c.id == responses.c.contract_id)
+        .group_by(contracts.c.tenant, responses.c.state)
+    )
+    return Opening(
+        generation=generation,
+        last_id=last_id,
+        position=position,
+        catalogue=[
+            CatalogueRow(*row)
+            for row in connection.execute(
+                select(
+                    catalogue.c.tenant,
+                    catalogue.c.name,
+                    catalogue.c.version,
+                    catalogue.c.revision,
+                    catalogue.c.created_ms,
+                    catalogue.c.capability,
+                ).order_by(catalogue.c.tenant, catalogue.c.revision)
+            )
+        ],
+        ended={
+            (tenant, ContractState(state)): count
+            for tenant, state, count in connection.execute(ended)
+        },
+        open_contracts=list(_open(connection)),
+        output_chunks=_progress(connection),
+    )
+
+
+def _open(connection: Connection) -> Iterator[StoredContract]:
+    """Contracts without a response, oldest first, so that parents come before their children."""
+    missing = ~exists().where(responses.c.contract_id == contracts.c.id)
+    ids = connection.execute(select(contracts.c.id).where(missing).order_by(contracts.c.id))
+    numbers = list(ids.scalars())
+    for start in range(0, len(numbers), CHUNK):
+        wanted = numbers[start : start + CHUNK]
+        yield from load(connection, select(contracts).where(contracts.c.id.in_(wanted)))
+
+
+def _progress(connection: Connection) -> dict[tuple[int, int], tuple[int, int]]:
+    """Last item and number of output chunks of every attempt of an open contract."""
+    missing = ~exists().where(responses.c.contract_id == items_table.c.contract_id)
+    chunk = func.sum((items_table.c.kind == ITEM_OUTPUT).cast(items_table.c.idx.type))
+    rows = connection.execute(
+        select(items_table.c.contract_id, items_table.c.epoch, func.max(items_table.c.idx), chunk)
+        .where(missing)
+        .group_by(items_table.c.contract_id, items_table.c.epoch)
+    )
+    return {(number, epoch): (last, chunks or 0) for number, epoch, last, chunks in rows}
+
+
+def find(
+    connection: Connection, contract_id: int, scope: tuple[str, str, str] | None
+) -> StoredContract | None:
+    """One contract, by its id or by its idempotency scope."""
+    query = select(contracts)
+    if scope is not None:
+        tenant, principal, request_id = scope
+        query = query.where(
+            contracts.c.tenant == tenant,
+            contracts.c.principal == principal,
+            contracts.c.request_id == request_id,
+        )
+    else:
+        query = query.where(contracts.c.id == contract_id)
+    return next(iter(load(connection, query)), None)
+
+
+def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:
+    """Contracts that fit, newest first. Agent, labels and open states are for the caller to sift:
+    they are not in the rows.
+    """
+    statement = select(contracts).where(contracts.c.tenant == query.tenant)
+    for column, value in (
+        (contracts.c.conversation, query.conversation),
+        (contracts.c.root_id, query.root_id),
+        (contracts.c.parent_id, query.parent_id),
+    ):
+        if value:
+            statement = statement.where(column == value)
+    if query.capabilities:
+        statement = statement.where(contracts.c.capability.in_(sorted(query.capabilities)))
+    if query.since_ms:
+        statement = statement.where(contracts.c.id >= first_id_at(query.since_ms))
+    if query.before_ms:
+        statement = statement.where(contracts.c.id < first_id_at(query.before_ms))
+    if query.before:
+        statement = statement.where(contracts.c.id < query.before)
+    statement = _in_states(statement, query.states)
+    statement = statement.order_by(contracts.c.id.desc()).limit(query.limit)
+    return load(connection, statement)
+
+
+def _in_states(statement: Select[Any], states: frozenset[ContractState]) -> Select[Any]:
+    if not states:
+        return statement
+    ended = exists().where(responses.c.contract_id == contracts.c.id)
+    if states <= TERMINAL:
+        return statement.where(ended.where(responses.c.state.in_(sorted(states))))
+    if not states & TERMINAL:
+        return statement.where(~ended)
+    return statement
+
+
+def load(connection: Connection, statement: Select[Any]) -> list[StoredContract]:
+    """Contracts with their attempts and responses, in the statement's order."""
+    rows = connection.execute(statement).all()
+    numbers = [row.id for row in rows]
+    attempts = _attempts(connection, numbers)
+    ended = {row.contract_id: row for row in _of(connection, responses, numbers)}
+    return [_contract(row, attempts.get(row.id, []), ended.get(row.id)) for row in rows]
+
+
+def _of(connection: Connection, table: Any, numbers: Sequence[int]) -> list[Any]:
+    rows: list[Any] = []
+    for start in range(0, len(numbers), CHUNK):
+        wanted = numbers[start : start + CHUNK]
+        rows.extend(connection.execute(select(table).where(table.c.contract_id.in_(wanted))))
+    return rows
+
+
+_Attempts = dict[int, list[tuple[int, str, str, str, int, int, Any]]]
+
+
+def _attempts(connection: Connection, numbers: Sequence[int]) -> _Attempts:
+    """Later leases by contract: (epoch, agent, kind, host, leased_ms, started_ms, ending).
+
+    Entries with leased_ms 0 say what became of the first lease, which is in the contract's row.
+    """
+    started = {
+        (row.contract_id, row.epoch): row.started_ms for row in _of(connection, starts, numbers)
+    }
+    ended = {(row.contract_id, row.epoch): row for row in _of(connection, endings, numbers)}
+    found: _Attempts = defaultdict(list)
+    seen = set()
+    for row in _of(connection, leases, numbers):
+        key = (row.contract_id, row.epoch)
+        seen.add(key)
+        found[row.contract_id].append(
+            (
+                row.epoch,
+                row.agent,
+                row.agent_kind,
+                row.host,
+                row.leased_ms,
+                started.get(key, 0),
+                ended.get(key),
+            )
+        )
+    for key in (started.keys() | ended.keys()) - seen:
+        found[key[0]].append((key[1], "", "", "", 0, started.get(key, 0), ended.get(key)))
+    return found
+
+
+def _contract(row: Any, later: list[Any], ended: Any) -> StoredContract:
+    attempts: list[StoredAttempt] = []
+    if row.epoch:
+        first = next((entry for entry in later if entry[0] == row.epoch), None)
+        started_ms, ending = (first[5], first[6]) if first else (0, None)
+        attempts.append(
+            _attempt(
+                (row.epoch, row.agent, row.agent_kind, row.host, row.accepted_ms),
+                started_ms,
+                ending,
+                ended,
+            )
+        )
+    attempts.extend(
+        _attempt(entry[:5], entry[5], entry[6], ended)
+        for entry in sorted(later, key=itemgetter(0))
+        if entry[0] != row.epoch
+    )
+    response = None
+    if ended is not None:
+        response = StoredResponse(
+            ended.epoch,
+            ContractState(ended.state),
+            Author(ended.author),
+            ended.ended_ms,
+            ended.code,
+            ended.response,
+        )
+    return StoredContract(
+        row.id,
+        row.tenant,
+        row.principal,
+        row.request_id,
+        row.body_sha256,
+        row.capability,
+        row.conversation,
+        row.parent_id,
+        row.root_id,
+        row.depth,
+        row.actor,
+        row.accepted_ms,
+        row.deadline_ms,
+        row.request,
+        tuple(attempts),
+        response,
+    )
+
+
+def _attempt(
+    lease: tuple[int, str, str, str, int], started_ms: int, ending: Any, response: Any
+) -> StoredAttempt:
+    if ending is not None:
+        started_ms = started_ms or ending.started_ms
+        outcome = Outcome(ending.outcome)
+        return StoredAttempt(
+            *lease, started_ms, outcome, ending.ended_ms, ending.code, ending.failure
+        )
+    if response is not None and response.epoch == lease[0]:
+        started_ms = started_ms or response.started_ms
+        outcome = Outcome(response.outcome)
+        return StoredAttempt(*lease, started_ms, outcome, response.ended_ms, response.code, b"")
+    return StoredAttempt(*lease, started_ms, Outcome.OPEN, 0, "", b"")
+
+
+def items(
+    connection: Connection, key: tuple[int, int, int], limit: int
+) -> list[tuple[int, int, int, bytes]]:
+    """(epoch, index, kind, item) after the key (contract, epoch, index), in order."""
+    number, epoch, index = key
+    table = items_table.c
+    later = (table.epoch > epoch) | ((table.epoch == epoch) & (table.idx > index))
+    statement = (
+        select(table.epoch, table.idx, table.kind, table.item)
+        .where(table.contract_id == number, later)
+        .order_by(table.epoch, table.idx)
+        .limit(limit)
+    )
+    return [tuple(row) for row in connection.execute(statement)]
+
+
+def history(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """(position, packed events) of commits after a position, in order."""
+    statement = (
+        select(outbox.c.position, outbox.c.events)
+        .where(outbox.c.position > after)
+        .order_by(outbox.c.position)
+        .limit(limit)
+    )
+    return [tuple(row) for row in connection.execute(statement)]

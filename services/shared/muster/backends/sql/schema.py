@@ -1,0 +1,168 @@
+"""The ledger's tables.
+
+Slim on purpose: in the life of a contract that is placed at once there are two rows, the contract
+(with its first lease) and the response. Later leases, recorded starts and endings of attempts are
+rows of their own, so that nothing is ever updated: the fence compares rows, and lifecycle events
+are derived from them (`muster.model.ledger.events_of`).
+
+Times are Unix milliseconds. Ids and epochs are described in `muster.model.ids`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# SQLite wants exactly INTEGER for a rowid; 64 bits there, and BIGINT elsewhere.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+contracts = Table(
+    "contracts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("capability", Text, nullable=False),
+    Column("conversation", Text, nullable=False),
+    Column("parent_id", Id, nullable=False),
+    Column("root_id", Id, nullable=False),
+    Column("depth", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("accepted_ms", BigInteger, nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("agent_kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    # The idempotency scope. The database, not the code, makes it unique.
+    Index("contracts_scope", "tenant", "principal", "request_id", unique=True),
+)
+Index(
+    "contracts_parent",
+    contracts.c.parent_id,
+    sqlite_where=contracts.c.parent_id != 0,
+    postgresql_where=contracts.c.parent_id != 0,
+)
+Index(
+    "contracts_root",
+    contracts.c.root_id,
+    sqlite_where=contracts.c.depth != 0,
+    postgresql_where=contracts.c.depth != 0,
+)
+Index(
+    "contracts_conversation",
+    contracts.c.tenant,
+    contracts.c.conversation,
+    sqlite_where=contracts.c.conversation != "",
+    postgresql_where=contracts.c.conversation != "",
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("contract_id", Id, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("agent_kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("leased_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("contract_id", "epoch"),
+    sqlite_with_rowid=False,
+)
+
+starts = Table(
+    "starts",
+    metadata,
+    Column("contract_id", Id, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("contract_id", "epoch"),
+    sqlite_with_rowid=False,
+)
+
+endings = Table(
+    "endings",
+    metadata,
+    Column("contract_id", Id, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("failure", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("contract_id", "epoch"),
+    sqlite_with_rowid=False,
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    # The primary key is what refuses a second response.
+    Column("contract_id", Id, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("author", SmallInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("contract_id", Id, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("idx", Integer, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("item", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("contract_id", "epoch", "idx"),
+    sqlite_with_rowid=False,
+)
+
+# One row per transaction that made events true: (contract id, sequence) pairs, 16 bytes each.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", Id, primary_key=True, autoincrement=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("events", LargeBinary, nullable=False),
+)
+
+catalogue = Table(
+    "catalogue",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("capability", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "name", "version"),
+    sqlite_with_rowid=False,
+)
+
+# Who may write: every transaction of an owner is conditional on its generation.
+shards = Table(
+    "shards",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+)

@@ -1,0 +1,177 @@
+"""`Ledger` on one SQLite file.
+
+One connection writes, on a thread of its own; reads go through a second one on another thread, and
+see the last commit (WAL). A lock beside the file, held for the life of the process, keeps a second
+owner out: SQLite's own locks would let it in between two transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from array import array
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import IO, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+from muster.backends.ledger_base import Commit, LedgerBusy, StoredItem
+from muster.backends.sql import reads
+from muster.backends.sql.migrate import migrate
+from muster.backends.sqlite.writer import Writer
+from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+READERS = 2
+CACHE_KIB = 16 * 1024  # of the writer; the tail of every index fits
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # the promise rests on this fsync
+    connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+
+
+class SqliteLedger:
+    """The ledger in the file `path`. `owner` names this process in messages and in the file."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self._path = path
+        self._owner = owner
+        self._writing = ThreadPoolExecutor(1, "ledger-writer")
+        self._reading = ThreadPoolExecutor(READERS, "ledger-reader")
+        self._lock: IO[str] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._engine: Engine | None = None
+        self._writer: Writer | None = None
+        self._closed = False
+
+    async def open(self) -> Opening:
+        """See `Ledger.open`."""
+        return await self._run(self._writing, self._open)
+
+    def _open(self) -> Opening:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        engine = create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=QueuePool,
+            pool_size=READERS,
+            connect_args={"check_same_thread": False},
+        )
+        event.listen(engine, "connect", lambda raw, _: _configure(raw))
+        self._engine = engine
+        with engine.connect() as connection:
+            migrate(connection)
+            connection.commit()
+        self._connection = db = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False
+        )
+        _configure(db)
+        generation = self._raise_generation(db)
+        with engine.connect() as connection:
+            opening = reads.opening(connection, generation)
+        self._writer = Writer(db, generation, opening.position)
+        return opening
+
+    def _take_lock(self) -> None:
+        lock = open(self._path.with_name(self._path.name + ".lock"), "a+")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            lock.close()
+            raise LedgerBusy(
+                f"the ledger is in use by {owner}; stop it first (muster down), "
+                "or choose another data directory (MUSTER_DATA_DIR)"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{self._owner}, process {os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _raise_generation(self, db: sqlite3.Connection) -> int:
+        """Make every earlier owner's transactions fail, and every epoch from now on larger."""
+        db.execute("BEGIN IMMEDIATE")
+        newest = db.execute("SELECT coalesce(max(generation), 0) FROM shards").fetchone()[0]
+        generation = int(newest) + 1
+        if generation >> EPOCH_GENERATION_BITS:
+            message = "the ledger has been opened too often for its epochs; start a new one"
+            raise ValueError(message)
+        rows = [(shard, generation, self._owner) for shard in range(SHARDS)]
+        db.executemany(
+            "INSERT OR REPLACE INTO shards (shard, generation, owner) VALUES (?,?,?)", rows
+        )
+        db.execute("COMMIT")
+        return generation
+
+    async def commit(self, batch: Batch) -> CommitResult:
+        """See `Ledger.commit`."""
+        assert self._writer is not None
+        return await self._run(self._writing, partial(self._writer.commit, batch))
+
+    async def find(
+        self, contract_id: int = 0, scope: tuple[str, str, str] | None = None
+    ) -> StoredContract | None:
+        """See `Ledger.find`."""
+        return await self._read(partial(reads.find, contract_id=contract_id, scope=scope))
+
+    async def page(self, query: ContractQuery) -> list[StoredContract]:
+        """See `Ledger.page`."""
+        return await self._read(partial(reads.page, query=query))
+
+    async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
+        """See `Ledger.items`."""
+        rows = await self._read(partial(reads.items, key=(contract_id, epoch, index), limit=limit))
+        return [StoredItem(*row) for row in rows]
+
+    async def history(self, after: int, limit: int) -> list[Commit]:
+        """See `Ledger.history`."""
+        rows = await self._read(partial(reads.history, after=after, limit=limit))
+        return [Commit(position, _pairs(packed)) for position, packed in rows]
+
+    async def close(self) -> None:
+        """See `Ledger.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._run(self._writing, self._close)
+        self._writing.shutdown()
+        self._reading.shutdown()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def _read(self, read: Callable[[Connection], T]) -> T:
+        return await self._run(self._reading, partial(self._with_connection, read))
+
+    def _with_connection(self, read: Callable[[Connection], T]) -> T:
+        assert self._engine is not None
+        with self._engine.connect() as connection:
+            return read(connection)
+
+    async def _run(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+
+def _pairs(packed: bytes) -> list[tuple[int, int]]:
+    numbers = array("Q")
+    numbers.frombytes(packed)
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
