@@ -1,0 +1,1 @@
+"""What every service process is made of: configuration, its gRPC and HTTP servers, health, logs."""

@@ -1,0 +1,180 @@
+"""Configuration of a service process; the environment is read here and nowhere else.
+
+Each field is set by the variable MUSTER_<FIELD>, for example MUSTER_GRPC_PORT; names are unique
+over all sections. Lists are separated by commas, "none" turns an optional thing off.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from muster.model import limits
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Role(Enum):
+    """Which services a process runs; the value names it to people."""
+
+    ALL = "all"
+    REGISTRY = "registry"
+    SCHEDULER = "scheduler"
+    EXECUTOR = "executor"
+
+
+# role -> (gRPC port, HTTP port)
+PORTS: dict[Role, tuple[int, int]] = {
+    Role.ALL: (7171, 7180),
+    Role.REGISTRY: (7172, 7182),
+    Role.SCHEDULER: (7173, 7183),
+    Role.EXECUTOR: (7174, 7184),
+}
+
+
+class ConfigError(Exception):
+    """The process cannot start like this; the message tells a person what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a process listens, and how much it takes on."""
+
+    host: str = "127.0.0.1"
+    # Anything but loopback is refused while there is no TLS: names in metadata are no identity.
+
+    grpc_port: Port = PORTS[Role.ALL][0]
+    # 0 takes any free port; then only the log, or `server.address`, tells which.
+
+    http_port: Port | None = PORTS[Role.ALL][1]
+    # Metrics, live and ready. None saves the listener, and blinds whoever supervises the process.
+
+    drain_seconds: Seconds = 5.0
+    # Longer lets slower calls finish; but clients' retries bridge about 7 s of drain and restart.
+
+    unary_calls_max: Count = limits.UNARY_CALLS_MAX
+    # More callers may wait at once; each costs about 20 KB.
+
+    streams_max: Count = limits.STREAMS_MAX
+    # Counted apart, because sessions and watchers stay: they must not use up the room for calls.
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Shorter finds the dead sooner; longer forgives slow machines and networks."""
+
+    heartbeat_seconds: Seconds = limits.HEARTBEAT_SECONDS
+    # How often hosts say that they live. Shorter costs a frame per session and period.
+
+    lease_periods: Count = limits.LEASE_PERIODS
+    # How many heartbeats may be missed before an attempt is given to somebody else.
+
+    accept_seconds: Seconds = limits.ACCEPT_SECONDS
+    # How long a host may take to confirm an assignment. Below 1.5 heartbeats, bare agents lose it.
+
+    resume_grace_seconds: Seconds = limits.RESUME_GRACE_SECONDS
+    # How long a broken stream may take to come back before what it held is lost.
+
+    sweep_seconds: Seconds = limits.SWEEP_SECONDS
+    # How often judges look. Shorter is more precise, and work for nothing.
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a host may be silent."""
+        return self.heartbeat_seconds * self.lease_periods
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What is written to stderr."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # "debug" follows single calls, and slows the mesh down.
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    # "auto": text on a terminal, JSON elsewhere.
+
+
+def _data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME", "")
+    # The specification has relative paths ignored.
+    base = Path(home) if home.startswith("/") else Path.home() / ".local" / "share"
+    return base / "muster"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that a process can be told."""
+
+    listen: Listen = field(default_factory=Listen)
+    timers: Timers = field(default_factory=Timers)
+    logs: Logs = field(default_factory=Logs)
+
+    name: str = ""
+    # Names this process in the mesh; must be unique there. Empty: made from role, machine and port.
+
+    data_dir: Path = field(default_factory=_data_dir)
+    # Where the ledger and blobs are. A network file system breaks SQLite's locks.
+
+    scheduler_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.SCHEDULER][0]}",)
+    # Every scheduler, because executors dial each; not used in one process.
+
+    registry_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.REGISTRY][0]}",)
+    # Every registry, because presence is reported to each; not used in one process.
+
+
+def default_config(role: Role) -> Config:
+    """The configuration of a process that was told nothing."""
+    grpc_port, http_port = PORTS[role]
+    return Config(
+        listen=Listen(grpc_port=grpc_port, http_port=http_port), name=_name(role, grpc_port)
+    )
+
+
+def load_config(role: Role, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration that the environment asks for; raises `ConfigError` naming each mistake."""
+    values = os.environ if environment is None else environment
+    tree = _merge(default_config(role), values)
+    try:
+        config = TypeAdapter(Config).validate_python(tree)
+    except ValidationError as error:
+        mistakes = (
+            f"MUSTER_{str(found['loc'][-1]).upper()}: {found['msg']}" for found in error.errors()
+        )
+        raise ConfigError("; ".join(mistakes)) from None
+    if config.listen.grpc_port != PORTS[role][0] and "MUSTER_NAME" not in values:
+        config = replace(config, name=_name(role, config.listen.grpc_port))
+    return config
+
+
+def _name(role: Role, port: int) -> str:
+    """Unique as long as one machine name is; a process on any free port is told by its pid."""
+    return f"{role.value}-{socket.gethostname()}-{port or f'pid{os.getpid()}'}"
+
+
+def _merge(section: Any, values: Mapping[str, str]) -> dict[str, Any]:
+    """The section as a tree for pydantic, with the environment's texts in place of its values."""
+    tree: dict[str, Any] = {}
+    types = typing.get_type_hints(type(section))
+    for each in fields(section):
+        value = getattr(section, each.name)
+        text = values.get(f"MUSTER_{each.name.upper()}")
+        if is_dataclass(value):
+            tree[each.name] = _merge(value, values)
+        elif text is None:
+            tree[each.name] = value
+        elif typing.get_origin(types[each.name]) is tuple:
+            tree[each.name] = tuple(part.strip() for part in text.split(",") if part.strip())
+        else:
+            tree[each.name] = None if text.lower() == "none" else text
+    return tree

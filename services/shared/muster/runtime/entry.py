@@ -1,0 +1,49 @@
+"""How a service process begins and ends: configuration, logs, event loop, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from muster.runtime.config import Config, ConfigError, Role, load_config
+from muster.runtime.logs import configure_logs, get_logger
+from muster.runtime.serve import Part, serve
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
+    """Runs the parts that `build` makes until a signal has drained them; returns the exit code.
+
+    `build` is called with a running event loop; what needs closing it opens inside of `Part.run`.
+    """
+    try:
+        config = load_config(role)
+        configure_logs(config.logs.log_level, config.logs.log_format)
+        run_in_loop(_run(config, build))
+    except ConfigError as error:
+        print(f"muster: {error}", file=sys.stderr)  # noqa: T201 - for whoever typed the command
+        return EXIT_MISCONFIGURED
+    except Exception:  # noqa: BLE001 - logged with its traceback; the code tells the supervisor
+        get_logger("muster.runtime").exception("the process failed")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _run(config: Config, build: Callable[[Config], Sequence[Part]]) -> None:
+    async with serve(config.listen, build(config)) as server:
+        await server.run_until_signalled()
+
+
+def run_in_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Runs `main` in uvloop's event loop; in asyncio's where there is none."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+        return
+    import uvloop
+
+    uvloop.run(main)

@@ -1,0 +1,254 @@
+"""One process of the mesh: its gRPC server, its HTTP listener, and the parts that they serve.
+
+    async with serve(config, [part, …]) as server:
+        server.address                      # where gRPC listens, also when port 0 was asked for
+        await server.run_until_signalled()  # SIGTERM or SIGINT drains
+
+Start: bind → gRPC and HTTP, everything NOT_SERVING → parts in order → SERVING. Stop: NOT_SERVING,
+no new streams → parts drain, last one first → streams that are left get UNAVAILABLE, calls finish →
+parts end, last one first → HTTP. A part that fails stops the process; `wait_stopped` raises why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from muster.runtime import http, metrics, network
+from muster.runtime.config import ConfigError, Listen
+from muster.runtime.health import Condition, Health
+from muster.runtime.interceptor import CallInterceptor
+from muster.runtime.lifetime import Owned
+from muster.runtime.logs import get_logger
+from muster.runtime.reflection import Reflection, ReflectionSource
+from muster.wire.channel import SERVER_OPTIONS
+
+_log = get_logger("muster.runtime")
+
+
+async def _nothing_to_drain() -> None:
+    pass
+
+
+class Readiness:
+    """A running part's word on whether its services can do their work."""
+
+    def __init__(self, health: Health, services: Sequence[str]) -> None:
+        self._health = health
+        self._services = services
+
+    def serving(self) -> None:
+        """Everything that the part needs is there. Said for it once it has started."""
+        self._all(Condition.SERVING)
+
+    def impaired(self) -> None:
+        """Something that it needs is away. Calls still reach it, and each finds out for itself."""
+        self._all(Condition.IMPAIRED)
+
+    def _all(self, condition: Condition) -> None:
+        for service in self._services:
+            self._health.set(service, condition)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a service gives to the process that runs it."""
+
+    name: str
+    # "registry": for logs.
+
+    services: Mapping[str, Callable[[grpc.aio.Server], None]]
+    # Full name of each gRPC service, and what adds its servicer to a server.
+
+    run: Callable[[Readiness], AbstractAsyncContextManager[None]]
+    # The part runs inside this block: ready when it is entered, ended when it is left.
+
+    drain: Callable[[], Awaitable[None]] = _nothing_to_drain
+    # Finishes what can be finished soon. Bounded by `drain_seconds`; streams should end here.
+
+    metrics: Sequence[CollectorRegistry] = ()
+    reflection: Sequence[ReflectionSource] = ()
+
+
+@asynccontextmanager
+async def serve(listen: Listen, parts: Sequence[Part]) -> AsyncIterator[Server]:
+    """Runs the parts while the block runs; in it, everything is served.
+
+    Raises `ConfigError` where it may not or cannot listen, and whatever a part raises. What a part
+    raises while the block runs comes out of `wait_stopped`, and else at the end of the block.
+    """
+    server = Server(listen, parts)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+class Server:
+    """A process of the mesh from start to stop. Use `serve`, unless something else owns it."""
+
+    def __init__(self, listen: Listen, parts: Sequence[Part]) -> None:
+        self._listen = listen
+        self._parts = parts
+        names = [name for part in parts for name in part.services]
+        self._health = Health(names)
+        self._registry = metrics.process_registry()
+        self._calls = CallInterceptor(
+            self._health,
+            metrics.CallMetrics(self._registry),
+            listen.unary_calls_max,
+            listen.streams_max,
+        )
+        self._reflection = Reflection(names)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._life: Owned | None = None
+        self._address = ""
+        self._http_address: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where gRPC listens, as `host:port`; a gRPC target as well."""
+        return self._address
+
+    @property
+    def http_address(self) -> str | None:
+        """Where HTTP listens, as `host:port`."""
+        return self._http_address
+
+    @property
+    def health(self) -> Health:
+        """The condition of every service."""
+        return self._health
+
+    async def start(self) -> None:
+        """Returns when everything is served; raises, with nothing left behind, where it fails."""
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life = Owned(self._live(ready), "muster server")
+        try:
+            await self._life.wait_for_either(ready)
+            if self._life.done:
+                await self._life.wait()
+        except BaseException:
+            await self._life.cancel()
+            raise
+
+    def request_stop(self, *, hurry: bool = False) -> None:
+        """Begins to stop, and returns at once; `hurry` cuts a drain short that has begun."""
+        self._stop.set()
+        if hurry:
+            self._hurry.set()
+
+    async def stop(self) -> None:
+        """Returns when everything has ended. Safe to call twice, also at once, and before start.
+
+        Raises what a part has failed with, if one did.
+        """
+        self.request_stop()
+        await self.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Returns when everything has ended; raises what a part has failed with."""
+        if self._life is not None:
+            await self._life.wait()
+
+    async def run_until_signalled(self) -> None:
+        """Runs until SIGTERM or SIGINT has drained it; a second signal does not wait for that."""
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            self.request_stop(hurry=self._stop.is_set())
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        try:
+            await self.wait_stopped()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _live(self, ready: asyncio.Future[None]) -> None:
+        async with AsyncExitStack() as stack:
+            grpc_server = self._bind()
+            # Also where a part fails to start; stopping twice is harmless.
+            stack.push_async_callback(grpc_server.stop, None)
+            await self._start_http(stack)
+            await grpc_server.start()
+            for part in self._parts:
+                readiness = Readiness(self._health, tuple(part.services))
+                await stack.enter_async_context(part.run(readiness))
+                readiness.serving()
+            # On the way out calls end before the parts that answer them, also when one has failed.
+            stack.push_async_callback(grpc_server.stop, None)
+            _log.info("serving", grpc=self._address, http=self._http_address)
+            ready.set_result(None)
+            await self._stop.wait()
+            await self._drain(grpc_server)
+        _log.info("stopped", grpc=self._address)
+
+    def _bind(self) -> grpc.aio.Server:
+        host, port = self._listen.host, self._listen.grpc_port
+        network.require_loopback(host)
+        network.require_free(host, port)
+        server = grpc.aio.server(interceptors=[self._calls], options=SERVER_OPTIONS)
+        for part in self._parts:
+            for add in part.services.values():
+                add(server)
+            for source in part.reflection:
+                self._reflection.add_source(source)
+        self._health.add_to(server)
+        self._reflection.add_to(server)
+        try:
+            port = server.add_insecure_port(network.join_address(host, port))
+        except RuntimeError:
+            address = network.join_address(host, port)
+            raise ConfigError(f"cannot listen on {address}: gRPC gives no reason") from None
+        self._address = network.join_address(host, port)
+        return server
+
+    async def _start_http(self, stack: AsyncExitStack) -> None:
+        if self._listen.http_port is None:
+            return
+        listener = network.listening_socket(self._listen.host, self._listen.http_port)
+        host, port = listener.getsockname()[:2]
+        self._http_address = network.join_address(host, port)
+        registries = (self._registry, *(each for part in self._parts for each in part.metrics))
+        by_path = http.routes(
+            metrics=lambda: metrics.exposition(registries),
+            is_ready=self._health.is_serving,
+            describe=lambda: {
+                name: condition.value for name, condition in self._health.conditions().items()
+            },
+        )
+        await stack.enter_async_context(http.serve_http(listener, by_path))
+
+    async def _drain(self, grpc_server: grpc.aio.Server) -> None:
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + self._listen.drain_seconds
+        self._health.drain()
+        async with asyncio.TaskGroup() as group:
+            drains = group.create_task(self._drain_parts())
+            hurry = group.create_task(self._hurry.wait())
+            await asyncio.wait(
+                {drains, hurry},
+                timeout=self._listen.drain_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            drains.cancel()
+            hurry.cancel()
+        self._calls.end_streams()
+        await grpc_server.stop(0 if self._hurry.is_set() else max(0.0, ends_at - clock()))
+
+    async def _drain_parts(self) -> None:
+        for part in reversed(self._parts):
+            try:
+                await part.drain()
+            except Exception:  # noqa: BLE001 - it stops all the same: what it accepted is durable
+                _log.exception("a part could not drain", part=part.name)
