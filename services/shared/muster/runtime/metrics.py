@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 
 # A second series beside every counter, only to say when it began, is more noise than use.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
