@@ -38,6 +38,9 @@ HEARTBEATS_PER_SECOND_MAX = 500  # beyond it the period is stretched: sessions /
 ITEMS_UNACKED_MAX = 64  # stream items of one attempt
 ITEMS_UNACKED_BYTES_MAX = 256 * 1024
 SESSION_OUTBOX_ITEMS_MAX = 16_384  # a host that takes nothing is cut off there (about 8 MB)
+SESSION_UNACKED_REPORTS_MAX = 16_384  # relayed for attempts that the session does not hold
+SESSION_PARKED_BYTES_MAX = 8 * 1024 * 1024  # of frames while no link is up; then come back later
+LINK_FRAME_BYTES_MAX = 1024 * 1024  # a link's frame closes here; with one item more, ≤ 4 MiB
 
 # --- contracts ------------------------------------------------------------------------------------
 
@@ -87,6 +90,7 @@ WORKERS_DEFAULT_MAX = 2  # processes of one host that compute at a time, if it d
 WORKERS_SUSPENDED_MAX = 64  # more (12 MB each) only for attempts deeper in their tree: 8 levels
 WORKER_IDLE_SECONDS = 30.0
 WORKER_STOP_SECONDS = 2.0  # from cancel to kill
+FAILURE_MESSAGE_BYTES_MAX = 8192
 THREADS_MAX = 64  # of one host, for capabilities that only wait
 SUBMIT_FRAME_REQUESTS_MAX = 256
 LEAVE_SECONDS_DEFAULT = 30.0  # a host that stops finishes what it holds in this time
