@@ -94,3 +94,5 @@ FAILURE_MESSAGE_BYTES_MAX = 8192
 THREADS_MAX = 64  # of one host, for capabilities that only wait
 SUBMIT_FRAME_REQUESTS_MAX = 256
 LEAVE_SECONDS_DEFAULT = 30.0  # a host that stops finishes what it holds in this time
+PRESENCE_AGENTS_MAX = 500_000  # of one registry; at about 1 KB each, 500 MB
+PRESENCE_GRACE_SECONDS = 6.0  # an executor's next try comes within 5 s; its agents stay that long

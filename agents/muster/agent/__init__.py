@@ -1,0 +1,69 @@
+"""Write agents, and ask the mesh for work.
+
+    from muster.agent import Agent
+
+    agent = Agent("summarizer")
+
+    @agent.capability("text.summarize")
+    async def summarize(text: str, limit: int = 200) -> str:
+        return text[:limit]
+
+    if __name__ == "__main__":
+        agent.run()
+
+and from another program:
+
+    from muster.agent import connect
+
+    async with connect() as mesh:
+        print(await mesh.call("text.summarize", {"text": "…"}))
+
+Names are loaded when they are first used: a worker process needs no gRPC, an agent no client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muster.agent.agent import Agent
+    from muster.agent.client import Client, Handle, connect
+    from muster.agent.context import Context, SyncContext
+    from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
+    from muster.agent.host import Host
+
+_HOMES = {
+    "Agent": "agent",
+    "AttemptCancelled": "failures",
+    "ChildFailed": "failures",
+    "Client": "client",
+    "Context": "context",
+    "ContractFailed": "failures",
+    "Failed": "failures",
+    "Handle": "client",
+    "Host": "host",
+    "SyncContext": "context",
+    "connect": "client",
+}
+
+__all__ = [
+    "Agent",
+    "AttemptCancelled",
+    "ChildFailed",
+    "Client",
+    "Context",
+    "ContractFailed",
+    "Failed",
+    "Handle",
+    "Host",
+    "SyncContext",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

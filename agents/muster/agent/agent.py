@@ -1,0 +1,104 @@
+"""An agent: a name, and the capabilities that it offers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from muster.agent.capability import Capability
+from muster.model.versions import VERSION_DEFAULT
+
+if TYPE_CHECKING:
+    from muster.v1.agent_pb2 import AgentSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Agent:
+    """Something that offers capabilities.
+
+    `name` is unique within the tenant; `kind` is the group it belongs to; `max_in_flight` is how
+    many attempts it may have active at once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: str = "",
+        version: str = "",
+        labels: Mapping[str, str] | None = None,
+        max_in_flight: int = 1,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.version = version
+        self.labels = dict(labels or {})
+        self.max_in_flight = max_in_flight
+        self.capabilities: dict[tuple[str, str], Capability] = {}
+
+    def capability(
+        self,
+        name: str,
+        *,
+        version: str = VERSION_DEFAULT,
+        description: str | None = None,
+        idempotent: bool = False,
+        threads: bool = False,
+    ) -> Callable[[F], F]:
+        """Offers the decorated function, which stays what it was.
+
+        Its annotations give the schemas, its docstring's first paragraph the description. A sync
+        function runs in a worker process, or, with `threads=True`, in a thread: for code that only
+        waits. Raises `TypeError` for a signature that cannot be offered.
+        """
+        names = sys._getframe(1).f_locals
+
+        def decorate(function: F) -> F:
+            self.add(
+                Capability(
+                    function,
+                    name,
+                    version=version,
+                    description=description,
+                    idempotent=idempotent,
+                    threads=threads,
+                    names=names,
+                )
+            )
+            return function
+
+        return decorate
+
+    def add(self, capability: Capability) -> None:
+        """Offers a capability. Raises `ValueError` when there is one of that name and version."""
+        key = (capability.name, capability.version)
+        if key in self.capabilities:
+            message = f"{self.name} offers {capability.name} {capability.version} already"
+            raise ValueError(message)
+        self.capabilities[key] = capability
+
+    def renamed(self, name: str, **labels: str) -> Agent:
+        """Another agent with the same capabilities, for a host that runs many of a kind."""
+        copy = Agent(
+            name,
+            kind=self.kind,
+            version=self.version,
+            labels={**self.labels, **labels},
+            max_in_flight=self.max_in_flight,
+        )
+        copy.capabilities = self.capabilities
+        return copy
+
+    def spec(self) -> AgentSpec:
+        """What the agent says about itself on the wire."""
+        from muster.agent.spec import agent_spec
+
+        return agent_spec(self)
+
+    def run(self, target: str | None = None, **options: Any) -> None:
+        """Runs a host with this agent until it is told to stop; see `Host` for the options."""
+        from muster.agent.host import Host
+
+        Host([self], target=target, **options).run_forever()

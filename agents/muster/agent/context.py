@@ -1,0 +1,225 @@
+"""What a capability learns about its attempt, and what it can say while it works.
+
+A capability asks for it with a parameter annotated `Context` (async code) or `SyncContext` (sync
+code, in a worker process or a thread). Both know the same; what waits is awaited in one and blocks
+in the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from muster.agent.delegation import Call, ChildHandle, SyncChildHandle
+from muster.agent.failures import AttemptCancelled
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS: dict[str, int] = {"debug": 1, "info": 2, "warning": 3, "error": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the assignment says about an attempt; times are Unix seconds."""
+
+    contract_id: str
+    epoch: int
+    attempt: int = 1
+    agent: str = ""
+    capability: str = ""
+    version: str = ""
+    deadline: float | None = None
+    start_to_close: float | None = None
+    conversation_id: str = ""
+    root_id: str = ""
+    parent_id: str = ""
+    depth: int = 0
+    principal: str = ""
+    tenant: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+    last_failure: str = ""
+
+
+class Port(Protocol):
+    """Where what a capability says goes; nothing here waits."""
+
+    @property
+    def cancel_code(self) -> str | None: ...
+
+    def progress(self, fraction: float, message: str) -> None: ...
+
+    def log(self, level: int, message: str) -> None: ...
+
+    def use(self, usage: Usage) -> None: ...
+
+
+class AsyncPort(Port, Protocol):
+    """The port of code in the event loop."""
+
+    async def output(self, value: Any) -> None: ...
+
+    async def submit(self, call: Call) -> ChildHandle: ...
+
+    async def gather(self, handles: Sequence[ChildHandle]) -> list[Any]: ...
+
+
+class SyncPort(Port, Protocol):
+    """The port of code that blocks."""
+
+    def output(self, value: Any) -> None: ...
+
+    def submit(self, call: Call) -> SyncChildHandle: ...
+
+    def gather(self, handles: Sequence[SyncChildHandle]) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt has spent: tokens, money in millionths of the deployment's unit, CPU seconds."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    cpu_seconds: float = 0.0
+    model: str = ""
+
+    def plus(self, other: Usage) -> Usage:
+        """Both together; the later model counts."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_micros + other.cost_micros,
+            self.cpu_seconds + other.cpu_seconds,
+            other.model or self.model,
+        )
+
+
+class BaseContext:
+    """What both kinds of context share."""
+
+    __slots__ = ("_port", "facts")
+
+    def __init__(self, facts: Facts, port: Port) -> None:
+        self.facts = facts
+        self._port = port
+
+    @property
+    def contract_id(self) -> str:
+        """The contract; what the outside world should key side effects by."""
+        return self.facts.contract_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self.facts.attempt
+
+    @property
+    def deadline(self) -> float | None:
+        """When the contract ends as EXPIRED, in Unix seconds by this machine's clock."""
+        return self.facts.deadline
+
+    def time_left(self) -> float | None:
+        """Seconds until the deadline, never negative; None without one."""
+        deadline = self.facts.deadline
+        return None if deadline is None else max(0.0, deadline - time.time())
+
+    @property
+    def cancel_code(self) -> str | None:
+        """Why the attempt is over, for example CANCELLED or ATTEMPT_TIMEOUT; None while it is not."""
+        return self._port.cancel_code
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt is over: nothing that it still does is recorded."""
+        return self._port.cancel_code is not None
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Says how far the attempt is, from 0 to 1. Dropped when the mesh cannot keep up."""
+        self._port.progress(min(max(float(fraction), 0.0), 1.0), message)
+
+    def log(self, message: str, level: LogLevel = "info") -> None:
+        """Adds a line to the attempt's log. Dropped when the mesh cannot keep up."""
+        self._port.log(LOG_LEVELS[level], message)
+
+    def use(
+        self,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cost_micros: int = 0,
+        cpu_seconds: float = 0.0,
+        model: str = "",
+    ) -> None:
+        """Adds to what the attempt has spent, which its report states."""
+        self._port.use(Usage(input_tokens, output_tokens, cost_micros, cpu_seconds, model))
+
+
+class Context(BaseContext):
+    """The context of an async capability."""
+
+    __slots__ = ()
+    _port: AsyncPort
+
+    async def output(self, value: Any) -> None:
+        """Delivers a part of the output ahead of the response; waits while the window is full."""
+        await self._port.output(value)
+
+    async def submit(self, capability: str, input: Any = None, **options: Any) -> ChildHandle:
+        """Delegates a child contract and returns at once; see `Call` for the options."""
+        return await self._port.submit(Call(capability, input, **options))
+
+    async def call(self, capability: str, input: Any = None, **options: Any) -> Any:
+        """Delegates a child contract and waits for its output, suspended meanwhile.
+
+        Raises `ChildFailed` when it ends without output.
+        """
+        handle = await self._port.submit(Call(capability, input, **options))
+        return await handle.result()
+
+    async def gather(self, calls: Sequence[Call | ChildHandle]) -> list[Any]:
+        """Delegates many and waits for all their outputs, in the same order.
+
+        Raises `ChildFailed` for the first in order that failed, once all have ended.
+        """
+        handles = [
+            await self._port.submit(call) if isinstance(call, Call) else call for call in calls
+        ]
+        return await self._port.gather(handles)
+
+
+class SyncContext(BaseContext):
+    """The context of a sync capability. Whatever waits raises `AttemptCancelled` once it is over."""
+
+    __slots__ = ()
+    _port: SyncPort
+
+    def check(self) -> None:
+        """Raises `AttemptCancelled` once the attempt is over; for loops that compute long."""
+        code = self._port.cancel_code
+        if code is not None:
+            raise AttemptCancelled(code)
+
+    def output(self, value: Any) -> None:
+        """Delivers a part of the output ahead of the response; waits while the window is full."""
+        self._port.output(value)
+
+    def submit(self, capability: str, input: Any = None, **options: Any) -> SyncChildHandle:
+        """Delegates a child contract and returns at once; see `Call` for the options."""
+        return self._port.submit(Call(capability, input, **options))
+
+    def call(self, capability: str, input: Any = None, **options: Any) -> Any:
+        """Delegates a child contract and waits for its output, suspended meanwhile.
+
+        Raises `ChildFailed` when it ends without output.
+        """
+        return self._port.submit(Call(capability, input, **options)).result()
+
+    def gather(self, calls: Sequence[Call | SyncChildHandle]) -> list[Any]:
+        """Delegates many and waits for all their outputs, in the same order.
+
+        Raises `ChildFailed` for the first in order that failed, once all have ended.
+        """
+        handles = [self._port.submit(call) if isinstance(call, Call) else call for call in calls]
+        return self._port.gather(handles)

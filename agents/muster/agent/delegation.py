@@ -1,0 +1,47 @@
+"""Child contracts, as a capability asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A piece of work to be delegated.
+
+    With a `key`, which is unique among the contract's children, a later attempt finds the same child
+    again instead of starting another. `timeout` is in seconds from now; the parent's own deadline
+    holds anyway. `version` selects versions ("2", "2.1", "2.1.3"; empty for the newest major).
+    """
+
+    capability: str
+    input: Any = None
+    version: str = ""
+    key: str = ""
+    timeout: float | None = None
+    on_parent_close: Literal["cancel", "abandon"] = "cancel"
+    labels: Mapping[str, str] | None = None
+
+
+class ChildHandle(Protocol):
+    """A child that was delegated by async code."""
+
+    @property
+    def key(self) -> str:
+        """Its key, or its number within the attempt."""
+
+    async def result(self) -> Any:
+        """Waits for its output, suspended meanwhile. Raises `ChildFailed`."""
+
+
+class SyncChildHandle(Protocol):
+    """A child that was delegated by sync code."""
+
+    @property
+    def key(self) -> str:
+        """Its key, or its number within the attempt."""
+
+    def result(self) -> Any:
+        """Waits for its output, suspended meanwhile. Raises `ChildFailed`."""

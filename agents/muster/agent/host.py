@@ -1,0 +1,161 @@
+"""A host: the process that holds one session and runs many agents on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+import grpc
+
+from muster.agent.agent import Agent
+from muster.agent.core import SessionCore, reconnect_pause
+from muster.agent.options import find_targets
+from muster.agent.session import Session
+from muster.agent.work import Work
+from muster.model import limits
+from muster.model.errors import Code, MusterError
+from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
+from muster.wire.channel import open_channel
+from muster.wire.errors import error_of_rpc
+
+logger = logging.getLogger("muster.agent")
+
+# What a mesh that has never welcomed this host will not say otherwise on the next try.
+_HOPELESS = frozenset(
+    {
+        Code.INVALID_ARGUMENT,
+        Code.PERMISSION_DENIED,
+        Code.UNAUTHENTICATED,
+        Code.FAILED_PRECONDITION,
+        Code.UNIMPLEMENTED,
+    }
+)
+
+
+class Superseded(Exception):
+    """Another process runs a host of the same name; this one gives way."""
+
+
+class Host:
+    """Runs agents. `name` is unique within the tenant; by default it is made from machine and process.
+
+    `workers` is how many processes compute at a time for sync capabilities.
+    """
+
+    def __init__(
+        self,
+        agents: Iterable[Agent],
+        *,
+        target: str | None = None,
+        name: str | None = None,
+        workers: int | None = None,
+        tenant: str | None = None,
+        principal: str | None = None,
+        leave_seconds: float = limits.LEAVE_SECONDS_DEFAULT,
+    ) -> None:
+        self.agents = {agent.name: agent for agent in agents}
+        self.name = name or f"{socket.gethostname().split('.')[0] or 'host'}-{os.getpid()}"
+        self.workers = workers or min(limits.WORKERS_DEFAULT_MAX, os.cpu_count() or 1)
+        self._targets = find_targets(target, tenant=tenant, principal=principal)
+        self._leave_seconds = leave_seconds
+        self._core = SessionCore()
+        self._wake = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._welcomed = asyncio.Event()
+        self._session: Session | None = None
+
+    def run_forever(self) -> None:
+        """Runs until SIGINT or SIGTERM, or until the mesh drains the host."""
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        asyncio.run(self._run_until_told())
+
+    async def _run_until_told(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, self.leave)
+        await self.run()
+
+    def leave(self, seconds: float | None = None) -> None:
+        """Takes nothing new, finishes what is held in at most so many seconds, and ends."""
+        if not self._leaving.is_set():
+            self._leave_seconds = self._leave_seconds if seconds is None else seconds
+            self._core.leave()
+            self._leaving.set()
+            self._wake.set()
+
+    async def connected(self) -> None:
+        """Waits until the mesh has welcomed the host for the first time."""
+        await self._welcomed.wait()
+
+    async def run(self) -> None:
+        """Runs until `leave` is called, the mesh drains the host, or it can never be served.
+
+        Raises `Superseded`, or the `MusterError` with which the mesh refused it from the start.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            work = Work(self._core, self.agents.values(), tasks, self._wake.set)
+            work.on_drain = self.leave
+            connecting = tasks.create_task(self._stay_connected(work))
+            leaving = tasks.create_task(self._leave_in_time(connecting))
+            try:
+                await asyncio.wait([connecting])
+            finally:
+                leaving.cancel()
+                work.cancel_all()
+
+    async def _leave_in_time(self, connecting: asyncio.Task[None]) -> None:
+        await self._leaving.wait()
+        await asyncio.wait([connecting], timeout=self._leave_seconds)
+        connecting.cancel()
+
+    async def _stay_connected(self, work: Work) -> None:
+        channel = open_channel(self._targets.executor)
+        failures = 0
+        try:
+            while True:
+                error = await self._connect_once(channel, work)
+                if self._core.finished:
+                    return
+                failures = 1 if self._session and self._session.welcome else failures + 1
+                self._judge(error)
+                if failures % limits.CHANNEL_FAILURES_MAX == 0:
+                    await channel.close()
+                    channel = open_channel(self._targets.executor)
+                await asyncio.sleep(reconnect_pause(failures - 1, random.random()))
+        finally:
+            await channel.close()
+
+    async def _connect_once(self, channel: grpc.aio.Channel, work: Work) -> MusterError | None:
+        stub = ExecutorServiceStub(channel)
+        call = stub.Connect(metadata=self._targets.metadata)
+        clock = asyncio.get_running_loop().time
+        self._session = Session(self._core, work, self.agents, self.name, self._wake, clock)
+        self._session.on_welcome = self._welcomed.set
+        try:
+            await self._session.run(call)
+        except grpc.RpcError as error:
+            return error_of_rpc(error)
+        except TimeoutError:
+            logger.warning("the mesh did not answer the hello in time")
+        finally:
+            self._core.welcomed = False
+            call.cancel()
+        return None
+
+    def _judge(self, error: MusterError | None) -> None:
+        if error is None:
+            return
+        if error.reason == "SUPERSEDED":
+            message = f"another process runs a host called {self.name}; give each its own name"
+            raise Superseded(message) from error
+        if not self._welcomed.is_set() and error.code in _HOPELESS:
+            raise error
+        logger.info("the session ended (%s); connecting again", error.message)

@@ -1,0 +1,46 @@
+"""Where the mesh is and who calls: the one place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+TARGET_DEFAULT = "127.0.0.1:7171"
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """gRPC targets of the services, and the metadata that says who calls."""
+
+    scheduler: str
+    registry: str
+    executor: str
+    metadata: Metadata = ()
+
+
+def find_targets(
+    target: str | None = None, *, tenant: str | None = None, principal: str | None = None
+) -> Targets:
+    """What was asked for, or else what the environment says.
+
+    MUSTER_ADDRESS is where everything is (127.0.0.1:7171); MUSTER_SCHEDULER, MUSTER_REGISTRY and
+    MUSTER_EXECUTOR name services that are elsewhere, unless a target is given. MUSTER_TENANT and
+    MUSTER_PRINCIPAL say who calls.
+    """
+    shared = target or os.environ.get("MUSTER_ADDRESS") or TARGET_DEFAULT
+
+    def place(variable: str) -> str:
+        return shared if target else os.environ.get(variable) or shared
+
+    named = (
+        ("muster-tenant", tenant or os.environ.get("MUSTER_TENANT", "")),
+        ("muster-principal", principal or os.environ.get("MUSTER_PRINCIPAL", "")),
+    )
+    return Targets(
+        scheduler=place("MUSTER_SCHEDULER"),
+        registry=place("MUSTER_REGISTRY"),
+        executor=place("MUSTER_EXECUTOR"),
+        metadata=tuple((key, value) for key, value in named if value),
+    )
