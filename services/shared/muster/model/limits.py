@@ -32,6 +32,7 @@ RESUME_GRACE_SECONDS = 3.0  # the SDK's first reconnects (0.2 s, doubling) fall 
 SWEEP_SECONDS = 0.5
 STALL_SECONDS = 1.0  # a longer pause between sweeps was our own stall: judge nobody for it
 HELLO_SECONDS = 10.0  # a stream that says nothing for this long is closed
+DRAIN_GRACE_SECONDS = 30.0  # for a host that is asked to leave, unless another is named
 SESSIONS_MAX = 20_000  # of one executor; 10,000 at ≤ 60 KB each are 600 MB
 AGENTS_PER_SESSION_MAX = 10_000
 HEARTBEATS_PER_SECOND_MAX = 500  # beyond it the period is stretched: sessions / this
@@ -40,6 +41,12 @@ ITEMS_UNACKED_BYTES_MAX = 256 * 1024
 SESSION_OUTBOX_ITEMS_MAX = 16_384  # a host that takes nothing is cut off there (about 8 MB)
 SESSION_UNACKED_REPORTS_MAX = 16_384  # relayed for attempts that the session does not hold
 SESSION_PARKED_BYTES_MAX = 8 * 1024 * 1024  # of frames while no link is up; then come back later
+HELD_PER_SESSION_MAX = 100_000  # leases that a hello or a heartbeat names
+NAME_CHARACTERS_MAX = 128  # of hosts, agents, models
+RELINK_SECONDS_MIN = 0.2  # pause before a link is dialled again, at random up to …
+RELINK_SECONDS_MAX = 2.0
+PRESENCE_SECONDS = 0.2  # a registry hears what has changed this often
+PRESENCE_COUNTS_SECONDS = 5.0  # and how busy agents are
 LINK_FRAME_BYTES_MAX = 1024 * 1024  # a link's frame closes here; with one item more, ≤ 4 MiB
 
 # --- contracts ------------------------------------------------------------------------------------

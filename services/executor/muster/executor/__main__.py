@@ -1,0 +1,39 @@
+"""Runs an executor: python -m muster.executor. See muster.runtime.config for its environment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from muster.executor.core_state import Timers
+from muster.executor.link_dial import dial_link, dial_presence
+from muster.executor.service import Executor, Settings
+from muster.executor.servicer_part import executor_part
+from muster.runtime.config import Config, Role
+from muster.runtime.entry import run_process
+from muster.runtime.network import join_address
+from muster.runtime.serve import Part
+
+
+def build(config: Config) -> Sequence[Part]:
+    """The parts of an executor process."""
+    settings = Settings(
+        name=config.name,
+        address=join_address(config.listen.host, config.listen.grpc_port),
+        scheduler_address=config.scheduler_targets[0],
+        registry_address=config.registry_targets[0],
+        timers=Timers(
+            heartbeat_seconds=config.timers.heartbeat_seconds,
+            lease_periods=config.timers.lease_periods,
+            accept_seconds=config.timers.accept_seconds,
+            resume_grace_seconds=config.timers.resume_grace_seconds,
+        ),
+        sweep_seconds=config.timers.sweep_seconds,
+    )
+    schedulers = {target: dial_link(target) for target in config.scheduler_targets}
+    registries = {target: dial_presence(target) for target in config.registry_targets}
+    return [executor_part(Executor(settings, schedulers, registries))]
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(Role.EXECUTOR, build))

@@ -1,0 +1,223 @@
+"""The state that the parts of the core share, and what changes it in one step."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from muster.executor.core_state import (
+    OFFERED,
+    SUSPENDED,
+    Agent,
+    Batch,
+    Key,
+    Lease,
+    LinkOutbox,
+    PresenceOutbox,
+    Session,
+    Timers,
+)
+from muster.model import limits
+from muster.model.ids import parse_id, shard_of_id
+
+
+class Book:
+    """Every session and every link, and which of them have something to write."""
+
+    def __init__(self, timers: Timers, now: float) -> None:
+        self.timers = timers
+        self.sessions: dict[str, Session] = {}
+        self.by_host: dict[tuple[str, str], Session] = {}
+        self.links: dict[str, LinkOutbox] = {}
+        self.period = timers.heartbeat_seconds
+        # Effects: the shell empties these after every event.
+        self.woken_hosts: list[Session] = []
+        self.woken_links: list[LinkOutbox] = []
+        self.presences: list[PresenceOutbox] = []
+        # Nothing is judged by what happened, or did not happen, before this.
+        self.judged_from = now
+
+    # --- lookups ----------------------------------------------------------------------------------
+
+    def link_of(self, contract_id: str) -> LinkOutbox | None:
+        """The link to the contract's owner; None while no link to it is up."""
+        if len(self.links) == 1:
+            link = next(iter(self.links.values()))
+            return link if link.up else None
+        shard = shard_of_id(parse_id(contract_id))
+        for link in self.links.values():
+            if link.up and shard in link.shards:
+                return link
+        return None
+
+    # --- effects ----------------------------------------------------------------------------------
+
+    def wake(self, session: Session, items: int = 1) -> None:
+        """Something was put in the host's outbox. A host that takes nothing is cut off."""
+        outbox = session.outbox
+        outbox.count += items
+        if outbox.count > limits.SESSION_OUTBOX_ITEMS_MAX:
+            self.cut(session, "QUEUE_FULL", "the host reads slower than the mesh writes to it")
+        elif not outbox.woken:
+            outbox.woken = True
+            self.woken_hosts.append(session)
+
+    def cut(self, session: Session, reason: str, message: str) -> None:
+        """Closes the host's stream. The session goes on, and the host may come back within the
+        grace; an empty reason closes the stream without an error."""
+        outbox = session.outbox
+        if outbox.end is None:
+            outbox.end = (reason, message)
+            if not outbox.woken:
+                outbox.woken = True
+                self.woken_hosts.append(session)
+
+    def wake_link(self, link: LinkOutbox) -> None:
+        """Something was put in the link's outbox."""
+        if not link.woken:
+            link.woken = True
+            self.woken_links.append(link)
+
+    def batch(self, session: Session, link: LinkOutbox | None) -> Batch | None:
+        """Where to put what is to be relayed; None while the link is down."""
+        if link is None or not link.up:
+            return None
+        batch = link.batches.get(session)
+        if batch is None:
+            batch = link.batches[session] = Batch()
+            batch.bytes = session.frame_bytes
+            if not link.woken:
+                link.woken = True
+                self.woken_links.append(link)
+        return batch
+
+    # --- presence ---------------------------------------------------------------------------------
+
+    def presence(self, agent: Agent) -> None:
+        """The agent, of a session that has begun, is there or has changed."""
+        if agent.attached:
+            for outbox in self.presences:
+                if outbox.up:
+                    outbox.changed[agent] = None
+
+    def absence(self, agent: Agent) -> None:
+        """The agent is gone from its session."""
+        session = agent.session
+        for outbox in self.presences:
+            if outbox.up:
+                outbox.changed.pop(agent, None)
+                outbox.gone[session.tenant, agent.name, session.id] = None
+
+    def report_level(self, outbox: PresenceOutbox) -> None:
+        """Somebody begins to listen: puts every agent into the outbox."""
+        outbox.close()
+        outbox.up = True
+        for session in self.sessions.values():
+            outbox.changed.update({a: None for a in session.agents.values() if a.attached})
+
+    def report_counts(self) -> None:
+        """Reports the agents whose counts have changed. They change all the time, so nobody is
+        told of each."""
+        for session in self.sessions.values():
+            for agent in session.agents.values():
+                counts = (agent.active, agent.suspended)
+                if agent.reported != counts:
+                    agent.reported = counts
+                    self.presence(agent)
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def add(self, session: Session) -> None:
+        """The session begins."""
+        self.sessions[session.id] = session
+        self.by_host[session.tenant, session.host] = session
+        for link in self.links.values():
+            if link.up:
+                link.sessions[session] = None
+                self.wake_link(link)
+        for agent in session.agents.values():
+            self.presence(agent)
+        self._pace()
+
+    def hold(self, lease: Lease) -> None:
+        """The session of the lease's agent holds it from now on."""
+        agent = lease.agent
+        agent.held += 1
+        if lease.slot:
+            agent.active += 1
+        if lease.state == SUSPENDED:
+            agent.suspended += 1
+        agent.session.leases[lease.key] = lease
+        if lease.state == OFFERED:
+            agent.session.offered[lease.key] = lease
+
+    def forget(self, lease: Lease) -> None:
+        """The session holds it no longer. An assignment not yet written is never sent."""
+        agent = lease.agent
+        session = agent.session
+        del session.leases[lease.key]
+        session.offered.pop(lease.key, None)
+        lease.assignment = None
+        agent.held -= 1
+        if lease.slot:
+            agent.active -= 1
+        if lease.state == SUSPENDED:
+            agent.suspended -= 1
+        if not agent.attached and not agent.held and session.agents.get(agent.name) is agent:
+            del session.agents[agent.name]
+
+    def lose(self, lease: Lease) -> None:
+        """The session no longer holds it, and no report has come."""
+        batch = self.batch(lease.agent.session, lease.link)
+        if batch is not None:
+            batch.losses.append(lease.key)
+        self.forget(lease)
+
+    def give_back(self, session: Session, link: LinkOutbox | None, key: Key, reason: str) -> None:
+        """The attempt cannot be taken: back to the head of its queue, and it does not count."""
+        batch = self.batch(session, link)
+        if batch is not None:
+            batch.returns.append((key, reason))
+
+    def end(
+        self,
+        session: Session,
+        why: str,
+        error: tuple[str, str] = ("", ""),
+        *,
+        superseded: bool = False,
+    ) -> None:
+        """The session is over, and what it held with it. `error` closes its stream.
+
+        What came from it and is not relayed yet still is, but not once another has taken over.
+        """
+        if session.over:
+            return
+        session.over = True
+        del self.sessions[session.id]
+        if self.by_host.get((session.tenant, session.host)) is session:
+            del self.by_host[session.tenant, session.host]
+        for link in self.links.values():
+            if link.up:
+                untold = link.sessions.pop(session, link) is None
+                if superseded or untold:
+                    link.drop(session)
+                link.ends[session.id] = why
+                self.wake_link(link)
+        for agent in session.agents.values():
+            if agent.attached:
+                self.absence(agent)
+        self.cut(session, *error)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Stretches the heartbeat period when sessions are many, in steps of half a second."""
+        least = len(self.sessions) / self.timers.heartbeats_per_second_max
+        self.period = max(self.timers.heartbeat_seconds, ceil(least * 2) / 2)
+
+    def announce(self, session: Session) -> None:
+        """Gives the session the current period, and the longer of the old and the new lease: the
+        shorter one counts from the heartbeat after."""
+        timers = self.timers
+        session.period = self.period
+        session.lease_seconds = max(session.lease_seconds, self.period * timers.lease_periods)
+        session.accept_seconds = max(timers.accept_seconds, 1.5 * self.period)

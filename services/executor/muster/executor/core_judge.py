@@ -1,0 +1,73 @@
+"""The judge of hosts: who is silent, who has not accepted, whose grace is over.
+
+It runs on a sweep and by the clock it is given. After a start, and after a pause between sweeps
+that was a stall of our own, everybody gets a full duration: what could not be read was not unsaid.
+"""
+
+from __future__ import annotations
+
+from muster.executor.core_book import Book
+from muster.executor.core_state import CANCELLED, Lease, Session
+
+NOT_ACCEPTED = "NOT_ACCEPTED"  # the code of the cancel that revokes an assignment
+
+
+class Judge:
+    """Looks at every session, at O(1) for one in which nothing is due."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._swept = book.judged_from
+
+    def sweep(self, now: float) -> None:
+        """Judges all; to be called every half second or so."""
+        book = self._book
+        if now - self._swept > book.timers.stall_seconds:
+            book.judged_from = now
+        self._swept = now
+        for session in list(book.sessions.values()):
+            self._judge(session, now, book.judged_from)
+
+    def _judge(self, session: Session, now: float, judged_from: float) -> None:
+        book, timers = self._book, self._book.timers
+        if session.offered:
+            self._revoke(session, now - session.accept_seconds, judged_from)
+        if session.broken_at is not None:
+            if now - max(session.broken_at, judged_from) > timers.resume_grace_seconds:
+                book.end(session, "its stream ended, and it did not come back")
+        elif now - max(session.contact, judged_from) > session.lease_seconds:
+            book.end(
+                session, "the host was silent", ("NOT_READY", "the host was silent for a lease")
+            )
+        elif session.leases and now - max(session.renewed, judged_from) > session.lease_seconds:
+            book.end(
+                session,
+                "the host sent no heartbeat",
+                ("NOT_READY", "the host sent no heartbeat for a lease"),
+            )
+        elif session.drain_until is not None:
+            if not session.leases:
+                book.end(session, "it was drained")
+            elif now > max(session.drain_until, judged_from):
+                book.end(session, "it was drained, and did not finish in time")
+
+    def _revoke(self, session: Session, before: float, judged_from: float) -> None:
+        """Takes back what was offered before `before` and is not accepted yet."""
+        if judged_from > before:
+            return
+        late: list[Lease] = []
+        for lease in session.offered.values():
+            if lease.offered_at > before:
+                break
+            late.append(lease)
+        for lease in late:
+            if lease.state == CANCELLED:
+                batch = self._book.batch(session, lease.link)
+                if batch is not None:
+                    batch.stops.append(lease.key)
+                self._book.forget(lease)
+                continue
+            if lease.assignment is None:
+                session.outbox.cancels.append((lease.key, NOT_ACCEPTED))
+                self._book.wake(session)
+            self._book.lose(lease)

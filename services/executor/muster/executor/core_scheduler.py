@@ -1,0 +1,202 @@
+"""What schedulers say over their links."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from muster.executor.core_book import Book
+from muster.executor.core_state import (
+    CANCELLED,
+    DROP,
+    KEEP,
+    OFFERED,
+    REPORTED,
+    STARTED,
+    SUSPENDED,
+    UNSENT,
+    Batch,
+    Item,
+    Key,
+    Lease,
+    LinkOutbox,
+    Session,
+)
+
+REFUSED: Final = 4  # muster.v1.ReportVerdict
+
+
+class SchedulerSide:
+    """Each method takes one item of a link's frame, in O(1). What a frame says of a session that is
+    over is left out by the caller: the scheduler has heard, or is about to hear, of its end."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def link_up(self, link: LinkOutbox) -> None:
+        """A new link: puts the whole level into its outbox, and again what is unacknowledged."""
+        book = self._book
+        link.clear()
+        link.up = True
+        for session in book.sessions.values():
+            session.parked_bytes = 0
+            link.sessions[session] = None
+            self._level(session, link)
+        book.wake_link(link)
+
+    def link_answered(self, link: LinkOutbox, shards: frozenset[int]) -> None:
+        """The scheduler is there. Where it turns out to own leases of which nobody knew whose they
+        are, it is told of their sessions once more."""
+        link.answered = True
+        link.shards = shards
+        for session in self._book.sessions.values():
+            orphans = [x for x in session.leases.values() if x.link is None]
+            for lease in orphans:
+                lease.link = self._book.link_of(lease.key[0])
+            if any(lease.link is link for lease in orphans):
+                link.sessions[session] = None
+                self._book.wake_link(link)
+
+    def link_down(self, link: LinkOutbox) -> None:
+        """The link has ended. Nothing waits for it: the next one starts from the level."""
+        link.up = link.answered = False
+        link.clear()
+
+    def _level(self, session: Session, link: LinkOutbox) -> None:
+        batch = Batch()
+        for lease in session.leases.values():
+            if lease.link is None:
+                lease.link = self._book.link_of(lease.key[0])
+            if lease.link is link and lease.items:
+                batch.items += [item for _, _, item in lease.items]
+        for key, report in session.unacked.items():
+            lease_or_none = session.leases.get(key)
+            owner = lease_or_none.link if lease_or_none else self._book.link_of(key[0])
+            if owner is link:
+                batch.reports[key] = report
+        batch.drains = {a.name: None for a in session.agents.values() if a.draining}
+        if batch.items or batch.reports or batch.drains:
+            link.batches[session] = batch
+
+    # --- agents -----------------------------------------------------------------------------------
+
+    def attach_result(self, session: Session, name: str, item: Item, *, failed: bool) -> None:
+        """How an attach went. After a link's hello the scheduler answers all agents once more;
+        the host hears only what it waits for, and what went wrong."""
+        agent = session.agents.get(name)
+        if agent is None or not agent.attached:
+            return
+        if failed:
+            agent.attached = False
+            agent.limit = 0
+            self._book.absence(agent)
+            if not agent.held:
+                del session.agents[name]
+        elif not agent.awaits_result:
+            return
+        agent.awaits_result = False
+        session.outbox.attach_results.append(item)
+        self._book.wake(session)
+
+    # --- leases -----------------------------------------------------------------------------------
+
+    def assign(
+        self,
+        link: LinkOutbox,
+        session: Session,
+        key: Key,
+        agent_name: str,
+        size: int,
+        item: Item,
+        now: float,
+    ) -> None:
+        """Hands an attempt of `size` bytes to an agent, or gives it back when it cannot be."""
+        if key in session.leases:
+            return  # sent twice
+        agent = session.agents.get(agent_name)
+        if agent is None or agent.active >= agent.limit or size > session.frame_bytes_max:
+            self._book.give_back(session, link, key, "the agent takes nothing more just now")
+            return
+        if not session.leases:
+            session.renewed = max(session.renewed, now)
+        lease = Lease(key, agent, link, OFFERED, now)
+        lease.assignment = item
+        lease.size = size
+        lease.sent_seq = UNSENT
+        self._book.hold(lease)
+        if not agent.queue:
+            session.outbox.ring.append(agent)
+        agent.queue.append(lease)
+        self._book.wake(session)
+
+    def verdict(self, session: Session, key: Key, decision: int) -> None:
+        """What becomes of a lease that a LinkSession named."""
+        lease = session.leases.get(key)
+        if lease is None:
+            return
+        if decision == DROP:
+            unsent = lease.assignment is not None
+            self._book.forget(lease)
+            session.unacked.pop(key, None)
+            if unsent:
+                return
+            session.word_sent = True
+        elif lease.confirmed:
+            return
+        elif decision == KEEP:
+            lease.confirmed = True
+        session.outbox.verdicts.append((key, decision))
+        self._book.wake(session)
+
+    def cancel(self, session: Session, key: Key, code: str) -> None:
+        """The contract has moved on: the host stops the attempt."""
+        lease = session.leases.get(key)
+        if lease is None or lease.state == REPORTED or lease.state == CANCELLED:
+            return
+        if lease.assignment is not None:
+            batch = self._book.batch(session, lease.link)
+            if batch is not None:
+                batch.stops.append(key)
+            self._book.forget(lease)
+            return
+        if lease.state == SUSPENDED:
+            lease.agent.suspended -= 1
+        lease.state = CANCELLED
+        lease.items = None
+        session.outbox.cancels.append((key, code))
+        self._book.wake(session)
+
+    # --- acknowledgements -------------------------------------------------------------------------
+
+    def report_ack(self, session: Session, key: Key, verdict: int, item: Item) -> None:
+        """What became of a report. Only a refused one leaves the lease where it was."""
+        session.unacked.pop(key, None)
+        lease = session.leases.get(key)
+        if lease is not None:
+            if verdict != REFUSED:
+                self._book.forget(lease)
+            elif lease.state == REPORTED:
+                lease.state = STARTED
+                lease.slot = True
+                lease.agent.active += 1
+        session.word_sent = True
+        session.outbox.report_acks.append(item)
+        self._book.wake(session)
+
+    def item_ack(self, session: Session, key: Key, index: int, item: Item) -> None:
+        """Stream items up to `index` are recorded."""
+        lease = session.leases.get(key)
+        if lease is None:
+            return
+        lease.items_acked = max(lease.items_acked, index)
+        kept = lease.items
+        while kept and kept[0][0] <= index:
+            lease.item_bytes -= kept.popleft()[1]
+        session.outbox.item_acks.append(item)
+        self._book.wake(session)
+
+    def refusal(self, session: Session, item: Item) -> None:
+        """An item of the host was refused; passed on as it is."""
+        session.outbox.refusals.append(item)
+        self._book.wake(session)

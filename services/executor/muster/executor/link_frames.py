@@ -1,0 +1,219 @@
+"""The link's frames: made out of what waits for a scheduler, and read into the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from muster.executor.core import Core
+from muster.executor.core_state import (
+    CANCELLED,
+    OFFERED,
+    Batch,
+    Item,
+    LinkOutbox,
+    Session,
+)
+from muster.model import limits
+from muster.v1.agent_pb2 import AgentSpec
+from muster.v1.link_pb2 import LinkSession, SessionEnd, SessionItems
+from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
+from muster.v1.session_pb2 import (
+    HELD_STATE_ACCEPTED,
+    HELD_STATE_STARTED,
+    AttemptKey,
+    HeldLease,
+    HeldState,
+    Return,
+    Stopped,
+)
+from muster.wire.times import timestamp_of_seconds
+
+_SESSION_BYTES: Final = 512  # names and numbers of a LinkSession
+_HELD_BYTES: Final = 96  # a lease and the name of its agent, in most cases
+
+_HELD_STATES: Final[dict[int, HeldState.ValueType]] = {
+    OFFERED: HELD_STATE_ACCEPTED,
+    CANCELLED: HELD_STATE_STARTED,
+}
+
+
+# --- to the scheduler -----------------------------------------------------------------------------
+
+
+def next_request(link: LinkOutbox, wall: Callable[[], float]) -> LinkRequest | None:
+    """The next frame for the scheduler, taken out of the outbox; None when nothing waits.
+
+    Sessions go before their items, and ends after everything, also when it takes several frames.
+    """
+    if not (link.sessions or link.full or link.batches or link.ends):
+        return None
+    frame = LinkRequest()
+    room = limits.LINK_FRAME_BYTES_MAX
+    while link.sessions and room > 0:
+        session = next(iter(link.sessions))
+        del link.sessions[session]
+        room -= _add_session(frame, link, session)
+    if link.full:
+        # What is older goes first, and a session only once in a frame.
+        if room == limits.LINK_FRAME_BYTES_MAX:
+            frame.items.append(session_items(*link.full.popleft()))
+        return frame
+    _add_batches(frame, link, room)
+    if not (link.sessions or link.batches):
+        time = timestamp_of_seconds(wall())
+        frame.ends.extend(
+            SessionEnd(session_id=session_id, reason=why, time=time)
+            for session_id, why in link.ends.items()
+        )
+        link.ends.clear()
+    return frame
+
+
+def _add_batches(frame: LinkRequest, link: LinkOutbox, room: int) -> None:
+    for session in list(link.batches):
+        if room <= 0:
+            return
+        if session in link.sessions:
+            continue
+        batch = link.batches.pop(session)
+        room -= batch.bytes
+        frame.items.append(session_items(session, batch))
+
+
+def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session) -> int:
+    """Adds a session as it is now; returns its size in bytes, roughly. Agents that are too many
+    for one frame follow as attaches."""
+    batch = link.batches.get(session)
+    if batch is not None:
+        batch.agents.clear()
+    used = _SESSION_BYTES
+    told: list[AgentSpec] = []
+    for agent in session.agents.values():
+        if not agent.attached:
+            continue
+        if used <= limits.LINK_FRAME_BYTES_MAX:
+            told.append(agent.spec)
+            used += agent.size
+        else:
+            if batch is None:
+                batch = link.batches[session] = Batch()
+            batch.agents[agent.name] = agent.spec
+            batch.bytes += agent.size
+    held = [
+        HeldLease(
+            key=AttemptKey(contract_id=lease.key[0], epoch=lease.key[1]),
+            agent=lease.agent.name,
+            state=_HELD_STATES.get(lease.state) or lease.state,  # type: ignore[arg-type]
+            items_acked=lease.items_acked,
+        )
+        for lease in session.leases.values()
+        if lease.link is link
+    ]
+    frame.sessions.append(
+        LinkSession(
+            session_id=session.id,
+            host=session.host,
+            tenant=session.tenant,
+            principal=session.principal,
+            session_epoch=session.epoch,
+            agents=told,
+            held=held,
+            draining=session.draining,
+        )
+    )
+    return used + len(held) * _HELD_BYTES
+
+
+def session_items(session: Session, batch: Batch) -> SessionItems:
+    """What waits of one session, as it goes on the link."""
+    items = SessionItems(session_id=session.id)
+    if batch.reports:
+        items.reports.extend(batch.reports.values())
+    if batch.items:
+        items.items.extend(batch.items)
+    if batch.starts:
+        items.starts.extend(_keys(batch.starts))
+    if batch.accepts:
+        items.accepts.extend(_keys(batch.accepts))
+    for key, waits in batch.suspensions.items():
+        (items.suspends if waits else items.resumes).add(contract_id=key[0], epoch=key[1])
+    if batch.stops:
+        items.stops.extend(
+            x if isinstance(x, Stopped) else Stopped(key=_key(x)) for x in batch.stops
+        )
+    if batch.returns:
+        items.returns.extend(
+            x if isinstance(x, Return) else Return(key=_key(x[0]), reason=x[1])
+            for x in batch.returns
+        )
+    if batch.losses:
+        items.losses.extend(_keys(batch.losses))
+    if batch.agents:
+        items.attaches.extend(spec for spec in batch.agents.values() if spec is not None)
+        items.detaches.extend(name for name, spec in batch.agents.items() if spec is None)
+    if batch.drains:
+        items.drains.extend(batch.drains)
+    return items
+
+
+def _keys(items: Iterable[Item]) -> list[AttemptKey]:
+    return [x if isinstance(x, AttemptKey) else _key(x) for x in items]
+
+
+def _key(item: Item) -> AttemptKey:
+    if isinstance(item, AttemptKey):
+        return item
+    return AttemptKey(contract_id=item[0], epoch=item[1])
+
+
+# --- from the scheduler ---------------------------------------------------------------------------
+
+
+def apply_response(core: Core, link: LinkOutbox, frame: LinkResponse, now: float) -> None:
+    """Everything of a frame but its welcome."""
+    sessions = core.book.sessions
+    for items in frame.items:
+        session = sessions.get(items.session_id)
+        if session is not None:  # else it is over, and the scheduler is told so
+            _apply_items(core, link, session, items, now)
+
+
+def _apply_items(
+    core: Core, link: LinkOutbox, session: Session, items: SessionItems, now: float
+) -> None:
+    scheduler = core.scheduler
+    if items.attach_results or items.verdicts or items.refusals or items.cancels:
+        _apply_rare(core, session, items)
+    for ack in items.report_acks:
+        attempt = ack.key
+        scheduler.report_ack(session, (attempt.contract_id, attempt.epoch), ack.verdict, ack)
+    for item_ack in items.item_acks:
+        attempt = item_ack.key
+        key = (attempt.contract_id, attempt.epoch)
+        scheduler.item_ack(session, key, item_ack.index, item_ack)
+    for assignment in items.assignments:
+        attempt = assignment.key
+        scheduler.assign(
+            link,
+            session,
+            (attempt.contract_id, attempt.epoch),
+            assignment.agent,
+            assignment.ByteSize(),
+            assignment,
+            now,
+        )
+
+
+def _apply_rare(core: Core, session: Session, items: SessionItems) -> None:
+    """What seldom comes. It stands in no order with acknowledgements, and before assignments."""
+    scheduler = core.scheduler
+    for result in items.attach_results:
+        scheduler.attach_result(session, result.agent, result, failed=result.HasField("error"))
+    for verdict in items.verdicts:
+        key = (verdict.key.contract_id, verdict.key.epoch)
+        scheduler.verdict(session, key, verdict.decision)
+    for refusal in items.refusals:
+        scheduler.refusal(session, refusal)
+    for cancel in items.cancels:
+        scheduler.cancel(session, (cancel.key.contract_id, cancel.key.epoch), cancel.code)

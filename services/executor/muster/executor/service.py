@@ -1,0 +1,129 @@
+"""The executor as it runs: its core with a clock, its links, its sweep and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from muster.executor.core import Core
+from muster.executor.core_state import Agent, Session, Timers
+from muster.executor.link import CallLink, Dialler, Link
+from muster.executor.link_presence import CallPresence, Presence
+from muster.executor.pump import Pump
+from muster.executor.pump_frames import Identity
+from muster.model import limits
+from muster.runtime.lifetime import background
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an executor is told."""
+
+    name: str
+    # Unique in the mesh.
+
+    address: str = ""
+    # gRPC target at which other services reach it.
+
+    scheduler_address: str = ""
+    registry_address: str = ""
+    # What hosts are told; empty where they are the same as the stream's own.
+
+    timers: Timers = field(default_factory=Timers)
+
+    sweep_seconds: float = limits.SWEEP_SECONDS
+    # How often hosts are judged. Shorter is more precise, and work for nothing.
+
+
+class Executor:
+    """Runs inside `async with`; when that is left, every task of it is done.
+
+    `schedulers` and `registries` are the other ends, by name: `LinkService.Link` and
+    `RegistryService.ReportPresence` as their callers see them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        schedulers: Mapping[str, CallLink],
+        registries: Mapping[str, CallPresence] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = time.monotonic
+        self.core = Core(tuple(schedulers), self._clock(), settings.timers)
+        incarnation = time.time_ns() // 1_000_000
+        dialler = Dialler(settings.name, incarnation, settings.address)
+        self._links = {
+            name: Link(name, call, self.core, dialler, self._clock, time.time, self.flush)
+            for name, call in schedulers.items()
+        }
+        self._presences = [
+            Presence(name, call, self.core, dialler) for name, call in (registries or {}).items()
+        ]
+        identity = Identity(settings.name, settings.scheduler_address, settings.registry_address)
+        self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Executor:
+        loops = [link.run for link in self._links.values()]
+        loops += [presence.run for presence in self._presences]
+        await self._stack.enter_async_context(background(self._sweep, *loops))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.pump.close()
+        await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def name(self) -> str:
+        """The executor's name."""
+        return self._settings.name
+
+    def now(self) -> float:
+        """The time of the core, in seconds."""
+        return self._clock()
+
+    def drain_host(self, tenant: str, host: str, grace_seconds: float) -> Session:
+        """Asks a host to finish what it has and leave. Raises `NotFound`."""
+        session = self.core.sessions.drain_host(tenant, host, grace_seconds, self._clock())
+        self.flush()
+        return session
+
+    def drain_agent(self, tenant: str, name: str) -> Agent:
+        """Asks an agent to finish what it has. Raises `NotFound`."""
+        agent = self.core.sessions.drain_agent(tenant, name)
+        self.flush()
+        return agent
+
+    def flush(self) -> None:
+        """Wakes whoever has something to write since the last time."""
+        book = self.core.book
+        if book.woken_hosts:
+            for session in book.woken_hosts:
+                self.pump.wake(session)
+            book.woken_hosts.clear()
+        if book.woken_links:
+            for outbox in book.woken_links:
+                self._links[outbox.name].wake()
+            book.woken_links.clear()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_seconds)
+            await asyncio.sleep(0)  # what has come during a stall is read first
+            self.core.judge.sweep(self._clock())
+            self.pump.reap()
+            self.flush()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

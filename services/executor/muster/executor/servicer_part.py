@@ -1,0 +1,31 @@
+"""The executor as a part of a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from muster.executor.service import Executor
+from muster.executor.servicer import ExecutorServicer
+from muster.runtime.serve import Part, Readiness
+from muster.v1.executor_service_pb2 import DESCRIPTOR
+from muster.v1.executor_service_pb2_grpc import add_ExecutorServiceServicer_to_server
+
+SERVICE = DESCRIPTOR.services_by_name["ExecutorService"].full_name
+
+
+def executor_part(executor: Executor) -> Part:
+    """Serves the executor while it runs."""
+    servicer = ExecutorServicer(executor)
+
+    @asynccontextmanager
+    async def run(readiness: Readiness) -> AsyncIterator[None]:
+        async with executor:
+            yield
+
+    return Part(
+        name="executor",
+        services={SERVICE: lambda server: add_ExecutorServiceServicer_to_server(servicer, server)},
+        run=run,
+        drain=executor.pump.close,
+    )
