@@ -13,6 +13,7 @@ capabilities.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 from muster.scheduler.records import Contract
 
@@ -118,6 +119,14 @@ class Lane:
                 return (-number, time, -contract.depth, contract.id), contract
         return None
 
+    def contracts(self) -> Iterator[Contract]:
+        """Every contract that waits, in no order."""
+        for band in self._bands.values():
+            for heap in band.heaps.values():
+                for _, _, token, contract in heap:
+                    if contract.queue_token == token:
+                        yield contract
+
     def serve(self, contract: Contract) -> None:
         """Take a contract out and count it for its key."""
         self.remove(contract)
@@ -157,6 +166,12 @@ class Queue:
         """Take a contract out, if it is in."""
         if contract.queue_token:
             self.lane_of(contract).remove(contract)
+
+    def ahead_of(self, contract: Contract) -> int:
+        """About how many contracts of its lane are served first: a walk, for people only."""
+        lane = self.lane_of(contract)
+        rank = (-contract.band, -contract.depth, contract.id)
+        return sum((-c.band, -c.depth, c.id) < rank for c in lane.contracts())
 
     def drop_if_empty(self, lane: Lane) -> bool:
         """Forget a lane in which nothing waits."""

@@ -68,10 +68,12 @@ class Ledger(Protocol):
         """
         ...
 
-    async def find(
-        self, contract_id: int = 0, scope: tuple[str, str, str] | None = None
-    ) -> StoredContract | None:
-        """One contract, by its id or by (tenant, principal, request_id)."""
+    async def load(self, ids: Sequence[int]) -> list[StoredContract]:
+        """The contracts with these ids that are there, oldest first."""
+        ...
+
+    async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
+        """The contract of an idempotency scope: (tenant, principal, request_id)."""
         ...
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:

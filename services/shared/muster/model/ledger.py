@@ -41,6 +41,8 @@ CONTRACT_COLUMNS = (
     "agent_kind",
     "host",
 )
+CONTRACT_REQUEST_ID = CONTRACT_COLUMNS.index("request_id")
+CONTRACT_BODY = CONTRACT_COLUMNS.index("body_sha256")
 CONTRACT_EPOCH = CONTRACT_COLUMNS.index("epoch")
 
 LEASE_COLUMNS = ("contract_id", "epoch", "agent", "agent_kind", "host", "leased_ms")

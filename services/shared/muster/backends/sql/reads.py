@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, select
@@ -77,8 +77,7 @@ def _open(connection: Connection) -> Iterator[StoredContract]:
     ids = connection.execute(select(contracts.c.id).where(missing).order_by(contracts.c.id))
     numbers = list(ids.scalars())
     for start in range(0, len(numbers), CHUNK):
-        wanted = numbers[start : start + CHUNK]
-        yield from load(connection, select(contracts).where(contracts.c.id.in_(wanted)))
+        yield from by_ids(connection, numbers[start : start + CHUNK])
 
 
 def _progress(connection: Connection) -> dict[tuple[int, int], tuple[int, int]]:
@@ -93,21 +92,24 @@ def _progress(connection: Connection) -> dict[tuple[int, int], tuple[int, int]]:
     return {(number, epoch): (last, chunks or 0) for number, epoch, last, chunks in rows}
 
 
-def find(
-    connection: Connection, contract_id: int, scope: tuple[str, str, str] | None
-) -> StoredContract | None:
-    """One contract, by its id or by its idempotency scope."""
-    query = select(contracts)
-    if scope is not None:
-        tenant, principal, request_id = scope
-        query = query.where(
-            contracts.c.tenant == tenant,
-            contracts.c.principal == principal,
-            contracts.c.request_id == request_id,
-        )
-    else:
-        query = query.where(contracts.c.id == contract_id)
+def by_scope(connection: Connection, scope: tuple[str, str, str]) -> StoredContract | None:
+    """The contract of an idempotency scope."""
+    tenant, principal, request_id = scope
+    query = select(contracts).where(
+        contracts.c.tenant == tenant,
+        contracts.c.principal == principal,
+        contracts.c.request_id == request_id,
+    )
     return next(iter(load(connection, query)), None)
+
+
+def by_ids(connection: Connection, numbers: Sequence[int]) -> list[StoredContract]:
+    """The contracts with these ids that are there, oldest first."""
+    found: list[StoredContract] = []
+    for start in range(0, len(numbers), CHUNK):
+        wanted = contracts.c.id.in_(numbers[start : start + CHUNK])
+        found.extend(load(connection, select(contracts).where(wanted)))
+    return sorted(found, key=attrgetter("id"))
 
 
 def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:

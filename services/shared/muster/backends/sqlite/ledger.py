@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -122,11 +122,13 @@ class SqliteLedger:
         assert self._writer is not None
         return await self._run(self._writing, partial(self._writer.commit, batch))
 
-    async def find(
-        self, contract_id: int = 0, scope: tuple[str, str, str] | None = None
-    ) -> StoredContract | None:
+    async def load(self, ids: Sequence[int]) -> list[StoredContract]:
+        """See `Ledger.load`."""
+        return await self._read(partial(reads.by_ids, numbers=ids))
+
+    async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
         """See `Ledger.find`."""
-        return await self._read(partial(reads.find, contract_id=contract_id, scope=scope))
+        return await self._read(partial(reads.by_scope, scope=scope))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""

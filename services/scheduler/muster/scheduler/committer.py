@@ -1,0 +1,107 @@
+"""Group commit: one writer, which commits whatever has accumulated while it committed the last.
+
+There is no timer: a single change goes out at once, and a thousand that arrive during one fsync go
+out together in the next. Whoever is told of a change is told after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from muster.backends.ledger_base import Ledger, LedgerFull
+from muster.model.ledger import Batch, CommitResult, Row
+
+RETRY_SECONDS = 0.25  # pause before a batch that the ledger could not take is tried again
+TIMES_KEPT = 1_000  # durations of commits, for statistics
+
+After = tuple[Any, Any]  # an effect, and what the shell made of it
+
+
+class Committer:
+    """Collects rows and effects, and commits them in order."""
+
+    def __init__(
+        self, ledger: Ledger, on_commit: Callable[[list[After], CommitResult], None]
+    ) -> None:
+        self.batch = Batch()
+        self.after: list[After] = []
+        # Rows of new contracts in the batch, by id: their first lease can still join them.
+        self.fresh: dict[int, Row] = {}
+        self.commits = 0
+        self.position = 0  # of the last commit
+        self.times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self.failing = False  # the last try failed: refuse what can be refused
+        self._ledger = ledger
+        self._on_commit = on_commit
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._barriers: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        """There is something to commit."""
+        if self.after or not self.batch.empty:
+            self._idle.clear()
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, after, barriers = self._take()
+            if batch.empty:
+                result = CommitResult(0, (), 0.0)
+            else:
+                result = await self._commit(batch)
+            self._on_commit(after, result)
+            for barrier in barriers:
+                if not barrier.done():
+                    barrier.set_result(None)
+            if not self._wake.is_set():
+                self._idle.set()
+
+    def _take(self) -> tuple[Batch, list[After], list[asyncio.Future[None]]]:
+        taken = self.batch, self.after, self._barriers
+        # From here on the rows belong to the writer's thread.
+        self.batch, self.after, self.fresh, self._barriers = Batch(), [], {}, []
+        return taken
+
+    async def _commit(self, batch: Batch) -> CommitResult:
+        while True:
+            try:
+                result = await self._ledger.commit(batch)
+            except LedgerFull:
+                # Nothing is lost: the same batch is tried until it fits. Meanwhile submits are
+                # refused, and agents keep their reports.
+                self.failing = True
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self.failing = False
+            self.commits += 1
+            self.position = result.position
+            self.times.append(result.seconds)
+            return result
+
+    async def barrier(self) -> None:
+        """Until everything that is pending now is committed."""
+        if self._idle.is_set():
+            return
+        barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._barriers.append(barrier)
+        self._wake.set()
+        await barrier
+
+    async def flush(self) -> None:
+        """Until nothing is pending."""
+        await self._idle.wait()
+
+    def percentile_seconds(self, share: float) -> float:
+        """A percentile of the last commits' durations; 0 when there were none."""
+        if not self.times:
+            return 0.0
+        ordered = sorted(self.times)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

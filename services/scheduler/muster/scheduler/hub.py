@@ -1,0 +1,136 @@
+"""Who waits for what: callers for the end of contracts, watchers for events and stream items.
+
+Nothing here waits. Listeners are told by a method call that must return at once; a watcher has a
+bounded backlog and is told to resume from its cursor when it falls behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from muster.model import limits
+from muster.model.errors import MusterError, ResourceExhausted
+from muster.model.ledger import LifecycleEvent
+from muster.v1.event_pb2 import StreamItem
+from muster.v1.response_pb2 import Response
+
+
+class Listener(Protocol):
+    """Somebody who submitted, or waits for, a contract."""
+
+    def on_accepted(self, request_id: str, contract_id: int, *, duplicate: bool) -> None:
+        """The contract is durable."""
+
+    def on_refused(self, request_id: str, error: MusterError) -> None:
+        """Nothing was recorded."""
+
+    def on_ended(self, contract_id: int, response: Response) -> None:
+        """The response is durable."""
+
+
+class Watcher:
+    """One watch call's backlog: events as (commit position, event), and stream items."""
+
+    def __init__(self, wants: Callable[[LifecycleEvent], bool] | None = None) -> None:
+        self.wants = wants
+        self.events: deque[tuple[int, LifecycleEvent]] = deque()
+        self.items: deque[StreamItem] = deque()
+        self.response: Response | None = None
+        self._overrun = False
+        self._something = asyncio.Event()
+
+    def put(self, entry: tuple[int, LifecycleEvent] | StreamItem) -> None:
+        """Add to the backlog; beyond its bound the watcher is cut off."""
+        if len(self.events) + len(self.items) >= limits.WATCHER_BACKLOG_MAX:
+            self._overrun = True
+        elif isinstance(entry, StreamItem):
+            self.items.append(entry)
+        else:
+            self.events.append(entry)
+        self._something.set()
+
+    def end(self, response: Response) -> None:
+        """The watched contract has ended."""
+        self.response = response
+        self._something.set()
+
+    async def wait(self) -> None:
+        """Until there is something. Raises when the watcher was too slow."""
+        await self._something.wait()
+        self._something.clear()
+        if self._overrun:
+            raise ResourceExhausted(
+                "the watcher was too slow; watch again from the last cursor",
+                reason="WATCHER_TOO_SLOW",
+            )
+
+
+class Hub:
+    """All listeners and watchers."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[int, list[Listener]] = {}
+        self._watchers: dict[int, list[Watcher]] = {}
+        self._broad: list[Watcher] = []
+
+    def listen(self, contract_id: int, listener: Listener) -> None:
+        """Tell `listener` when the contract has ended."""
+        self._listeners.setdefault(contract_id, []).append(listener)
+
+    def listeners(self, contract_id: int) -> list[Listener]:
+        """Who listens now."""
+        return list(self._listeners.get(contract_id, ()))
+
+    def unlisten(self, contract_id: int, listener: Listener) -> None:
+        """Stop telling it."""
+        listeners = self._listeners.get(contract_id)
+        if listeners is not None and listener in listeners:
+            listeners.remove(listener)
+            if not listeners:
+                del self._listeners[contract_id]
+
+    def watch(self, watcher: Watcher, contract_id: int = 0) -> None:
+        """Feed a watcher: of one contract, or with 0 of every event that it wants."""
+        if len(self._broad) + len(self._watchers) >= limits.WATCHERS_MAX:
+            raise ResourceExhausted(
+                f"{limits.WATCHERS_MAX} watches are open; try again later",
+                retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
+            )
+        if contract_id:
+            self._watchers.setdefault(contract_id, []).append(watcher)
+        else:
+            self._broad.append(watcher)
+
+    def unwatch(self, watcher: Watcher, contract_id: int = 0) -> None:
+        """Stop feeding it. Safe to call twice."""
+        watchers = self._watchers.get(contract_id, []) if contract_id else self._broad
+        if watcher in watchers:
+            watchers.remove(watcher)
+        if contract_id and not watchers:
+            self._watchers.pop(contract_id, None)
+
+    def publish(self, position: int, events: Sequence[LifecycleEvent]) -> None:
+        """Committed events, in order."""
+        if not self._broad and not self._watchers:
+            return
+        for event in events:
+            for watcher in self._watchers.get(event.contract_id, ()):
+                watcher.put((position, event))
+            for watcher in self._broad:
+                if watcher.wants is None or watcher.wants(event):
+                    watcher.put((position, event))
+
+    def relay(self, contract_id: int, item: StreamItem) -> None:
+        """A stream item, as soon as it is there."""
+        for watcher in self._watchers.get(contract_id, ()):
+            watcher.put(item)
+
+    def ended(self, contract_id: int, response: Response) -> None:
+        """A committed response."""
+        for listener in self._listeners.pop(contract_id, ()):
+            listener.on_ended(contract_id, response)
+        for watcher in self._watchers.get(contract_id, ()):
+            watcher.end(response)

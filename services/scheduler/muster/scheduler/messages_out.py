@@ -1,0 +1,191 @@
+"""What the core decided and the ledger keeps, as messages for the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from muster.model.ids import format_id, shard_of_id
+from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, events_of
+from muster.model.states import ContractState
+from muster.scheduler.effects import End
+from muster.scheduler.records import Contract, Lease, Now
+from muster.v1.contract_pb2 import Contract as ContractMessage
+from muster.v1.event_pb2 import Event
+from muster.v1.link_pb2 import SessionItems
+from muster.v1.request_pb2 import Request
+from muster.v1.response_pb2 import Failure, Response
+
+MESSAGES = {
+    "CANCELLED": "the contract was cancelled",
+    "PARENT_ENDED": "the contract that asked for it ended",
+    "DEADLINE_EXCEEDED": "the deadline passed",
+    "SCHEDULE_TO_START_TIMEOUT": "no agent took it within schedule_to_start",
+    "AGENT_LOST": "the agent was lost",
+    "RETURNED": "the agent gave it back",
+}
+
+
+def set_ms(timestamp: Timestamp, ms: int) -> None:
+    """Set a timestamp field in place."""
+    seconds, rest = divmod(ms, 1000)
+    timestamp.seconds = seconds
+    timestamp.nanos = rest * 1_000_000
+
+
+def add_assignment(items: SessionItems, contract: Contract, lease: Lease, now: Now) -> None:
+    """Append the assignment of a lease to what is about to be sent to its session."""
+    request: Request = contract.body
+    item = items.assignments.add()
+    item.key.contract_id = format_id(contract.id)
+    item.key.epoch = lease.epoch
+    item.attempt = lease.attempt
+    item.agent = lease.agent
+    item.capability = contract.capability
+    if lease.slots is not None:
+        offered = lease.slots.offers.get(contract.capability)
+        if offered:
+            item.capability_version = str(max(offered) if len(offered) > 1 else offered[0])
+    if request.HasField("payload"):
+        item.payload.CopyFrom(request.payload)
+    set_ms(item.deadline, contract.deadline_ms)
+    left = max(0.0, contract.deadline - now.mono)
+    item.time_left.seconds = int(left)
+    item.time_left.nanos = int(left % 1 * 1e9)
+    item.start_to_close.seconds = int(contract.start_to_close)
+    item.start_to_close.nanos = int(contract.start_to_close % 1 * 1e9)
+    if contract.heartbeat:
+        item.heartbeat_timeout.seconds = int(contract.heartbeat)
+        item.heartbeat_timeout.nanos = int(contract.heartbeat % 1 * 1e9)
+    item.principal = contract.principal
+    item.tenant = contract.tenant
+    item.root_id = format_id(contract.root_id)
+    if contract.conversation:
+        item.conversation_id = contract.conversation
+    if contract.parent_id:
+        item.parent_id = format_id(contract.parent_id)
+        item.depth = contract.depth
+    if request.labels:
+        item.labels.update(request.labels)
+    if request.HasField("trace_context"):
+        item.trace_context.CopyFrom(request.trace_context)
+    if contract.last_failure is not None:
+        item.last_failure.CopyFrom(contract.last_failure)
+
+
+def mesh_failure(code: str, message: str) -> Failure:
+    """The failure of an attempt or a contract that the mesh itself ended."""
+    return Failure(code=code, message=message or MESSAGES.get(code, ""))
+
+
+def response_of(end: End) -> Response:
+    """The one response of a contract."""
+    contract, lease, report = end.contract, end.lease, end.report
+    response = Response(
+        contract_id=format_id(contract.id),
+        request_id=contract.request_id,
+        state=int(end.state),  # type: ignore[arg-type]
+        author=int(end.author),  # type: ignore[arg-type]
+    )
+    if report is not None:
+        if end.state is not ContractState.SUCCEEDED:
+            response.failure.CopyFrom(report.failure)
+        elif report.HasField("payload"):
+            response.payload.CopyFrom(report.payload)
+        if report.HasField("usage"):
+            response.usage.CopyFrom(report.usage)
+        response.output_chunks = report.output_chunks
+    else:
+        response.failure.CopyFrom(mesh_failure(end.code, end.message))
+    if lease is not None:
+        response.epoch = lease.epoch
+        response.attempt = lease.attempt
+        response.agent = lease.agent
+        if lease.started_ms:
+            set_ms(response.start_time, lease.started_ms)
+    set_ms(response.accept_time, contract.accepted_ms)
+    set_ms(response.end_time, end.ended_ms)
+    return response
+
+
+def event_of(event: LifecycleEvent) -> Event:
+    """A lifecycle event for watchers."""
+    message = Event(
+        contract_id=format_id(event.contract_id),
+        sequence=event.sequence,
+        type=int(event.type),  # type: ignore[arg-type]
+        state=int(event.state),  # type: ignore[arg-type]
+        capability=event.capability,
+        epoch=event.epoch,
+        agent=event.agent,
+        agent_kind=event.agent_kind,
+        code=event.code,
+        root_id=format_id(event.root_id),
+        conversation_id=event.conversation,
+    )
+    set_ms(message.time, event.time_ms)
+    return message
+
+
+def contract_of(stored: StoredContract, live: Contract | None, *, whole: bool) -> ContractMessage:
+    """A contract from the ledger; `live` adds what is not written yet, such as a fresh start.
+
+    Without `whole`, payloads and attempts are left out.
+    """
+    message = ContractMessage(
+        id=format_id(stored.id),
+        tenant=stored.tenant,
+        principal=stored.principal,
+        actor=stored.actor,
+        state=int(live.state if live is not None else stored.state),  # type: ignore[arg-type]
+        sequence=len(events_of(stored)),
+        parent_id=format_id(stored.parent_id) if stored.parent_id else "",
+        root_id=format_id(stored.root_id),
+        depth=stored.depth,
+        shard=shard_of_id(stored.id),
+    )
+    set_ms(message.accept_time, stored.accepted_ms)
+    message.request.ParseFromString(stored.request)
+    message.request.request_id = stored.request_id
+    set_ms(message.request.deadline, stored.deadline_ms)
+    if stored.response is not None:
+        message.response.ParseFromString(stored.response.response)
+        set_ms(message.end_time, stored.response.ended_ms)
+    if whole:
+        _add_attempts(message, stored, live)
+    else:
+        message.request.ClearField("payload")
+        if stored.response is not None:
+            message.response.ClearField("payload")
+    return message
+
+
+def _add_attempts(message: ContractMessage, stored: StoredContract, live: Contract | None) -> None:
+    lease: Any = live.lease if live is not None else None
+    for number, attempt in enumerate(stored.attempts, 1):
+        started_ms = attempt.started_ms
+        if lease is not None and lease.epoch == attempt.epoch:
+            started_ms = lease.started_ms
+        _add_attempt(message, number, attempt, started_ms)
+
+
+def _add_attempt(
+    message: ContractMessage, number: int, attempt: StoredAttempt, started_ms: int
+) -> None:
+    entry = message.attempts.add(
+        number=number,
+        epoch=attempt.epoch,
+        agent=attempt.agent,
+        host=attempt.host,
+        outcome=int(attempt.outcome),
+    )
+    set_ms(entry.lease_time, attempt.leased_ms)
+    if started_ms:
+        set_ms(entry.start_time, started_ms)
+    if attempt.ended_ms:
+        set_ms(entry.end_time, attempt.ended_ms)
+    if attempt.failure:
+        entry.failure.ParseFromString(attempt.failure)
+    elif attempt.code:
+        entry.failure.CopyFrom(mesh_failure(attempt.code, ""))

@@ -1,0 +1,59 @@
+"""The scheduler as a part of a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from muster.backends.base import Blobs
+from muster.backends.ledger_base import Ledger
+from muster.runtime.blob_servicer import BlobServicer
+from muster.runtime.serve import Part, Readiness
+from muster.scheduler.links import Links
+from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.service import Scheduler
+from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
+from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
+from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
+from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
+from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+
+
+@dataclass(frozen=True)
+class SchedulerPart:
+    """The part, and what other parts of the same process call without gRPC."""
+
+    part: Part
+    scheduler: Scheduler
+    links: Links
+    catalogue: CatalogueServicer
+
+
+def scheduler_part(name: str, ledger: Ledger, blobs: Blobs) -> SchedulerPart:
+    """Makes the scheduler; it owns the ledger while the part runs."""
+    scheduler = Scheduler(ledger, name)
+    links = Links(scheduler)
+    catalogue = CatalogueServicer(scheduler)
+
+    @asynccontextmanager
+    async def run(readiness: Readiness) -> AsyncIterator[None]:
+        async with scheduler.run():
+            yield
+
+    services: dict[str, Callable[..., None]] = {
+        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
+            SchedulerServicer(scheduler), server
+        ),
+        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
+            BlobServicer(blobs), server
+        ),
+        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
+            catalogue, server
+        ),
+        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
+            LinkServicer(links), server
+        ),
+    }
+    part = Part("scheduler", services, run, metrics=(scheduler_metrics(scheduler),))
+    return SchedulerPart(part, scheduler, links, catalogue)

@@ -1,0 +1,191 @@
+"""Watches: history from the ledger, then live, without a gap between them.
+
+The watcher is fed from the moment it is registered; then the ledger is read; what both know is
+dropped by its number. Stream items are relayed before they are committed, so the commit that is
+under way is waited for before the ledger is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from muster.model.ledger import LifecycleEvent, StoredContract, events_of
+from muster.scheduler.hub import Watcher
+from muster.scheduler.messages_in import id_of
+from muster.scheduler.messages_out import contract_of, event_of
+from muster.scheduler.service import Scheduler
+from muster.v1.contract_pb2 import ContractFilter
+from muster.v1.event_pb2 import Cursor
+from muster.v1.response_pb2 import Response
+from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
+
+ITEMS_PER_FRAME = 256
+COMMITS_PER_READ = 200
+
+
+async def watch(
+    scheduler: Scheduler, tenant: str, request: WatchContractsRequest
+) -> AsyncIterator[WatchContractsResponse]:
+    """Frames of one watch call."""
+    if request.HasField("contract_id"):
+        number = id_of(request.contract_id)
+        async for frame in _WatchOne(scheduler, tenant, number, request.cursor).frames():
+            yield frame
+    else:
+        async for frame in _watch_many(scheduler, tenant, request):
+            yield frame
+
+
+class _WatchOne:
+    """A watch of one contract, until it has ended."""
+
+    def __init__(self, scheduler: Scheduler, tenant: str, number: int, cursor: Cursor) -> None:
+        self._scheduler = scheduler
+        self._tenant = tenant
+        self._number = number
+        self._sequence = cursor.sequence
+        self._at = (cursor.epoch, cursor.index)
+        self._watcher = Watcher()
+
+    async def frames(self) -> AsyncIterator[WatchContractsResponse]:
+        """Snapshot and history, then what comes."""
+        hub = self._scheduler.hub
+        hub.watch(self._watcher, self._number)
+        try:
+            await self._scheduler.committer.barrier()
+            stored = await self._scheduler.stored(self._number, self._tenant)
+            async for frame in self._history(stored):
+                yield frame
+            if stored.response is not None:
+                return
+            while True:
+                await self._watcher.wait()
+                frame = self._live()
+                yield frame
+                if frame.HasField("response"):
+                    return
+        finally:
+            hub.unwatch(self._watcher, self._number)
+
+    async def _history(self, stored: StoredContract) -> AsyncIterator[WatchContractsResponse]:
+        live = self._scheduler.core.contracts.get(self._number)
+        frame = WatchContractsResponse()
+        frame.snapshot.CopyFrom(contract_of(stored, live, whole=False))
+        self._add_events(frame, events_of(stored))
+        while True:
+            items = await self._scheduler.ledger.items(self._number, *self._at, ITEMS_PER_FRAME)
+            for item in items:
+                self._at = (item.epoch, item.idx)
+                frame.items.add().ParseFromString(item.item)
+            last = len(items) < ITEMS_PER_FRAME
+            if last and stored.response is not None:
+                frame.response.ParseFromString(stored.response.response)
+            yield self._stamp(frame)
+            if last:
+                return
+            frame = WatchContractsResponse()
+
+    def _live(self) -> WatchContractsResponse:
+        frame = WatchContractsResponse()
+        watcher = self._watcher
+        self._add_events(frame, (event for _, event in watcher.events))
+        watcher.events.clear()
+        for item in watcher.items:
+            if (item.epoch, item.index) > self._at:
+                self._at = (item.epoch, item.index)
+                frame.items.append(item)
+        watcher.items.clear()
+        if watcher.response is not None:
+            frame.response.CopyFrom(watcher.response)
+        return self._stamp(frame)
+
+    def _add_events(self, frame: WatchContractsResponse, events: Iterable[LifecycleEvent]) -> None:
+        for event in events:
+            if event.sequence > self._sequence:
+                self._sequence = event.sequence
+                frame.events.append(event_of(event))
+
+    def _stamp(self, frame: WatchContractsResponse) -> WatchContractsResponse:
+        frame.cursor.sequence = self._sequence
+        frame.cursor.epoch, frame.cursor.index = self._at
+        return frame
+
+
+def _wanted(tenant: str, wanted: ContractFilter) -> Callable[[LifecycleEvent], bool]:
+    capabilities = frozenset(wanted.capabilities)
+    root_id = id_of(wanted.root_id) if wanted.root_id else 0
+
+    def wants(event: LifecycleEvent) -> bool:
+        return (
+            event.tenant == tenant
+            and (not capabilities or event.capability in capabilities)
+            and (not root_id or event.root_id == root_id)
+            and (not wanted.conversation_id or event.conversation == wanted.conversation_id)
+        )
+
+    return wants
+
+
+async def _watch_many(
+    scheduler: Scheduler, tenant: str, request: WatchContractsRequest
+) -> AsyncIterator[WatchContractsResponse]:
+    """Lifecycle events of every contract that fits, without end."""
+    wants = _wanted(tenant, request.filter)
+    watcher = Watcher(wants)
+    scheduler.hub.watch(watcher)
+    try:
+        position = -1
+        if request.HasField("cursor"):
+            position = request.cursor.positions.get(0, 0)
+            async for frame, reached in _replay(scheduler, wants, position):
+                position = reached
+                yield frame
+        else:
+            # Tells the client where "now" is, so that it can resume from the very beginning.
+            yield _many(scheduler.committer.position, [])
+        while True:
+            await watcher.wait()
+            events = [event for at, event in watcher.events if at > position]
+            position = watcher.events[-1][0] if watcher.events else position
+            watcher.events.clear()
+            if events:
+                yield _many(position, events)
+    finally:
+        scheduler.hub.unwatch(watcher)
+
+
+async def _replay(
+    scheduler: Scheduler, wants: Callable[[LifecycleEvent], bool], position: int
+) -> AsyncIterator[tuple[WatchContractsResponse, int]]:
+    while True:
+        commits = await scheduler.ledger.history(position, COMMITS_PER_READ)
+        if not commits:
+            return
+        gap = position and commits[0].position > position + 1 and commits[0].position > 1
+        position = commits[-1].position
+        ids = {number for commit in commits for number, _ in commit.events}
+        stored = {each.id: events_of(each) for each in await scheduler.ledger.load(sorted(ids))}
+        events = [
+            stored[number][sequence - 1]
+            for commit in commits
+            for number, sequence in commit.events
+            if number in stored and wants(stored[number][sequence - 1])
+        ]
+        frame = _many(position, events)
+        if gap and await scheduler.ledger.history(0, 1) == commits[:1]:
+            frame.gap.resume_at.positions[0] = commits[0].position - 1
+        yield frame, position
+
+
+def _many(position: int, events: list[LifecycleEvent]) -> WatchContractsResponse:
+    frame = WatchContractsResponse()
+    frame.events.extend(event_of(event) for event in events)
+    frame.cursor.positions[0] = position
+    return frame
+
+
+def ended_response(stored: StoredContract) -> Response | None:
+    """The recorded response, if the contract has ended."""
+    if stored.response is None:
+        return None
+    return Response.FromString(stored.response.response)
