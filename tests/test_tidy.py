@@ -43,7 +43,7 @@ IMPURE_STDLIB = frozenset(
 )
 
 # The modules of a service that speak the wire: `<service>.servicer_watch` and the like.
-SPEAKS_WIRE = ("servicer*", "session*", "pump*", "link*")
+SPEAKS_WIRE = ("servicer*", "session*", "pump*", "link*", "catalogue*")
 
 # All that the base install brings.
 BASE_INSTALL = ("grpc", "google.protobuf", "google.rpc")

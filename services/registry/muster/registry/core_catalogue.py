@@ -37,6 +37,8 @@ class Catalogue:
         self._entries: dict[str, dict[Name, Entry]] = {}
         self._names: dict[str, list[Name]] = {}
         self._revisions: dict[str, int] = {}
+        # Whether it has once held everything that there was.
+        self.is_complete = False
 
     @property
     def revisions(self) -> dict[str, int]:

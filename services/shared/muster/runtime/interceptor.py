@@ -10,7 +10,7 @@ given raw bytes to parse here, and everything they raise becomes a status here:
     the caller went away     passes
     anything else            INTERNAL with a number to search the logs for
 
-Handlers with streaming responses must be async generators.
+Handlers with streaming responses must give async generators.
 """
 
 from __future__ import annotations

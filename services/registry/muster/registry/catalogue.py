@@ -1,0 +1,84 @@
+"""Follows the schedulers' catalogue, so that the registry can answer for it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import cycle
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from muster.model.errors import MusterError
+from muster.registry.core_catalogue import Catalogue, Entry
+from muster.registry.servicer_messages import body_of_entry, entries_of_frame
+from muster.runtime.descriptor_pools import make_pool
+from muster.runtime.logs import get_logger
+from muster.v1.catalogue_service_pb2 import WatchCatalogueRequest, WatchCatalogueResponse
+from muster.wire.channel import RECONNECT_MAX_MS, RECONNECT_MIN_MS
+from muster.wire.errors import error_of_rpc
+
+# The shape of CatalogueService.WatchCatalogue, over gRPC or in one process.
+WatchCatalogue = Callable[[WatchCatalogueRequest], AsyncIterable[WatchCatalogueResponse]]
+
+_log = get_logger("muster.registry")
+
+
+async def follow_catalogue(catalogue: Catalogue, watches: Sequence[WatchCatalogue]) -> None:
+    """Keeps `catalogue` current, without end: with one scheduler, after a failure with the next.
+
+    Any scheduler will do, as they share the ledger.
+    """
+    failures = 0
+    for watch in cycle(watches):
+        before = catalogue.revisions
+        try:
+            async for frame in watch(WatchCatalogueRequest(revisions=before)):
+                failures = 0
+                for tenant, revision, entry in entries_of_frame(frame):
+                    catalogue.add(tenant, revision, entry)
+                if frame.caught_up:
+                    catalogue.is_complete = True
+        except (grpc.RpcError, MusterError) as error:
+            known = error_of_rpc(error) if isinstance(error, grpc.RpcError) else error
+            if not failures:
+                _log.warning("the catalogue cannot be followed now", why=known.message)
+        failures += 1
+        longest = min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** min(failures, 10))
+        await asyncio.sleep(random.uniform(0, longest) / 1000)
+
+
+class CapabilityTypes:
+    """The message types of registered capabilities, for reflection. See `ReflectionSource`."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        # tenant -> (revision of the catalogue, pools); made when somebody asks.
+        self._pools: dict[str, tuple[int, list[DescriptorPool]]] = {}
+
+    def pools(self, tenant: str) -> Iterable[DescriptorPool]:
+        """A pool for each type, of the newest version of each major version."""
+        revision = self._catalogue.revision(tenant)
+        if not revision:
+            return ()
+        made = self._pools.get(tenant)
+        if made is None or made[0] != revision:
+            made = self._pools[tenant] = (revision, self._make(tenant))
+        return made[1]
+
+    def _make(self, tenant: str) -> list[DescriptorPool]:
+        newest: dict[tuple[str, int], Entry] = {}
+        for entry in self._catalogue.after(tenant, "", None):
+            newest[entry.name.capability, entry.name.version.major] = entry
+        pools: list[DescriptorPool] = []
+        for entry in reversed(newest.values()):
+            capability = body_of_entry(entry).capability
+            for schema in (capability.input, capability.output):
+                if schema.HasField("message"):
+                    # What cannot be used was refused when it was registered.
+                    with suppress(MusterError):
+                        message = schema.message
+                        pools.append(make_pool(message.full_name, message.file_descriptor_set))
+        return pools

@@ -1,0 +1,69 @@
+"""Puts a registry together: presence, catalogue, servicer, and the loops that keep them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from muster.model import limits
+from muster.registry.catalogue import CapabilityTypes, WatchCatalogue, follow_catalogue
+from muster.registry.core import Presence
+from muster.registry.core_catalogue import Catalogue
+from muster.registry.servicer import RegistryServicer
+from muster.registry.servicer_streams import Streams
+from muster.runtime.lifetime import background
+
+# A process makes far fewer than 1,000 changes in a ms, so a restart begins above all that it made.
+_REVISIONS_PER_MS = 1000
+
+
+class Registry:
+    """One registry of a process."""
+
+    def __init__(
+        self,
+        sweep_seconds: float = limits.SWEEP_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._sweep_seconds = sweep_seconds
+        self._monotonic = monotonic
+        self._presence = Presence(first_revision=int(wall() * 1000) * _REVISIONS_PER_MS)
+        self._catalogue = Catalogue()
+        self.streams = Streams(self._presence, monotonic)
+        self.servicer = RegistryServicer(
+            self._presence, self._catalogue, self.streams, monotonic, wall
+        )
+        self.types = CapabilityTypes(self._catalogue)
+        self.metrics = CollectorRegistry()
+        self._measure()
+
+    @asynccontextmanager
+    async def running(self, watches: Sequence[WatchCatalogue]) -> AsyncIterator[None]:
+        """Sweeps, and follows the catalogue through `watches`, while the block runs."""
+        async with background(self._sweep, lambda: follow_catalogue(self._catalogue, watches)):
+            yield
+
+    async def _sweep(self) -> None:
+        last = self._monotonic()
+        while True:
+            await asyncio.sleep(self._sweep_seconds)
+            now = self._monotonic()
+            if now - last > limits.STALL_SECONDS:
+                self._presence.forgive(now - last)
+            last = now
+            self._presence.sweep(now)
+            self.streams.wake()
+
+    def _measure(self) -> None:
+        for name, text, read in (
+            ("agents", "Agents that are there.", lambda: len(self._presence)),
+            ("watchers", "Watchers of presence.", lambda: self.streams.watchers),
+            ("revision", "Revision of presence.", lambda: self._presence.revision),
+        ):
+            gauge = Gauge(f"muster_registry_{name}", text, registry=self.metrics)
+            gauge.set_function(read)
