@@ -9,6 +9,7 @@ from muster.executor.core_state import (
     SUSPENDED,
     Agent,
     Batch,
+    Item,
     Key,
     Lease,
     LinkOutbox,
@@ -41,7 +42,7 @@ class Book:
     def link_of(self, contract_id: str) -> LinkOutbox | None:
         """The link to the contract's owner; None while no link to it is up."""
         if len(self.links) == 1:
-            link = next(iter(self.links.values()))
+            (link,) = self.links.values()
             return link if link.up else None
         shard = shard_of_id(parse_id(contract_id))
         for link in self.links.values():
@@ -170,6 +171,13 @@ class Book:
         batch = self.batch(lease.agent.session, lease.link)
         if batch is not None:
             batch.losses.append(lease.key)
+        self.forget(lease)
+
+    def stopped(self, lease: Lease, item: Item) -> None:
+        """The session no longer holds it, after a cancel: its slot is free."""
+        batch = self.batch(lease.agent.session, lease.link)
+        if batch is not None:
+            batch.stops.append(item)
         self.forget(lease)
 
     def give_back(self, session: Session, link: LinkOutbox | None, key: Key, reason: str) -> None:

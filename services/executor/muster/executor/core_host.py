@@ -125,7 +125,7 @@ class HostSide:
         if lease is None or lease.state == REPORTED:
             return FENCED
         if lease.state == CANCELLED:
-            self._stopped(lease, key)
+            self._book.stopped(lease, key)
             return None
         batch = self._book.batch(session, lease.link)
         if batch is not None:
@@ -138,7 +138,7 @@ class HostSide:
         cancel may have come from the judge. One that nobody cancelled is lost."""
         lease = session.leases.get(key)
         if lease is not None and lease.state == CANCELLED:
-            self._stopped(lease, item)
+            self._book.stopped(lease, item)
         elif lease is not None and lease.state != REPORTED:
             self._book.lose(lease)
         return None
@@ -213,7 +213,7 @@ class HostSide:
         if lease.state == CANCELLED:
             # It was told to stop, and does not name what it once named: it has.
             if seen or lease.beat:
-                self._stopped(lease, lease.key)
+                self._book.stopped(lease, lease.key)
         elif seen and not (lease.state == REPORTED and lease.key in session.unacked):
             self._book.lose(lease)
 
@@ -257,9 +257,3 @@ class HostSide:
         batch = self._book.batch(session, lease.link)
         if batch is not None:
             batch.suspensions[lease.key] = waits
-
-    def _stopped(self, lease: Lease, item: Item) -> None:
-        batch = self._book.batch(lease.agent.session, lease.link)
-        if batch is not None:
-            batch.stops.append(item)
-        self._book.forget(lease)

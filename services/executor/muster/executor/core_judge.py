@@ -62,10 +62,7 @@ class Judge:
             late.append(lease)
         for lease in late:
             if lease.state == CANCELLED:
-                batch = self._book.batch(session, lease.link)
-                if batch is not None:
-                    batch.stops.append(lease.key)
-                self._book.forget(lease)
+                self._book.stopped(lease, lease.key)
                 continue
             if lease.assignment is None:
                 session.outbox.cancels.append((lease.key, NOT_ACCEPTED))

@@ -46,17 +46,14 @@ class SchedulerSide:
         book.wake_link(link)
 
     def link_answered(self, link: LinkOutbox, shards: frozenset[int]) -> None:
-        """The scheduler is there. Where it turns out to own leases of which nobody knew whose they
-        are, it is told of their sessions once more."""
+        """The scheduler is there, and says what it owns. Hosts with leases that turn out to be its
+        come again, because its level did not name them."""
         link.answered = True
         link.shards = shards
         for session in self._book.sessions.values():
-            orphans = [x for x in session.leases.values() if x.link is None]
-            for lease in orphans:
-                lease.link = self._book.link_of(lease.key[0])
-            if any(lease.link is link for lease in orphans):
-                link.sessions[session] = None
-                self._book.wake_link(link)
+            orphans = (x for x in session.leases.values() if x.link is None)
+            if any(self._book.link_of(x.key[0]) is link for x in orphans):
+                self._book.cut(session, "NOT_READY", "connect again: the owner is back")
 
     def link_down(self, link: LinkOutbox) -> None:
         """The link has ended. Nothing waits for it: the next one starts from the level."""
@@ -137,7 +134,10 @@ class SchedulerSide:
             return
         if decision == DROP:
             unsent = lease.assignment is not None
-            self._book.forget(lease)
+            if lease.state == CANCELLED:
+                self._book.stopped(lease, key)
+            else:
+                self._book.forget(lease)
             session.unacked.pop(key, None)
             if unsent:
                 return
@@ -155,10 +155,7 @@ class SchedulerSide:
         if lease is None or lease.state == REPORTED or lease.state == CANCELLED:
             return
         if lease.assignment is not None:
-            batch = self._book.batch(session, lease.link)
-            if batch is not None:
-                batch.stops.append(key)
-            self._book.forget(lease)
+            self._book.stopped(lease, key)
             return
         if lease.state == SUSPENDED:
             lease.agent.suspended -= 1

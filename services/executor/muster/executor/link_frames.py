@@ -7,8 +7,12 @@ from typing import Final
 
 from muster.executor.core import Core
 from muster.executor.core_state import (
+    ACCEPTED,
     CANCELLED,
     OFFERED,
+    REPORTED,
+    STARTED,
+    SUSPENDED,
     Batch,
     Item,
     LinkOutbox,
@@ -20,7 +24,9 @@ from muster.v1.link_pb2 import LinkSession, SessionEnd, SessionItems
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import (
     HELD_STATE_ACCEPTED,
+    HELD_STATE_REPORTED,
     HELD_STATE_STARTED,
+    HELD_STATE_SUSPENDED,
     AttemptKey,
     HeldLease,
     HeldState,
@@ -29,11 +35,15 @@ from muster.v1.session_pb2 import (
 )
 from muster.wire.times import timestamp_of_seconds
 
-_SESSION_BYTES: Final = 512  # names and numbers of a LinkSession
-_HELD_BYTES: Final = 96  # a lease and the name of its agent, in most cases
+_SESSION_BYTES: Final = 128  # names and numbers of a session
 
+# Offered, it counts as accepted until the judge says otherwise.
 _HELD_STATES: Final[dict[int, HeldState.ValueType]] = {
     OFFERED: HELD_STATE_ACCEPTED,
+    ACCEPTED: HELD_STATE_ACCEPTED,
+    STARTED: HELD_STATE_STARTED,
+    SUSPENDED: HELD_STATE_SUSPENDED,
+    REPORTED: HELD_STATE_REPORTED,
     CANCELLED: HELD_STATE_STARTED,
 }
 
@@ -50,49 +60,56 @@ def next_request(link: LinkOutbox, wall: Callable[[], float]) -> LinkRequest | N
         return None
     frame = LinkRequest()
     room = limits.LINK_FRAME_BYTES_MAX
-    while link.sessions and room > 0:
-        session = next(iter(link.sessions))
-        del link.sessions[session]
-        room -= _add_session(frame, link, session)
-    if link.full:
+    specs_room = limits.LINK_LEVEL_SPECS_BYTES_MAX
+    for session in link.sessions:
+        used = _add_session(frame, link, session, specs_room)
+        specs_room -= used
+        room -= used + _SESSION_BYTES
+    link.sessions.clear()
+    if link.full and room >= 0:
         # What is older goes first, and a session only once in a frame.
-        if room == limits.LINK_FRAME_BYTES_MAX:
-            frame.items.append(session_items(*link.full.popleft()))
-        return frame
-    _add_batches(frame, link, room)
-    if not (link.sessions or link.batches):
-        time = timestamp_of_seconds(wall())
-        frame.ends.extend(
-            SessionEnd(session_id=session_id, reason=why, time=time)
-            for session_id, why in link.ends.items()
-        )
-        link.ends.clear()
+        frame.items.append(session_items(*link.full.popleft()))
+    elif not link.full:
+        _add_batches(frame, link, room)
+    if not (link.full or link.batches):
+        _add_ends(frame, link, wall())
     return frame
 
 
+def _add_ends(frame: LinkRequest, link: LinkOutbox, wall_seconds: float) -> None:
+    time = timestamp_of_seconds(wall_seconds)
+    frame.ends.extend(
+        SessionEnd(session_id=session_id, reason=why, time=time)
+        for session_id, why in link.ends.items()
+    )
+    link.ends.clear()
+
+
 def _add_batches(frame: LinkRequest, link: LinkOutbox, room: int) -> None:
-    for session in list(link.batches):
-        if room <= 0:
-            return
-        if session in link.sessions:
-            continue
-        batch = link.batches.pop(session)
-        room -= batch.bytes
+    """Adds what fits; one batch always does."""
+    batches = link.batches
+    while batches and room >= 0:
+        session = next(iter(batches))
+        batch = batches.pop(session)
+        room -= max(1, batch.bytes)
         frame.items.append(session_items(session, batch))
 
 
-def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session) -> int:
-    """Adds a session as it is now; returns its size in bytes, roughly. Agents that are too many
-    for one frame follow as attaches."""
+def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: int) -> int:
+    """Adds a session as it is now; returns the bytes that its agents take.
+
+    A link's first frame must hold every session, so when `room` bytes are not enough only agents
+    with leases are in it, and the others follow as attaches.
+    """
     batch = link.batches.get(session)
     if batch is not None:
         batch.agents.clear()
-    used = _SESSION_BYTES
+    used = 0
     told: list[AgentSpec] = []
     for agent in session.agents.values():
         if not agent.attached:
             continue
-        if used <= limits.LINK_FRAME_BYTES_MAX:
+        if agent.held or used + agent.size <= room:
             told.append(agent.spec)
             used += agent.size
         else:
@@ -100,16 +117,6 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session) -> int:
                 batch = link.batches[session] = Batch()
             batch.agents[agent.name] = agent.spec
             batch.bytes += agent.size
-    held = [
-        HeldLease(
-            key=AttemptKey(contract_id=lease.key[0], epoch=lease.key[1]),
-            agent=lease.agent.name,
-            state=_HELD_STATES.get(lease.state) or lease.state,  # type: ignore[arg-type]
-            items_acked=lease.items_acked,
-        )
-        for lease in session.leases.values()
-        if lease.link is link
-    ]
     frame.sessions.append(
         LinkSession(
             session_id=session.id,
@@ -118,11 +125,24 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session) -> int:
             principal=session.principal,
             session_epoch=session.epoch,
             agents=told,
-            held=held,
+            held=_held(session, link),
             draining=session.draining,
         )
     )
-    return used + len(held) * _HELD_BYTES
+    return used
+
+
+def _held(session: Session, link: LinkOutbox) -> list[HeldLease]:
+    return [
+        HeldLease(
+            key=AttemptKey(contract_id=lease.key[0], epoch=lease.key[1]),
+            agent=lease.agent.name,
+            state=_HELD_STATES[lease.state],
+            items_acked=lease.items_acked,
+        )
+        for lease in session.leases.values()
+        if lease.link is link
+    ]
 
 
 def session_items(session: Session, batch: Batch) -> SessionItems:
@@ -192,17 +212,15 @@ def _apply_items(
         attempt = item_ack.key
         key = (attempt.contract_id, attempt.epoch)
         scheduler.item_ack(session, key, item_ack.index, item_ack)
+    # An assignment that is cancelled in its own frame is never handed out.
+    cancelled = {(x.key.contract_id, x.key.epoch) for x in items.cancels} if items.cancels else ()
     for assignment in items.assignments:
         attempt = assignment.key
-        scheduler.assign(
-            link,
-            session,
-            (attempt.contract_id, attempt.epoch),
-            assignment.agent,
-            assignment.ByteSize(),
-            assignment,
-            now,
-        )
+        key = (attempt.contract_id, attempt.epoch)
+        size = assignment.ByteSize()
+        scheduler.assign(link, session, key, assignment.agent, size, assignment, now)
+        if key in cancelled:
+            scheduler.cancel(session, key, "CANCELLED")
 
 
 def _apply_rare(core: Core, session: Session, items: SessionItems) -> None:

@@ -18,6 +18,8 @@ ITEM_BYTES_MAX = 1024 * 1024  # a larger item is refused; it travels alone in it
 PAYLOAD_INLINE_BYTES_MAX = 64 * 1024  # above that: a blob
 BLOB_CHUNK_BYTES_MAX = 256 * 1024
 BLOB_BYTES_MAX = 4 * 1024**3
+BLOB_UPLOADS_MAX = 256  # at once, of one process; each holds a file and a chunk
+BLOB_PARTIALS_MAX = 1_000  # unfinished uploads kept per tenant, the newest
 SCHEMA_BYTES_MAX = 64 * 1024
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1000
@@ -47,6 +49,7 @@ RELINK_SECONDS_MIN = 0.2  # pause before a link is dialled again, at random up t
 RELINK_SECONDS_MAX = 2.0
 PRESENCE_SECONDS = 0.2  # a registry hears what has changed this often
 PRESENCE_COUNTS_SECONDS = 5.0  # and how busy agents are
+LINK_LEVEL_SPECS_BYTES_MAX = 2 * 1024 * 1024  # in a link's first frame, beside 20,000 sessions
 LINK_FRAME_BYTES_MAX = 1024 * 1024  # a link's frame closes here; with one item more, ≤ 4 MiB
 
 # --- contracts ------------------------------------------------------------------------------------
