@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from muster.model import limits
+from muster.runtime.config import PORTS, ConfigError, Role, default_config, load_config
+from muster.runtime.network import join_address, require_loopback
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_empty_environment_gives_the_defaults_of_the_role(role: Role):
+    config = load_config(role, {})
+    assert config == default_config(role)
+    assert (config.listen.grpc_port, config.listen.http_port) == PORTS[role]
+    assert config.timers.lease_seconds == limits.LEASE_SECONDS
+
+
+def test_each_field_is_set_by_the_variable_of_its_name():
+    config = load_config(
+        Role.EXECUTOR,
+        {
+            "MUSTER_GRPC_PORT": "0",
+            "MUSTER_HTTP_PORT": "none",
+            "MUSTER_HEARTBEAT_SECONDS": "0.5",
+            "MUSTER_LOG_FORMAT": "json",
+            "MUSTER_DATA_DIR": "somewhere",
+            "MUSTER_SCHEDULER_TARGETS": "one:1, two:2,",
+            "MUSTER_UNRELATED": "x",
+        },
+    )
+    assert config.listen.grpc_port == 0
+    assert config.listen.http_port is None
+    assert config.timers.lease_seconds == 0.5 * limits.LEASE_PERIODS
+    assert config.logs.log_format == "json"
+    assert config.data_dir == Path("somewhere")
+    assert config.scheduler_targets == ("one:1", "two:2")
+
+
+def test_every_mistake_is_named_by_its_variable():
+    with pytest.raises(ConfigError) as caught:
+        load_config(Role.ALL, {"MUSTER_GRPC_PORT": "70000", "MUSTER_SWEEP_SECONDS": "nan"})
+    assert "MUSTER_GRPC_PORT: " in str(caught.value)
+    assert "MUSTER_SWEEP_SECONDS: " in str(caught.value)
+
+
+def test_two_processes_of_one_machine_have_different_names():
+    names = {
+        load_config(Role.EXECUTOR, {"MUSTER_GRPC_PORT": port}).name for port in ("7174", "7274")
+    }
+    assert len(names) == 2
+    assert load_config(Role.EXECUTOR, {"MUSTER_NAME": "east-1"}).name == "east-1"
+
+
+def test_data_goes_where_xdg_says(monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert default_config(Role.ALL).data_dir == Path("/data/muster")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert default_config(Role.ALL).data_dir == Path.home() / ".local/share/muster"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1"])
+def test_loopback_may_be_listened_on(host: str):
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_anything_else_is_refused_because_there_is_no_tls(host: str):
+    with pytest.raises(ConfigError, match="TLS"):
+        require_loopback(host)
+
+
+def test_addresses_are_written_as_grpc_reads_them():
+    assert join_address("127.0.0.1", 7171) == "127.0.0.1:7171"
+    assert join_address("::1", 7171) == "[::1]:7171"
