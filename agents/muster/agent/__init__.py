@@ -28,28 +28,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from muster.agent.agent import Agent
-    from muster.agent.client import Client, Handle, connect
+    from muster.agent.blob import Blob
+    from muster.agent.client import Ask, Client, call_sync, connect
     from muster.agent.context import Context, SyncContext
+    from muster.agent.delegation import Call
     from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
-    from muster.agent.host import Host
+    from muster.agent.handle import Handle
+    from muster.agent.host import Host, Superseded
 
 _HOMES = {
     "Agent": "agent",
+    "Ask": "client",
     "AttemptCancelled": "failures",
+    "Blob": "blob",
+    "Call": "delegation",
     "ChildFailed": "failures",
     "Client": "client",
     "Context": "context",
     "ContractFailed": "failures",
     "Failed": "failures",
-    "Handle": "client",
+    "Handle": "handle",
     "Host": "host",
+    "Superseded": "host",
     "SyncContext": "context",
+    "call_sync": "client",
     "connect": "client",
 }
 
 __all__ = [
     "Agent",
+    "Ask",
     "AttemptCancelled",
+    "Blob",
+    "Call",
     "ChildFailed",
     "Client",
     "Context",
@@ -57,7 +68,9 @@ __all__ = [
     "Failed",
     "Handle",
     "Host",
+    "Superseded",
     "SyncContext",
+    "call_sync",
     "connect",
 ]
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from muster.agent.capability import Capability
+from muster.agent.attempt_port import AttemptPort
+from muster.agent.capability import Capability, Runs
+from muster.agent.contents import fetch, fill, fill_small, is_small
 from muster.agent.context import Context, Facts, Usage
-from muster.agent.core_outbox import Lease
-from muster.agent.failures import AGENT_ERROR, CHILD_FAILED, ChildFailed, Failed
-from muster.agent.values import Content, arguments_of, content_of
+from muster.agent.core_outbox import Key, Lease
+from muster.agent.failures import Failed
+from muster.agent.performing import exhaust_async, failed_of
+from muster.agent.pipe import Message
+from muster.agent.text import cut
+from muster.agent.turns import Turns
+from muster.agent.values import Content, arguments_of, content_of, output_content
 from muster.model import limits
 from muster.v1.response_pb2 import Failure
 from muster.v1.session_pb2 import Assignment, Report
-from muster.wire.payload import fill_payload
 from muster.wire.times import duration_of_seconds, seconds_of_duration, seconds_of_timestamp
 
 if TYPE_CHECKING:
@@ -21,17 +27,18 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """An attempt that this host runs. It is also the port of its context."""
+    """An attempt that this host runs; towards worker processes and threads it is their `Job`."""
 
     __slots__ = (
+        "_facts",
+        "_port",
+        "_turns",
+        "_waiting",
         "assignment",
-        "awaiting",
         "cancel_code",
         "capability",
-        "chunks",
         "lease",
         "task",
-        "usage",
         "work",
     )
 
@@ -44,54 +51,131 @@ class Attempt:
         self.capability = capability
         self.task: asyncio.Task[None] | None = None
         self.cancel_code: str | None = None
-        self.awaiting = 0  # children that are being awaited
-        self.chunks = 0
-        self.usage: Usage | None = None
+        self._facts: Facts | None = None
+        self._port: AttemptPort | None = None
+        self._turns: Turns | None = None
+        self._waiting = 0  # how many awaits of children there are
+
+    # --- from assignment to report ----------------------------------------------------------------
 
     async def run(self) -> None:
         """Runs the capability and hands its report in. The body of the attempt's task."""
+        report: Report | None = None
         try:
             report = await self._perform()
         except asyncio.CancelledError:
             if self.cancel_code is None:
                 raise
-            report = None
-        self.work.ended(self, report)
+        finally:
+            self.work.ended(self, report)
 
     async def _perform(self) -> Report:
         report = Report()
         report.key.contract_id, report.key.epoch = self.lease.key
         try:
-            content = await self._call()
-            if content.kind == "json" and len(content.data) <= limits.PAYLOAD_INLINE_BYTES_MAX // 4:
-                report.payload.json = content.data  # type: ignore[assignment]
+            content = await self._output()
+            if is_small(content):
+                fill_small(report.payload, content)
             else:
-                await self.work.put_content(report.payload, content)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+                await fill(report.payload, content, self.work.blobs)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self.cancel_code is not None or task is None or task.cancelling():
                 raise
-            fill_failure(report.failure, error)
-        if self.chunks:
-            report.output_chunks = self.chunks
-        if self.usage is not None:
-            fill_usage(report, self.usage)
+            fill_failure(report.failure, failed_of(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - all of it goes into the report
+            fill_failure(report.failure, failed_of(error))
+        if self._port is not None:
+            self._add_what_was_said(self._port, report)
         return report
 
-    async def _call(self) -> Content:
-        capability = self.capability
-        payload = self.assignment.payload
+    async def _output(self) -> Content:
+        capability, payload = self.capability, self.assignment.payload
         content = (
             Content("json", payload.json)
             if payload.HasField("json")
-            else await self.work.get_content(payload)
+            else await fetch(payload, self.work.blobs)
         )
+        if capability.runs is not Runs.LOOP:
+            pool = self.work.pool_for(capability.runs)
+            self._turns = pool.turns
+            return await pool.run(self, content)
         arguments = arguments_of(capability, content)
         if capability.context_parameter:
-            arguments[capability.context_parameter] = Context(facts_of(self.assignment), self)
+            arguments[capability.context_parameter] = Context(self.facts, self.port)
         self.work.core.start(self.lease)
-        return content_of(capability, await capability.function(**arguments))
+        if capability.is_generator:
+            parts = capability.function(**arguments)
+            return output_content(capability, await exhaust_async(capability, parts, self.port))
+        return output_content(capability, await capability.function(**arguments))
+
+    def _add_what_was_said(self, port: AttemptPort, report: Report) -> None:
+        port.close()
+        report.output_chunks = port.chunks
+        if port.usage is not None:
+            _fill_usage(report, port.usage)
+
+    def stop(self, code: str) -> None:
+        """The mesh wants it stopped."""
+        if self.cancel_code is None:
+            self.cancel_code = code
+            if self.task is not None:
+                self.task.cancel(code)
+
+    def has_room(self) -> None:
+        """Its window has room for stream items again."""
+        if self._port is not None:
+            self._port.has_room()
+
+    # --- waiting for children ---------------------------------------------------------------------
+
+    def begin_waiting(self) -> None:
+        """Its code awaits a child: the attempt is suspended while it awaits any."""
+        self._waiting += 1
+        if self._waiting == 1:
+            self.work.core.suspend(self.lease)
+            if self._turns is not None:
+                self._turns.suspend(self.assignment.depth)
+            self.work.wake()
+
+    def end_waiting(self) -> None:
+        """One await has ended."""
+        self._waiting -= 1
+        if self._waiting == 0:
+            self.work.core.resume(self.lease)
+            if self._turns is not None:
+                self._turns.resume(self.assignment.depth)
+            self.work.wake()
+
+    # --- as a job ---------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> Key:
+        return self.lease.key
+
+    @property
+    def facts(self) -> Facts:
+        """What the assignment says."""
+        if self._facts is None:
+            self._facts = facts_of(self.assignment)
+        return self._facts
+
+    @property
+    def port(self) -> AttemptPort:
+        """What its code says and asks goes through it."""
+        if self._port is None:
+            self._port = AttemptPort(self)
+        return self._port
+
+    def started(self) -> None:
+        self.work.core.start(self.lease)
+        self.work.wake()
+
+    def tell(self, message: Message) -> None:
+        self.port.tell(message)
+
+    async def serve(self, message: Message) -> tuple[dict[str, Any], Sequence[Content]]:
+        return await self.port.serve(message)
 
 
 def facts_of(assignment: Assignment) -> Facts:
@@ -120,38 +204,31 @@ def facts_of(assignment: Assignment) -> Facts:
     )
 
 
-def fill_failure(failure: Failure, error: BaseException) -> None:
-    """Says on the wire what an exception says in Python."""
-    if isinstance(error, Failed):
-        failure.code, message = error.code, error.message
-        failure.permanent = error.permanent
-        if error.retry_after is not None:
-            failure.retry_after.CopyFrom(duration_of_seconds(max(0.0, error.retry_after)))
-        if error.details is not None:
-            fill_payload(failure.details, error.details)
-    elif isinstance(error, ChildFailed):
-        failure.code = CHILD_FAILED
-        message = f"{error.contract_id} ended as {error.state} with {error}"
-        failure.permanent = error.permanent or bool(error.key)
-    else:
-        failure.code = AGENT_ERROR
-        message = f"{type(error).__name__}: {error}"
-    failure.message = cut(message, limits.FAILURE_MESSAGE_BYTES_MAX)
+def fill_failure(failure: Failure, failed: Failed) -> None:
+    """Says on the wire how an attempt failed."""
+    failure.code = failed.code
+    failure.message = cut(failed.message, limits.FAILURE_MESSAGE_BYTES_MAX)
+    failure.permanent = failed.permanent
+    if failed.retry_after is not None:
+        failure.retry_after.CopyFrom(duration_of_seconds(max(0.0, failed.retry_after)))
+    if failed.details is not None:
+        _fill_details(failure, failed.details)
 
 
-def cut(text: str, bytes_max: int) -> str:
-    """The text, with its end replaced by "…" when it is too long."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= bytes_max:
-        return encoded.decode()
-    return encoded[: bytes_max - 3].decode(errors="ignore") + "…"
+def _fill_details(failure: Failure, details: Any) -> None:
+    try:
+        content = content_of(details)
+    except ValueError as error:
+        content = content_of(f"the details have no place in JSON: {error}")
+    if not is_small(content):
+        content = content_of("the details were larger than 64 KiB")
+    fill_small(failure.details, content)
 
 
-def fill_usage(report: Report, usage: Usage) -> None:
-    """States what the attempt has spent."""
+def _fill_usage(report: Report, usage: Usage) -> None:
     report.usage.input_tokens = usage.input_tokens
     report.usage.output_tokens = usage.output_tokens
     report.usage.cost_micros = usage.cost_micros
-    report.usage.model = usage.model
-    if usage.cpu_seconds:
+    report.usage.model = cut(usage.model, 128)
+    if usage.cpu_seconds > 0:
         report.usage.cpu_time.CopyFrom(duration_of_seconds(usage.cpu_seconds))

@@ -39,6 +39,10 @@ class Runs(enum.Enum):
     WORKER = "in a worker process"
 
 
+# What a worker process finds again by module, function, name and version.
+WORKER_CAPABILITIES: dict[tuple[str, str, str, str], Capability] = {}
+
+
 class Capability:
     """A typed function under a name and version."""
 
@@ -85,6 +89,8 @@ class Capability:
         hints = _hints(function, names)
         self._read_input(hints)
         self._read_output(hints.get("return", Any))
+        if self.runs is Runs.WORKER:
+            WORKER_CAPABILITIES[function.__module__, function.__qualname__, name, version] = self
 
     def _read_input(self, hints: dict[str, Any]) -> None:
         parameters = dict(inspect.signature(self.function).parameters)
@@ -211,7 +217,7 @@ _YIELD_ONLY = (abc.Iterator, abc.Iterable, abc.AsyncIterator, abc.AsyncIterable,
 
 
 def _generated(annotation: Any) -> tuple[Any, Any, bool]:
-    """Of a generator's annotation: what it yields, what the response is, and whether that is all."""
+    """What a generator yields, what its response is, and whether that is all that it yields."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is abc.Generator and len(arguments) == 3:
         return arguments[0], arguments[2], False

@@ -1,85 +1,203 @@
-"""The client: asks the mesh for work, and follows what becomes of it."""
+"""The client: asks the mesh for work, and follows what becomes of it.
+
+    async with connect() as mesh:
+        summary = await mesh.call("text.summarize", {"text": text}, timeout=60)
+
+There is no blocking twin of it: `call_sync` asks for one thing from code that has no event loop,
+and everything more deserves one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, Unpack, overload
 
-from muster.agent.asking import RequestIds, fill_request, output_of
+from muster.agent.asking import RequestIds, RequestOptions, fill_options
+from muster.agent.contents import fill, fill_small, is_small
+from muster.agent.handle import EXPIRY_GRACE_SECONDS, Handle
 from muster.agent.options import find_targets
-from muster.agent.submitting import Submission, SubmitPipe
-from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from muster.wire.channel import open_channel
+from muster.agent.queries import Queries
+from muster.agent.services import Services
+from muster.agent.submitting import SubmitPipe
+from muster.agent.values import content_of
+from muster.v1.request_pb2 import Request
 
-if TYPE_CHECKING:
-    from muster.v1.response_pb2 import Response
+T = TypeVar("T")
 
-
-class Handle:
-    """A request that was submitted."""
-
-    def __init__(self, client: Client, submission: Submission) -> None:
-        self._client = client
-        self._submission = submission
-
-    @property
-    def request_id(self) -> str:
-        """The id under which it was submitted."""
-        return self._submission.request_id
-
-    async def response(self) -> Response:
-        """Waits for the response, whatever it says."""
-        return await asyncio.shield(self._submission.response)
-
-    async def result(self) -> Any:
-        """Waits for the output. Raises `ContractFailed` when the contract ended without one."""
-        return output_of(await self.response())
+STREAM_IN_FLIGHT_DEFAULT = 1_000
 
 
-class Client:
-    """A connection to the mesh; made by `connect`."""
+class Ask:
+    """A request to be made: a capability, its input, and what else there is to say about it."""
 
-    def __init__(self, pipe: SubmitPipe) -> None:
+    __slots__ = ("capability", "input", "options")
+
+    def __init__(
+        self, capability: str, input: Any = None, **options: Unpack[RequestOptions]
+    ) -> None:
+        self.capability = capability
+        self.input = input
+        self.options = options
+
+
+class Client(Queries):
+    """A connection to the mesh; made by `connect`. Errors of the mesh are `MusterError`s."""
+
+    def __init__(self, services: Services, pipe: SubmitPipe) -> None:
+        super().__init__(services)
         self._pipe = pipe
         self._ids = RequestIds()
 
-    async def call(self, capability: str, input: Any = None, **options: Any) -> Any:
-        """Submits a request and waits for its output."""
-        submission = self._submit(capability, input, **options)
-        return output_of(await submission.response)
+    @overload
+    async def call(
+        self,
+        capability: str,
+        input: Any = None,
+        *,
+        returns: type[T],
+        **options: Unpack[RequestOptions],
+    ) -> T: ...
 
-    def _submit(
-        self, capability: str, input: Any, *, timeout: float | None = None, **options: Any
-    ) -> Submission:
-        request_id = self._ids.make()
-        request = fill_request(request_id, capability, input, timeout=timeout, **options)
-        return self._pipe.submit(request_id, request, timeout and timeout + 1.0)
+    @overload
+    async def call(
+        self, capability: str, input: Any = None, **options: Unpack[RequestOptions]
+    ) -> Any: ...
 
-    async def submit(self, capability: str, input: Any = None, **options: Any) -> Handle:
-        """Submits a request; returns when there is room for it on the stream."""
-        await self._pipe.room()
-        return Handle(self, self._submit(capability, input, **options))
+    async def call(
+        self, capability: str, input: Any = None, *, returns: Any = None, **options: Any
+    ) -> Any:
+        """Asks for work and waits for its output, as `returns` (an annotated type) if given.
 
-    async def gather(self, handles: Sequence[Handle]) -> list[Any]:
-        """Waits for all outputs, in order."""
+        Raises `ContractFailed` when it ends without output. Cancelling the caller does not cancel
+        the contract; `submit` gives a handle that can.
+        """
+        handle = await self.submit(capability, input, **options)
+        return await handle.result(returns)
+
+    async def submit(
+        self, capability: str, input: Any = None, **options: Unpack[RequestOptions]
+    ) -> Handle:
+        """Sends a request on its way; `await handle.accepted()` says that it is recorded.
+
+        Waits while as many requests are open as one stream may have.
+        """
+        request = Request()
+        request.request_id = request_id = options.get("request_id") or self._ids.make()
+        request.capability.name = capability
+        content = content_of(input)
+        if is_small(content):
+            fill_small(request.payload, content)
+        else:
+            await fill(request.payload, content, self.blobs)
+        timeout = None
+        if options:
+            fill_options(request, options)
+            timeout = options.get("timeout")
+        if self._pipe.full:
+            await self._pipe.room()
+        expiry = None if timeout is None else timeout + EXPIRY_GRACE_SECONDS
+        return Handle(self, self._pipe, self._pipe.submit(request_id, request, expiry))
+
+    async def gather(self, asks: Sequence[Ask | Handle]) -> list[Any]:
+        """Asks for many and waits for all their outputs, in the same order.
+
+        Raises `ContractFailed` for the first in order that failed, once all have ended.
+        """
+        handles = [await self._handle_of(ask) for ask in asks]
+        if handles:
+            await asyncio.wait([handle.submission.response for handle in handles])
         return [await handle.result() for handle in handles]
+
+    async def stream(
+        self,
+        asks: Iterable[Ask] | AsyncIterable[Ask],
+        *,
+        in_flight: int = STREAM_IN_FLIGHT_DEFAULT,
+    ) -> AsyncIterator[Handle]:
+        """Asks for many, at most `in_flight` at a time, and yields each handle when it has ended.
+
+        They come in the order in which they end; `handle.ask` says which one it is.
+        """
+        ended: deque[Handle] = deque()
+        wake = asyncio.Event()
+        open_ = 0
+        async for ask in _each(asks):
+            handle = await self._handle_of(ask)
+            open_ += 1
+            handle.when_ended(ended, wake)
+            while ended or open_ >= in_flight:
+                if not ended:
+                    await wake.wait()
+                wake.clear()
+                while ended:
+                    open_ -= 1
+                    yield ended.popleft()
+        while open_:
+            if not ended:
+                await wake.wait()
+            wake.clear()
+            while ended:
+                open_ -= 1
+                yield ended.popleft()
+
+    async def _handle_of(self, ask: Ask | Handle) -> Handle:
+        if isinstance(ask, Handle):
+            return ask
+        handle = await self.submit(ask.capability, ask.input, **ask.options)
+        handle.ask = ask
+        return handle
+
+
+async def _each(asks: Iterable[Ask] | AsyncIterable[Ask]) -> AsyncIterator[Ask]:
+    if isinstance(asks, AsyncIterable):
+        async for ask in asks:
+            yield ask
+    else:
+        for ask in asks:
+            yield ask
 
 
 @asynccontextmanager
 async def connect(
     target: str | None = None, *, tenant: str | None = None, principal: str | None = None
 ) -> AsyncIterator[Client]:
-    """A client; everything it began is over when the block is left, but not the contracts."""
-    targets = find_targets(target, tenant=tenant, principal=principal)
-    async with AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(open_channel(targets.scheduler))
-        stub = SchedulerServiceStub(channel)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        pipe = SubmitPipe(lambda: stub.SubmitStream(metadata=targets.metadata))
-        running = tasks.create_task(pipe.run())
-        try:
-            yield Client(pipe)
-        finally:
-            running.cancel()
+    """A client of the mesh at `target`; see `find_targets` for what the environment can say.
+
+    Nothing is connected before it is needed. When the block is left, what waits for answers fails;
+    the contracts themselves go on.
+    """
+    services = Services(find_targets(target, tenant=tenant, principal=principal))
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            pipe = SubmitPipe(services.submit_stream)
+            running = tasks.create_task(pipe.run())
+            try:
+                yield Client(services, pipe)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised below
+                failure = error  # and not from inside the group, which would wrap it
+            finally:
+                running.cancel()
+    finally:
+        await services.close()
+    if failure is not None:
+        raise failure
+
+
+def call_sync(
+    capability: str,
+    input: Any = None,
+    *,
+    target: str | None = None,
+    **options: Unpack[RequestOptions],
+) -> Any:
+    """Asks for one thing from code without an event loop; connects just for it."""
+
+    async def call() -> Any:
+        async with connect(target) as mesh:
+            return await mesh.call(capability, input, **options)
+
+    return asyncio.run(call())

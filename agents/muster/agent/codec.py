@@ -1,8 +1,8 @@
 """Python's type annotations as JSON Schema, with what reads and writes such values.
 
-`compile_type` turns an annotation into a `Codec`: its schema (draft 2020-12), a `decode` from parsed
-JSON to Python values, and an `encode` back. Both check, so that a wrong value is found where it
-enters or leaves a capability, with the path to it. Classes become entries of `$defs`, which also
+`compile_type` turns an annotation into a `Codec`: its schema (draft 2020-12), a `decode` from
+parsed JSON to Python values, and an `encode` back. Both check, so that a wrong value is found where
+it enters or leaves a capability, with the path to it. Classes become entries of `$defs`, which also
 makes recursive types work.
 
 Decoding is strict about types, as the schema is: "5" is no integer. The one thing that passes
@@ -67,9 +67,7 @@ class Definitions:
         self.schemas[name] = {}
         codec = Codec({"$ref": f"#/$defs/{name}"}, _not_compiled, _not_compiled)
         # A class may hold itself: whoever meets it meanwhile goes through this indirection.
-        self._codecs[cls] = Codec(
-            codec.schema, lambda value: codec.decode(value), lambda value: codec.encode(value)
-        )
+        self._codecs[cls] = Codec(codec.schema, _late_decode(codec), _late_encode(codec))
         compiled = compile_class()
         self.schemas[name] = compiled.schema
         codec.decode, codec.encode = compiled.decode, compiled.encode
@@ -98,6 +96,14 @@ class Definitions:
             if self.schemas.setdefault(name, schema) != schema:
                 message = f"two different types are called {name}; their schema needs two names"
                 raise TypeError(message)
+
+
+def _late_decode(codec: Codec) -> Decode:
+    return lambda value: codec.decode(value)  # noqa: PLW0108 - it is filled in later
+
+
+def _late_encode(codec: Codec) -> Encode:
+    return lambda value: codec.encode(value)  # noqa: PLW0108 - it is filled in later
 
 
 def _not_compiled(value: Any) -> Any:

@@ -1,5 +1,4 @@
-"""Codecs of classes: dataclasses, TypedDicts, named tuples, enums, pydantic models, and scalars that
-JSON writes as text (dates, UUIDs, decimals, bytes).
+"""Codecs of classes: dataclasses, TypedDicts, named tuples, enums and pydantic models.
 
 pydantic is never imported here: a class can only be one of its models if somebody else imported it.
 """
@@ -12,6 +11,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from muster.agent.codec import Codec, Definitions, Misfit, compile_type, misfit
@@ -37,7 +37,7 @@ def compile_class(cls: Any, definitions: Definitions) -> Codec:
         return _compile_model(cls, definitions)
     for is_such, compile_such in _KINDS:
         if is_such(cls):
-            return definitions.codec_of(cls, lambda: compile_such(cls, definitions))
+            return definitions.codec_of(cls, partial(compile_such, cls, definitions))
     from muster.agent.codec_text import text_codec
 
     codec = text_codec(cls)

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from muster.agent.blob import Blob
 from muster.agent.delegation import Call, ChildHandle, SyncChildHandle
 from muster.agent.failures import AttemptCancelled
 
+BINARY = "application/octet-stream"
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: dict[str, int] = {"debug": 1, "info": 2, "warning": 3, "error": 4}
 
@@ -62,7 +64,10 @@ class AsyncPort(Port, Protocol):
 
     async def submit(self, call: Call) -> ChildHandle: ...
 
-    async def gather(self, handles: Sequence[ChildHandle]) -> list[Any]: ...
+    async def gather(self, handles: Sequence[Any]) -> list[Any]: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
 
 
 class SyncPort(Port, Protocol):
@@ -72,12 +77,43 @@ class SyncPort(Port, Protocol):
 
     def submit(self, call: Call) -> SyncChildHandle: ...
 
-    def gather(self, handles: Sequence[SyncChildHandle]) -> list[Any]: ...
+    def gather(self, handles: Sequence[Any]) -> list[Any]: ...
+
+    def put_blob(self, data: bytes, media_type: str) -> Blob: ...
+
+    def get_blob(self, blob: Blob, offset: int, length: int) -> bytes: ...
+
+
+class Blobs(Protocol):
+    """The tenant's blobs, for async code."""
+
+    async def put(self, data: bytes, media_type: str = BINARY) -> Blob:
+        """Uploads bytes; returns once they are durable."""
+
+    async def get(self, blob: Blob, offset: int = 0, length: int = 0) -> bytes:
+        """A blob's content, or a range of it; a length of 0 means to the end."""
+
+
+class SyncBlobs:
+    """The tenant's blobs, for sync code."""
+
+    __slots__ = ("_port",)
+
+    def __init__(self, port: SyncPort) -> None:
+        self._port = port
+
+    def put(self, data: bytes, media_type: str = BINARY) -> Blob:
+        """Uploads bytes; returns once they are durable."""
+        return self._port.put_blob(data, media_type)
+
+    def get(self, blob: Blob, offset: int = 0, length: int = 0) -> bytes:
+        """A blob's content, or a range of it; a length of 0 means to the end."""
+        return self._port.get_blob(blob, offset, length)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an attempt has spent: tokens, money in millionths of the deployment's unit, CPU seconds."""
+    """What an attempt has spent; money in millionths of the deployment's unit."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -127,7 +163,7 @@ class BaseContext:
 
     @property
     def cancel_code(self) -> str | None:
-        """Why the attempt is over, for example CANCELLED or ATTEMPT_TIMEOUT; None while it is not."""
+        """Why the attempt is over (CANCELLED, ATTEMPT_TIMEOUT, …); None while it is not."""
         return self._port.cancel_code
 
     @property
@@ -162,6 +198,11 @@ class Context(BaseContext):
     __slots__ = ()
     _port: AsyncPort
 
+    @property
+    def blobs(self) -> Blobs:
+        """The tenant's blobs."""
+        return self._port.blobs
+
     async def output(self, value: Any) -> None:
         """Delivers a part of the output ahead of the response; waits while the window is full."""
         await self._port.output(value)
@@ -190,10 +231,18 @@ class Context(BaseContext):
 
 
 class SyncContext(BaseContext):
-    """The context of a sync capability. Whatever waits raises `AttemptCancelled` once it is over."""
+    """The context of a sync capability.
+
+    Whatever waits raises `AttemptCancelled` once the attempt is over.
+    """
 
     __slots__ = ()
     _port: SyncPort
+
+    @property
+    def blobs(self) -> SyncBlobs:
+        """The tenant's blobs."""
+        return SyncBlobs(self._port)
 
     def check(self) -> None:
         """Raises `AttemptCancelled` once the attempt is over; for loops that compute long."""

@@ -41,7 +41,7 @@ class Verdict(IntEnum):
 
 
 def reconnect_pause(failures: int, fraction: float) -> float:
-    """Seconds to wait after so many failed connections in a row; `fraction` is the jitter, 0 to 1."""
+    """Seconds to wait after so many failures in a row; `fraction` is the jitter, 0 to 1."""
     ceiling = limits.RECONNECT_SECONDS_MIN * 2.0 ** min(failures, 16)
     return min(ceiling, limits.RECONNECT_SECONDS_MAX) * fraction
 
@@ -87,7 +87,7 @@ class SessionCore:
             self.outbox.leave()
 
     def set_pace(self, heartbeat_seconds: float, lease_seconds: float, now: float) -> None:
-        """The mesh has set how often to send heartbeats and how long a lease is; 0 changes nothing."""
+        """The mesh has set its pace; 0 changes nothing."""
         if heartbeat_seconds > 0:
             self.heartbeat_seconds = heartbeat_seconds
             self.heartbeat_due = min(self.heartbeat_due, now + heartbeat_seconds)
@@ -95,7 +95,7 @@ class SessionCore:
             self.lease_seconds = lease_seconds
 
     def set_limits(self, frame_items: int, frame_bytes: int, items: int, items_bytes: int) -> None:
-        """The mesh has named its limits; 0 stands for the usual one. Frames only ever get smaller."""
+        """The mesh has named its limits; 0 stands for the usual one. Frames only get smaller."""
         outbox = self.outbox
         outbox.frame_items_max = min(frame_items or limits.FRAME_ITEMS_MAX, limits.FRAME_ITEMS_MAX)
         outbox.frame_bytes_max = min(frame_bytes or limits.FRAME_BYTES_MAX, limits.FRAME_BYTES_MAX)

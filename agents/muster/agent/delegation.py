@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol
 class Call:
     """A piece of work to be delegated.
 
-    With a `key`, which is unique among the contract's children, a later attempt finds the same child
-    again instead of starting another. `timeout` is in seconds from now; the parent's own deadline
-    holds anyway. `version` selects versions ("2", "2.1", "2.1.3"; empty for the newest major).
+    With a `key`, which is unique among the contract's children, a later attempt finds the same
+    child again instead of starting another. `timeout` is in seconds from now; the parent's own
+    deadline holds anyway. `version` selects versions: "2", "2.1" or "2.1.3"; empty for the newest
+    major.
     """
 
     capability: str

@@ -66,6 +66,7 @@ class ContractFailed(Exception):
         self.state = state
         self.permanent = permanent
         self.details = details
+        self.key = ""  # of a child that was delegated with one
 
 
 class ChildFailed(ContractFailed):
@@ -74,8 +75,6 @@ class ChildFailed(ContractFailed):
     A capability that does not catch it fails with CHILD_FAILED, which is permanent when the child's
     failure is, or when the child has a key: another attempt would find the same child.
     """
-
-    key: str = ""
 
 
 class AttemptCancelled(Exception):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def request_of(frame: Frame, agents: Mapping[str, Agent], items_dropped: int) -> ConnectRequest:
-    """The frame as a message, but for its hello. The caller must not change it once it is written."""
+    """The frame as a message, but for its hello; never changed once it is written."""
     request = ConnectRequest(frame_seq=frame.seq, seen_seq=frame.seen_seq, leaving=frame.leaving)
     for name in frame.attaches:
         request.attaches.add(spec=agents[name].spec())

@@ -10,17 +10,20 @@ import signal
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import grpc
 
 from muster.agent.agent import Agent
 from muster.agent.core import SessionCore, reconnect_pause
 from muster.agent.options import find_targets
+from muster.agent.services import Services
 from muster.agent.session import Session
 from muster.agent.work import Work
 from muster.model import limits
 from muster.model.errors import Code, MusterError
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
+from muster.v1.session_pb2 import Welcome
 from muster.wire.channel import open_channel
 from muster.wire.errors import error_of_rpc
 
@@ -43,7 +46,7 @@ class Superseded(Exception):
 
 
 class Host:
-    """Runs agents. `name` is unique within the tenant; by default it is made from machine and process.
+    """Runs agents. `name` is unique within the tenant; by default machine and process make it.
 
     `workers` is how many processes compute at a time for sync capabilities.
     """
@@ -69,6 +72,7 @@ class Host:
         self._leaving = asyncio.Event()
         self._welcomed = asyncio.Event()
         self._session: Session | None = None
+        self._failure: Exception | None = None
 
     def run_forever(self) -> None:
         """Runs until SIGINT or SIGTERM, or until the mesh drains the host."""
@@ -100,32 +104,41 @@ class Host:
 
         Raises `Superseded`, or the `MusterError` with which the mesh refused it from the start.
         """
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
-            work = Work(self._core, self.agents.values(), tasks, self._wake.set)
-            work.on_drain = self.leave
-            connecting = tasks.create_task(self._stay_connected(work))
+            services = Services(self._targets)
+            work = Work(
+                self._core, self.agents.values(), tasks, services, self._wake.set, self.workers
+            )
+            connecting = tasks.create_task(self._stay_connected(work, services))
             leaving = tasks.create_task(self._leave_in_time(connecting))
             try:
                 await asyncio.wait([connecting])
+                failure = self._failure
             finally:
                 leaving.cancel()
-                work.cancel_all()
+                await work.close()
+                await services.close()
+        if failure is not None:
+            raise failure
 
     async def _leave_in_time(self, connecting: asyncio.Task[None]) -> None:
         await self._leaving.wait()
         await asyncio.wait([connecting], timeout=self._leave_seconds)
         connecting.cancel()
 
-    async def _stay_connected(self, work: Work) -> None:
+    async def _stay_connected(self, work: Work, services: Services) -> None:
         channel = open_channel(self._targets.executor)
         failures = 0
         try:
             while True:
-                error = await self._connect_once(channel, work)
+                error = await self._connect_once(channel, work, services)
                 if self._core.finished:
                     return
                 failures = 1 if self._session and self._session.welcome else failures + 1
-                self._judge(error)
+                self._failure = self._judge(error)
+                if self._failure is not None:
+                    return
                 if failures % limits.CHANNEL_FAILURES_MAX == 0:
                     await channel.close()
                     channel = open_channel(self._targets.executor)
@@ -133,12 +146,15 @@ class Host:
         finally:
             await channel.close()
 
-    async def _connect_once(self, channel: grpc.aio.Channel, work: Work) -> MusterError | None:
+    async def _connect_once(
+        self, channel: grpc.aio.Channel, work: Work, services: Services
+    ) -> MusterError | None:
         stub = ExecutorServiceStub(channel)
         call = stub.Connect(metadata=self._targets.metadata)
         clock = asyncio.get_running_loop().time
         self._session = Session(self._core, work, self.agents, self.name, self._wake, clock)
-        self._session.on_welcome = self._welcomed.set
+        self._session.on_drain = self.leave
+        self._session.on_welcome = lambda welcome: self._take_welcome(welcome, services)
         try:
             await self._session.run(call)
         except grpc.RpcError as error:
@@ -150,12 +166,19 @@ class Host:
             call.cancel()
         return None
 
-    def _judge(self, error: MusterError | None) -> None:
+    def _take_welcome(self, welcome: Welcome, services: Services) -> None:
+        self._welcomed.set()
+        if self._targets.scheduler == self._targets.executor and welcome.endpoints.scheduler:
+            services.targets = replace(self._targets, scheduler=welcome.endpoints.scheduler)
+
+    def _judge(self, error: MusterError | None) -> Exception | None:
+        """What makes it pointless to connect again, if anything does."""
         if error is None:
-            return
+            return None
         if error.reason == "SUPERSEDED":
             message = f"another process runs a host called {self.name}; give each its own name"
-            raise Superseded(message) from error
+            return Superseded(message)
         if not self._welcomed.is_set() and error.code in _HOPELESS:
-            raise error
+            return error
         logger.info("the session ended (%s); connecting again", error.message)
+        return None

@@ -1,7 +1,7 @@
 """One stream of the agent session: what the core wants said goes out, what comes in is applied.
 
-Frames batch by themselves: while one is being written, what accumulates goes into the next. The read
-path never waits.
+Frames batch by themselves: while one is being written, what accumulates goes into the next. The
+read path never waits.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Session:
         self._attach_again: set[str] = set()
         self._patience = asyncio.timeout(None)
         self.welcome: Welcome | None = None
-        self.on_welcome: Callable[[], None] = lambda: None
+        self.on_welcome: Callable[[Welcome], None] = lambda welcome: None
+        self.on_drain: Callable[[float | None], None] = lambda grace: None
         self.refused: dict[str, str] = {}  # agents that could not be attached, and why
 
     async def run(self, call: Call) -> None:
@@ -162,7 +163,7 @@ class Session:
         for assignment in frame.assignments:
             work.assign(assignment)
         if frame.HasField("drain") and not frame.drain.agents:
-            work.drain(seconds_of_duration(frame.drain.grace))
+            self.on_drain(seconds_of_duration(frame.drain.grace) or None)
         if frame.HasField("heartbeat_period") or frame.HasField("lease_duration"):
             self._set_pace(frame)
         core.seen(frame.frame_seq)
@@ -181,7 +182,7 @@ class Session:
         )
         self._core.welcome(welcome.session_epoch, self._clock())
         self._retry_attaches()
-        self.on_welcome()
+        self.on_welcome(welcome)
         self._wake.set()
 
     def _set_pace(self, said: Welcome | ConnectResponse) -> None:

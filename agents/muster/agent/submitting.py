@@ -1,9 +1,9 @@
 """One submit stream for many requests, which outlives the connection it runs on.
 
-What accumulates while a frame is being written goes into the next. When the stream breaks, whatever
-is unanswered is submitted again on a new one: the same ids and bodies find the same contracts. A
-request that is refused for now (a full queue, a mesh that starts) is submitted again after the pause
-that the mesh asks for, until it expires here.
+What accumulates while a frame is being written goes into the next. When the stream breaks,
+whatever is unanswered is submitted again on a new one: the same ids and bodies find the same
+contracts. A request that is refused for now (a full queue, a mesh that starts) is submitted again
+after the pause that the mesh asks for, until it expires here.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ class SubmitPipe:
         after which the submission fails with `DeadlinePassed`. Raises `ResourceExhausted` when too
         many are open; `room` waits for that.
         """
+        earlier = self._open.get(request_id)
+        if earlier is not None:
+            return earlier
         if len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX:
             message = f"{len(self._open)} requests are open on this stream; wait for some to end"
             raise ResourceExhausted(message)
         expires = 0.0 if timeout is None else self._loop.time() + timeout
         submission = Submission(request_id, request, self._loop.create_future(), expires)
-        earlier = self._open.get(request_id)
-        if earlier is not None:
-            return earlier
         self._open[request_id] = submission
         self._unsent.append(submission)
         self._wake.set()
@@ -96,9 +96,20 @@ class SubmitPipe:
                 self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         return submission
 
+    def abandon(self, submission: Submission) -> None:
+        """Nobody waits for it any more; the contract goes on."""
+        if self._open.get(submission.request_id) is submission:
+            self._close(submission.request_id)
+            submission.response.cancel()
+
+    @property
+    def full(self) -> bool:
+        """Whether `submit` would be refused."""
+        return len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX
+
     async def room(self) -> None:
         """Waits until another request can be submitted."""
-        while len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX:
+        while self.full:
             self._room.clear()
             await self._room.wait()
 
@@ -184,15 +195,16 @@ class SubmitPipe:
             self._refuse(refused)
         for response in frame.responses:
             submission = self._close(response.request_id)
-            if submission is not None and not submission.response.done():
-                submission.response.set_result(response)
+            if submission is None or submission.response.done():
+                continue
+            if not submission.contract_id:
+                _set_accepted(submission, response.contract_id)
+            submission.response.set_result(response)
 
     def _accept(self, accepted: Accepted) -> None:
         submission = self._open.get(accepted.request_id)
         if submission is not None:
-            submission.contract_id = accepted.contract_id
-            if submission.accepted is not None and not submission.accepted.done():
-                submission.accepted.set_result(accepted.contract_id)
+            _set_accepted(submission, accepted.contract_id)
 
     def _refuse(self, refused: Refused) -> None:
         submission = self._open.get(refused.request_id)
@@ -218,9 +230,6 @@ class SubmitPipe:
             self._expiring.pop(request_id, None)
         if not self._room.is_set():
             self._room.set()
-        if submission is not None and submission.accepted is not None:
-            if not submission.accepted.done():
-                submission.accepted.set_result(submission.contract_id)
         return submission
 
     def _sweep(self) -> None:
@@ -235,3 +244,9 @@ class SubmitPipe:
         for submission in list(self._open.values()):
             self._close(submission.request_id)
             submission.fail(error)
+
+
+def _set_accepted(submission: Submission, contract_id: str) -> None:
+    submission.contract_id = contract_id
+    if submission.accepted is not None and not submission.accepted.done():
+        submission.accepted.set_result(contract_id)

@@ -1,30 +1,40 @@
-"""A capability's input and output between the wire and its function, without protobuf.
+"""Values between Python and the wire, without protobuf.
 
-A worker process has neither gRPC nor, unless its capability uses messages, protobuf; so content
-comes as its kind and its text or bytes.
+A worker process has neither gRPC nor, unless its capability uses messages, protobuf; so what a
+payload holds comes as its kind and its text or bytes.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple, NoReturn
+import dataclasses
+import enum
+import sys
+from typing import Any, NamedTuple
 
-from muster.agent.capability import Capability
+from muster.agent.blob import Blob
+from muster.agent.capability import Capability, is_message
 from muster.agent.codec import Misfit
 from muster.agent.failures import INVALID_INPUT, INVALID_OUTPUT, Failed
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+from muster.wire.jsontext import json_encoder, json_text, json_value
 
 
 class Content(NamedTuple):
-    """What a payload holds: `kind` is "json" (text), "message" (bytes), "binary" (bytes) or ""."""
+    """What a payload holds.
+
+    `kind` is "json" (text), "message" (bytes of a message called `name`), "binary" (bytes of media
+    type `name`), "blob" (the digest of `size` bytes of media type `name`) or "" (nothing).
+    """
 
     kind: str
-    data: str | bytes = ""
-    type_name: str = ""  # full name of the message, or media type
+    data: Any = ""
+    name: str = ""
+    size: int = 0
 
 
 EMPTY = Content("")
+
+
+# --- what a capability takes and gives ------------------------------------------------------------
 
 
 def arguments_of(capability: Capability, content: Content) -> dict[str, Any]:
@@ -33,69 +43,138 @@ def arguments_of(capability: Capability, content: Content) -> dict[str, Any]:
         if capability.input_message is not None:
             return capability.decode(_message(capability.input_message, content))
         if content.kind == "json":
-            return capability.decode(_decode(content.data))  # type: ignore[arg-type]
-        if content.kind == "":
-            return capability.decode({})
-    except (ValueError, RecursionError) as error:
+            return capability.decode(json_value(content.data))
+        if content.kind:
+            message = f"expected JSON, got {content.kind} content"
+            raise Misfit(message)
+        return capability.decode({})
+    except ValueError as error:
         message = f"the input does not fit {capability.name}: {_one_line(error)}"
         raise Failed(INVALID_INPUT, message, permanent=True) from None
-    message = f"{capability.name} takes JSON, not {content.kind or 'nothing'}"
-    raise Failed(INVALID_INPUT, message, permanent=True)
 
 
 def _message(cls: Any, content: Content) -> Any:
     if content.kind == "message":
-        if content.type_name != cls.DESCRIPTOR.full_name:
-            message = f"expected a {cls.DESCRIPTOR.full_name}, got a {content.type_name}"
+        if content.name != cls.DESCRIPTOR.full_name:
+            message = f"expected a {cls.DESCRIPTOR.full_name}, got a {content.name}"
             raise Misfit(message)
-        return cls.FromString(content.data)
-    if content.kind == "":
-        return cls()
+        return _parsed(cls, content.data)
     if content.kind == "json":
         from google.protobuf import json_format
 
-        return json_format.Parse(content.data, cls())
-    message = f"expected a message, got {content.kind} content"
-    raise Misfit(message)
+        try:
+            return json_format.Parse(content.data, cls())
+        except json_format.ParseError as error:
+            raise Misfit(str(error)) from None
+    if content.kind:
+        message = f"expected a message, got {content.kind} content"
+        raise Misfit(message)
+    return cls()
 
 
-def content_of(capability: Capability, value: Any) -> Content:
-    """What a function's return value looks like on the wire. Raises `Failed` with INVALID_OUTPUT."""
+def _parsed(cls: Any, data: bytes) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return cls.FromString(data)
+    except DecodeError:
+        message = f"expected a {cls.DESCRIPTOR.full_name}, got other bytes"
+        raise Misfit(message) from None
+
+
+def output_content(capability: Capability, value: Any) -> Content:
+    """What a function's return value is on the wire. Raises `Failed` with INVALID_OUTPUT."""
     try:
         wanted = capability.output_message
-        if wanted is not None:
-            if not isinstance(value, wanted):
-                message = f"expected a {wanted.DESCRIPTOR.full_name}, got a {type(value).__name__}"
-                raise Misfit(message)
+        if wanted is None:
+            return Content("json", json_text(capability.output.encode(value)))
+        if isinstance(value, wanted):
             return Content("message", value.SerializeToString(), wanted.DESCRIPTOR.full_name)
-        text = _encode(capability.output.encode(value))
-        # Lone surrogates pass through JSON and not through UTF-8.
-        text.isascii() or text.encode()
-    except (ValueError, TypeError, RecursionError) as error:
+        message = f"expected a {wanted.DESCRIPTOR.full_name}, got a {type(value).__name__}"
+        raise Misfit(message)
+    except ValueError as error:
         message = f"what {capability.name} returned does not fit its type: {_one_line(error)}"
         raise Failed(INVALID_OUTPUT, message, permanent=True) from None
-    return Content("json", text)
 
 
-def chunk_of(capability: Capability, value: Any) -> Content:
-    """What a yielded value looks like on the wire. Raises `Failed` with INVALID_OUTPUT."""
+def chunk_content(capability: Capability, value: Any) -> Content:
+    """What a part of the output is on the wire. Raises `Failed` with INVALID_OUTPUT."""
     try:
-        encoded = capability.yields.encode(value) if capability.yields is not None else value
-        text = _encode(encoded)
-        text.isascii() or text.encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        message = f"a part of what {capability.name} puts out does not fit: {_one_line(error)}"
+        if capability.yields is not None:
+            return Content("json", json_text(capability.yields.encode(value)))
+        return content_of(value)
+    except ValueError as error:
+        message = f"a part of the output of {capability.name} does not fit: {_one_line(error)}"
         raise Failed(INVALID_OUTPUT, message, permanent=True) from None
-    return Content("json", text)
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+# --- what anybody sends and gets ------------------------------------------------------------------
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def content_of(value: Any) -> Content:
+    """What a value is on the wire, by its type alone. Raises `ValueError` where it has no place.
+
+    A protobuf message stays a message, bytes and a whole `Blob` themselves; everything else becomes
+    JSON, dataclasses, named tuples, enums, pydantic models and dates within it too.
+    """
+    if value is None:
+        return EMPTY
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Content("binary", bytes(value), "application/octet-stream")
+    if isinstance(value, Blob):
+        return Content("blob", value.sha256, value.media_type, value.size_bytes)
+    if is_message(type(value)):
+        return Content("message", value.SerializeToString(), value.DESCRIPTOR.full_name)
+    return Content("json", _encode_anything(value))
+
+
+def value_of(content: Content) -> Any:
+    """What content stands for: the JSON value, bytes, a `Blob`, a message. Raises `ValueError`."""
+    match content.kind:
+        case "json":
+            return json_value(content.data)
+        case "binary":
+            return content.data
+        case "blob":
+            return Blob(content.data, content.size, content.name)
+        case "message":
+            return _message_by_name(content)
+    return None
+
+
+def _message_by_name(content: Content) -> Any:
+    from google.protobuf import symbol_database
+
+    try:
+        cls = symbol_database.Default().GetSymbol(content.name)
+    except KeyError:
+        message = f"this process does not know the message {content.name}; import its module"
+        raise ValueError(message) from None
+    return _parsed(cls, content.data)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has in the place of a value of a type that it has not."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, set | frozenset):
+        return list(value)
+    pydantic: Any = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    from muster.agent.codec_text import text_codec
+
+    codec = text_codec(type(value))
+    if codec is not None:
+        return codec.encode(value)
+    message = f"a {type(value).__name__} has no place in JSON"
+    raise TypeError(message)
+
+
+_encode_anything = json_encoder(_plain)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from muster.agent.agent import Agent
 from muster.agent.attempt import Attempt, fill_failure
+from muster.agent.capability import Runs
 from muster.agent.core import Decision, SessionCore, Verdict
 from muster.agent.core_outbox import Key, Lease
-from muster.agent.failures import CAPABILITY_UNKNOWN, REPORT_REFUSED, Failed
-from muster.agent.values import Content
+from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REFUSED, Failed
 from muster.model.errors import MusterError
-from muster.v1.payload_pb2 import Payload
 from muster.v1.session_pb2 import Assignment, Report
+
+if TYPE_CHECKING:
+    from muster.agent.blobs import Blobs
+    from muster.agent.pool import WorkerPool
+    from muster.agent.services import Services
+    from muster.agent.submitting import SubmitPipe
+    from muster.agent.threads import ThreadPool
 
 logger = logging.getLogger("muster.agent")
 
@@ -27,14 +34,20 @@ class Work:
         core: SessionCore,
         agents: Iterable[Agent],
         tasks: asyncio.TaskGroup,
+        services: Services,
         wake: Callable[[], None],
+        workers: int,
     ) -> None:
         self.core = core
         self.wake = wake
         self._tasks = tasks
-        self.on_drain: Callable[[float], None] = lambda seconds: None
+        self._services = services
+        self._workers = workers
         self._attempts: dict[Key, Attempt] = {}
         self._agents = {agent.name: agent for agent in agents}
+        self._pools: dict[Runs, WorkerPool | ThreadPool] = {}
+        self._pipe: SubmitPipe | None = None
+        self._piping: asyncio.Task[None] | None = None
 
     # --- what the mesh asks for -------------------------------------------------------------------
 
@@ -48,15 +61,16 @@ class Work:
         lease = self.core.assign(key, agent.name)
         if lease is None:
             return
-        capability = agent.capabilities.get((assignment.capability, assignment.capability_version))
+        wanted = (assignment.capability, assignment.capability_version)
+        capability = agent.capabilities.get(wanted)
         if capability is None:
-            what = f"{agent.name} does not offer {assignment.capability}"
-            self._refuse(lease, Failed(CAPABILITY_UNKNOWN, what, permanent=True))
+            message = f"{agent.name} does not offer {wanted[0]} {wanted[1]}"
+            self._fail(lease, Failed(CAPABILITY_UNKNOWN, message, permanent=True))
             return
         attempt = self._attempts[key] = Attempt(self, lease, assignment, capability)
         attempt.task = self._tasks.create_task(attempt.run())
 
-    def _refuse(self, lease: Lease, failure: Failed) -> None:
+    def _fail(self, lease: Lease, failure: Failed) -> None:
         report = Report()
         report.key.contract_id, report.key.epoch = lease.key
         fill_failure(report.failure, failure)
@@ -65,15 +79,13 @@ class Work:
     def stop(self, key: Key, code: str) -> None:
         """Stops an attempt's code; it says so when it has."""
         attempt = self._attempts.get(key)
-        if attempt is not None and attempt.cancel_code is None:
-            attempt.cancel_code = code
-            if attempt.task is not None:
-                attempt.task.cancel(code)
+        if attempt is not None:
+            attempt.stop(code)
 
     def report_refused(self, lease: Lease, why: str) -> None:
         """A report was malformed: says so in its place."""
         logger.error("the report on %s was refused: %s", lease.key[0], why)
-        self._refuse(lease, Failed(REPORT_REFUSED, why, permanent=True))
+        self._fail(lease, Failed(REPORT_REFUSED, why, permanent=True))
 
     def refused(self, key: Key, field: str, error: MusterError) -> None:
         """The mesh has refused something that was said about an attempt."""
@@ -85,48 +97,72 @@ class Work:
             lease = self.core.acknowledge(key, Verdict.REFUSED)
             if lease is not None:
                 self.report_refused(lease, error.message)
+        elif field == "items":
+            self._output_refused(key, error.message)
         else:
             logger.warning("%s of %s refused: %s", field, key[0], error.message)
 
+    def _output_refused(self, key: Key, why: str) -> None:
+        """Stream items are missing at the mesh now, so the attempt cannot succeed any more."""
+        logger.error("a stream item of %s was refused: %s", key[0], why)
+        attempt = self._attempts.get(key)
+        if attempt is not None and attempt.cancel_code is None:
+            self._fail(attempt.lease, Failed(OUTPUT_REFUSED, why, permanent=True))
+            attempt.stop(OUTPUT_REFUSED)
+
     def has_room(self, key: Key) -> None:
         """An attempt's window has room again."""
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.has_room()
 
-    def drain(self, grace: float) -> None:
-        """The mesh wants this host to finish and leave."""
-        self.on_drain(grace)
-
-    # --- what attempts say ------------------------------------------------------------------------
+    # --- what attempts need -----------------------------------------------------------------------
 
     def ended(self, attempt: Attempt, report: Report | None) -> None:
         """An attempt's code has ended; without a report where it was told to."""
         lease = attempt.lease
         self._attempts.pop(lease.key, None)
-        if report is None or attempt.cancel_code is not None:
-            self.core.stopped(lease)
+        if attempt.cancel_code is not None or report is None:
+            if attempt.cancel_code != OUTPUT_REFUSED:
+                self.core.stopped(lease)
         else:
             self.core.report(lease, report, report.ByteSize())
         self.wake()
 
-    async def get_content(self, payload: Payload) -> Content:
-        """What a payload holds, fetched where it is a blob."""
-        kind = payload.WhichOneof("content")
-        if kind == "json":
-            return Content("json", payload.json)
-        if kind == "message":
-            return Content("message", payload.message.value, payload.message.TypeName())
-        if kind == "binary":
-            return Content("binary", payload.binary.data, payload.binary.media_type)
-        return Content("")
+    @property
+    def blobs(self) -> Blobs:
+        """The tenant's blobs."""
+        return self._services.blobs
 
-    async def put_content(self, payload: Payload, content: Content) -> None:
-        """Puts content into a payload, as a blob where it is large."""
-        if content.kind == "json":
-            payload.json = content.data  # type: ignore[assignment]
-        elif content.kind == "message":
-            payload.message.type_url = f"type.googleapis.com/{content.type_name}"
-            payload.message.value = content.data  # type: ignore[assignment]
+    def submit_pipe(self) -> SubmitPipe:
+        """The one stream on which all attempts of this host delegate."""
+        if self._pipe is None:
+            from muster.agent.submitting import SubmitPipe
 
-    def cancel_all(self) -> None:
+            self._pipe = SubmitPipe(self._services.submit_stream)
+            self._piping = self._tasks.create_task(self._pipe.run())
+        return self._pipe
+
+    def pool_for(self, runs: Runs) -> WorkerPool | ThreadPool:
+        """Where sync code runs."""
+        pool = self._pools.get(runs)
+        if pool is None:
+            if runs is Runs.WORKER:
+                from muster.agent.pool import WorkerPool
+
+                pool = WorkerPool(self._workers)
+            else:
+                from muster.agent.threads import ThreadPool
+
+                pool = ThreadPool()
+            self._pools[runs] = pool
+        return pool
+
+    async def close(self) -> None:
         """The host ends: whatever still runs is told to stop, and nobody waits to hear of it."""
-        for key in list(self._attempts):
-            self.stop(key, "HOST_LEAVING")
+        for attempt in list(self._attempts.values()):
+            attempt.stop("HOST_LEAVING")
+        if self._piping is not None:
+            self._piping.cancel()
+        for pool in self._pools.values():
+            await pool.close()

@@ -7,38 +7,18 @@ sends decides when content is large enough to go as a blob.
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from google.protobuf import symbol_database
 from google.protobuf.message import DecodeError, Message
 
 from muster.v1.payload_pb2 import BlobRef, Payload
+from muster.wire.jsontext import json_text, json_value
+
+__all__ = ["fill_payload", "json_text", "json_value", "payload_of", "size_bytes", "value_of"]
 
 JSON_MEDIA_TYPE = "application/json"
 BINARY_MEDIA_TYPE = "application/octet-stream"
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
-
-def json_text(value: object) -> str:
-    """The value as compact JSON text.
-
-    Raises `ValueError` for what JSON cannot say: a type it has not, NaN, a cycle, too many levels.
-    """
-    try:
-        return _encode(value)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-
-
-def json_value(text: str | bytes) -> Any:
-    """The value that JSON text stands for. Raises `ValueError` for anything that is not JSON."""
-    try:
-        return _decode(text if isinstance(text, str) else text.decode())
-    except RecursionError:
-        message = "the JSON text has too many levels"
-        raise ValueError(message) from None
 
 
 def fill_payload(payload: Payload, value: object) -> None:
@@ -93,11 +73,3 @@ def _unpacked(payload: Payload) -> Message:
     except DecodeError:
         message = f"the content is not a {packed.TypeName()}"
         raise ValueError(message) from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

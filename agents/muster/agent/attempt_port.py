@@ -1,0 +1,170 @@
+"""What the code of an attempt can say and ask, at the host that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from muster.agent.blob import Blob
+from muster.agent.children import Child, Children, gather_contents
+from muster.agent.contents import fill
+from muster.agent.context import Usage
+from muster.agent.delegation import Call
+from muster.agent.pipe import Message
+from muster.agent.sync_port import error_answer
+from muster.agent.text import cut
+from muster.agent.values import Content, chunk_content, value_of
+from muster.v1.event_pb2 import StreamItem
+from muster.v1.payload_pb2 import Payload
+
+if TYPE_CHECKING:
+    from muster.agent.attempt import Attempt
+    from muster.agent.blobs import Blobs
+
+PROGRESS_MESSAGE_BYTES_MAX = 1024
+LOG_MESSAGE_BYTES_MAX = 8192
+
+Answer = tuple[dict[str, Any], Sequence[Content]]
+
+
+class AttemptPort:
+    """The port of an attempt's context, made for the attempts that ask for one."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._children: Children | None = None
+        self._room: asyncio.Event | None = None
+        self.chunks = 0
+        self.usage: Usage | None = None
+
+    @property
+    def cancel_code(self) -> str | None:
+        return self._attempt.cancel_code
+
+    @property
+    def children(self) -> Children:
+        if self._children is None:
+            self._children = Children(self._attempt)
+        return self._children
+
+    def close(self) -> None:
+        """The attempt is over."""
+        if self._children is not None:
+            self._children.forget()
+
+    # --- stream items -----------------------------------------------------------------------------
+
+    def progress(self, fraction: float, message: str) -> None:
+        item = StreamItem()
+        item.progress.fraction = fraction
+        item.progress.message = cut(message, PROGRESS_MESSAGE_BYTES_MAX)
+        self._emit_or_drop(item)
+
+    def log(self, level: int, message: str) -> None:
+        item = StreamItem()
+        item.log.level = level  # type: ignore[assignment]
+        item.log.message = cut(message, LOG_MESSAGE_BYTES_MAX)
+        self._emit_or_drop(item)
+
+    def use(self, usage: Usage) -> None:
+        self.usage = usage if self.usage is None else self.usage.plus(usage)
+
+    async def output(self, value: Any) -> None:
+        await self.output_content(chunk_content(self._attempt.capability, value))
+
+    async def output_content(self, content: Content) -> None:
+        """Delivers a part of the output; waits while the window is full."""
+        core, lease = self._attempt.work.core, self._attempt.lease
+        payload = Payload()
+        await fill(payload, content, self._attempt.work.blobs)
+        item = StreamItem()
+        item.output.payload.CopyFrom(payload)
+        size = self._stamp(item)
+        while not core.has_room(lease, size):
+            self._room = asyncio.Event()
+            await self._room.wait()
+        item.output.chunk = self.chunks
+        self.chunks += 1
+        self._emit(item, size)
+
+    def has_room(self) -> None:
+        """The window has room again."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _emit_or_drop(self, item: StreamItem) -> None:
+        core = self._attempt.work.core
+        size = self._stamp(item)
+        if core.has_room(self._attempt.lease, size):
+            self._emit(item, size)
+        else:
+            core.items_dropped += 1
+
+    def _stamp(self, item: StreamItem) -> int:
+        """Fills in what every item has, as far as it is known; returns the item's size in bytes."""
+        item.contract_id, item.epoch = self._attempt.lease.key
+        seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+        item.time.seconds, item.time.nanos = seconds, nanos
+        item.index = self._attempt.lease.index + 1
+        return item.ByteSize()
+
+    def _emit(self, item: StreamItem, size: int) -> None:
+        work, lease = self._attempt.work, self._attempt.lease
+        item.index = lease.index + 1
+        work.core.emit(lease, item, size)
+        work.wake()
+
+    # --- children ---------------------------------------------------------------------------------
+
+    async def submit(self, call: Call) -> Child:
+        return await self.children.submit_value(call)
+
+    async def gather(self, handles: Sequence[Any]) -> list[Any]:
+        contents = await gather_contents(list(handles), self._attempt)
+        return [value_of(content) for content in contents]
+
+    @property
+    def blobs(self) -> Blobs:
+        return self._attempt.work.blobs
+
+    # --- code that runs in a worker process or a thread -------------------------------------------
+
+    def tell(self, message: Message) -> None:
+        """Sync code has said something."""
+        match message.said["op"], message.said["args"]:
+            case "progress", (fraction, text):
+                self.progress(fraction, text)
+            case "log", (level, text):
+                self.log(level, text)
+            case "use", (usage,):
+                self.use(Usage(**usage))
+
+    async def serve(self, message: Message) -> Answer:
+        """Sync code has asked something; the answer may be an error."""
+        try:
+            return await self._answer(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the code that asked gets it
+            return error_answer(error)
+
+    async def _answer(self, message: Message) -> Answer:
+        match message.said["op"], message.said["args"]:
+            case "output", _:
+                await self.output_content(message.contents[0])
+            case "submit", (options,):
+                child = await self.children.submit(Call(**options), message.contents[0])
+                return {"key": child.key}, ()
+            case "gather", (keys,):
+                children = [self.children.by_key(key) for key in keys]
+                return {}, await gather_contents(children, self._attempt)
+            case "put_blob", _:
+                content = message.contents[0]
+                blob = await self.blobs.put(content.data, content.name)
+                return asdict(blob), ()
+            case "get_blob", (blob, offset, length):
+                data = await self.blobs.get(Blob(**blob), offset, length)
+                return {}, [Content("binary", data)]
+        return {}, ()

@@ -1,0 +1,66 @@
+"""Connections to the services, opened when they are first needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster.agent.blobs import Blobs
+from muster.agent.options import Targets
+from muster.wire.channel import open_channel
+
+if TYPE_CHECKING:
+    import grpc
+
+    from muster.v1.blob_service_pb2_grpc import BlobServiceStub
+    from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+    from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
+    from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+
+    SubmitCall = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
+
+
+class Services:
+    """Stubs of the services, one channel to each address."""
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._blobs: Blobs | None = None
+
+    def _channel(self, target: str) -> grpc.aio.Channel:
+        if target not in self._channels:
+            self._channels[target] = open_channel(target)
+        return self._channels[target]
+
+    @property
+    def scheduler(self) -> SchedulerServiceStub:
+        from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+
+        return SchedulerServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def registry(self) -> RegistryServiceStub:
+        from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+
+        return RegistryServiceStub(self._channel(self.targets.registry))
+
+    @property
+    def blobs(self) -> Blobs:
+        if self._blobs is None:
+            self._blobs = Blobs(self._blob_stub, self.targets.metadata)
+        return self._blobs
+
+    def _blob_stub(self) -> BlobServiceStub:
+        from muster.v1.blob_service_pb2_grpc import BlobServiceStub
+
+        return BlobServiceStub(self._channel(self.targets.scheduler))
+
+    def submit_stream(self) -> SubmitCall:
+        """Begins a new call of SubmitStream."""
+        return self.scheduler.SubmitStream(metadata=self.targets.metadata)
+
+    async def close(self) -> None:
+        """Closes every channel; calls that still run end."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()

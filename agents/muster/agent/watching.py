@@ -1,0 +1,173 @@
+"""Follows contracts as they change, across restarts of the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from muster.agent.asking import state_name
+from muster.agent.contents import fetch
+from muster.agent.core import reconnect_pause
+from muster.agent.values import value_of
+from muster.model.errors import Code
+from muster.v1.event_pb2 import Cursor, Event, EventType, LogLevel, StreamItem
+from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
+from muster.wire.errors import error_of_rpc
+from muster.wire.times import seconds_of_timestamp
+
+if TYPE_CHECKING:
+    from muster.agent.services import Services
+    from muster.v1.contract_pb2 import ContractFilter
+    from muster.v1.response_pb2 import Response
+
+_PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A contract has changed its state; `type` and `state` are words such as LEASED and RUNNING."""
+
+    contract_id: str
+    sequence: int
+    type: str
+    state: str
+    time: float
+    capability: str
+    agent: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """Another attempt has begun to speak: what the one before put out does not count any more."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the attempt is, from 0 to 1; negative when it does not know."""
+
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line of the attempt's log; `level` is DEBUG, INFO, WARNING or ERROR."""
+
+    level: str
+    message: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A part of the attempt's output, counted from 0."""
+
+    chunk: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """So many stream items are no longer kept, or an unknown number where it is 0."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The contract has ended. The last update."""
+
+    response: Response
+
+
+Update = Change | Restarted | Progress | Log | Output | Missing | Ended
+
+
+async def follow_contract(services: Services, contract_id: str) -> AsyncIterator[Update]:
+    """One contract, from its beginning to its end; each thing once."""
+    request = WatchContractsRequest(contract_id=contract_id)
+    seen = Cursor()
+    async for frame in _frames(services, request):
+        for event in frame.events:
+            if event.sequence > seen.sequence:
+                seen.sequence = event.sequence
+                yield _change(event)
+        if frame.HasField("gap"):
+            yield Missing(frame.gap.items_missing)
+        for item in frame.items:
+            if (item.epoch, item.index) <= (seen.epoch, seen.index):
+                continue
+            if item.epoch > seen.epoch and seen.epoch:
+                yield Restarted(item.epoch)
+            seen.epoch, seen.index = item.epoch, item.index
+            yield await _said(item, services)
+        if frame.HasField("response"):
+            yield Ended(frame.response)
+            return
+
+
+async def watch_contracts(services: Services, chosen: ContractFilter) -> AsyncIterator[Change]:
+    """Every change of the contracts that fit, without end."""
+    async for frame in _frames(services, WatchContractsRequest(filter=chosen)):
+        for change in _changes(frame):
+            yield change
+
+
+def _changes(frame: WatchContractsResponse) -> Iterator[Change]:
+    return (_change(event) for event in frame.events)
+
+
+async def _frames(
+    services: Services, request: WatchContractsRequest
+) -> AsyncIterator[WatchContractsResponse]:
+    """Frames of a watch that goes on from its last cursor whenever its stream ends."""
+    failures = 0
+    while True:
+        metadata = services.targets.metadata
+        call = services.scheduler.WatchContracts(request, metadata=metadata)
+        try:
+            async for frame in call:
+                failures = 0
+                if frame.HasField("cursor"):
+                    request.cursor.CopyFrom(frame.cursor)
+                yield frame
+        except grpc.RpcError as broken:
+            error = error_of_rpc(broken)
+            if error.code not in _PASSING:
+                raise error from None
+        finally:
+            call.cancel()
+        await asyncio.sleep(reconnect_pause(failures, random.random()))
+        failures += 1
+
+
+def _change(event: Event) -> Change:
+    return Change(
+        contract_id=event.contract_id,
+        sequence=event.sequence,
+        type=EventType.Name(event.type).removeprefix("EVENT_TYPE_"),
+        state=state_name(event.state),
+        time=seconds_of_timestamp(event.time),
+        capability=event.capability,
+        agent=event.agent,
+        code=event.code,
+    )
+
+
+async def _said(item: StreamItem, services: Services) -> Update:
+    kind = item.WhichOneof("kind")
+    if kind == "progress":
+        return Progress(item.progress.fraction, item.progress.message)
+    if kind == "log":
+        level = LogLevel.Name(item.log.level).removeprefix("LOG_LEVEL_")
+        return Log(level, item.log.message, seconds_of_timestamp(item.time))
+    content = await fetch(item.output.payload, services.blobs)
+    return Output(item.output.chunk, value_of(content))
