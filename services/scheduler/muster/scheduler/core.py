@@ -65,6 +65,8 @@ class Core:
         self._epochs = epochs
         self._dirty: dict[LaneKey, Lane] = {}  # lanes where something may be placed
         self._alone: dict[int, Contract] = {}  # queued, to be run alone in a host
+        # Queued, and choosy: only agents that failed them have a free slot. By lane.
+        self._aside: dict[LaneKey, list[Contract]] = {}
         self._held_back: dict[str, list[Contract]] = {}  # roots, while too much is suspended
 
     def take_effects(self) -> list[Effect]:
@@ -183,9 +185,22 @@ class Core:
     def offer(self, agent: AgentSlots) -> None:
         """Note that an agent has a free slot: its lanes may place something."""
         for pool in agent.pools:
+            if pool.key in self._aside:
+                self.reconsider(pool.key)
             lane = self.queue.lanes.get(pool.key)
             if lane is not None:
                 self._dirty[pool.key] = lane
+
+    def reconsider(self, key: LaneKey) -> None:
+        """Queue again what waits for an agent that has not failed it, for something has changed."""
+        for contract in self._aside.pop(key, ()):
+            if contract.id in self.contracts and contract.state is ContractState.QUEUED:
+                self.enqueue(contract)
+
+    def reconsider_all(self) -> None:
+        """The same for every lane: agents have gone, and with them perhaps the last choice."""
+        for key in list(self._aside):
+            self.reconsider(key)
 
     def plan(self, now: Now) -> bool:
         """Lease what can be leased. Returns whether there is more to do at once."""
@@ -217,9 +232,15 @@ class Core:
         if now.mono >= contract.deadline:
             self.end_by_mesh(now, contract, Trigger.EXPIRE, "DEADLINE_EXCEEDED", "")
             return True
-        agent = self.fleet.pool(lane.key).choose(contract.excluded)
+        pool = self.fleet.pool(lane.key)
+        agent = pool.choose(contract.excluded)
         if agent is None:
-            return False
+            if not contract.excluded or pool.choose(None) is None:
+                return False
+            # Do not hold up those behind it, which are less choosy.
+            lane.remove(contract)
+            self._aside.setdefault(lane.key, []).append(contract)
+            return True
         lane.serve(contract)
         self.lease(now, contract, agent)
         return True
@@ -257,23 +278,25 @@ class Core:
 
     def release(self, contract: Contract, lease: Lease, *, stopping: bool = False) -> None:
         """Give up a lease's slot; with `stopping`, once its host confirms that it stopped."""
-        slots = lease.slots
-        if slots is None:
-            return
-        host = slots.host
-        host.leases.pop(contract.id, None)
+        host = self.fleet.hosts.get(lease.session_id)
+        if host is not None:
+            host.leases.pop(contract.id, None)
+        slots, lease.slots = lease.slots, None
+        if slots is not None:
+            self._free(contract, lease, slots, stopping=stopping)
+        if host is not None and host.exclusive_id == contract.id:
+            host.exclusive_id = 0
+            for agent in host.agents.values():
+                self.offer(agent)
+
+    def _free(self, contract: Contract, lease: Lease, slots: AgentSlots, *, stopping: bool) -> None:
         if lease.suspended:
             slots.suspended -= 1
             self.end_suspension(contract.tenant)
         elif stopping:
-            host.stopping[contract.id, lease.epoch] = slots
+            slots.host.stopping[contract.id, lease.epoch] = slots
         else:
             self.give_back(slots)
-        if host.exclusive_id == contract.id:
-            host.exclusive_id = 0
-            for agent in host.agents.values():
-                self.offer(agent)
-        lease.slots = None
 
     def give_back(self, slots: AgentSlots) -> None:
         """Free a slot, and let the lanes of its agent be planned."""
@@ -338,7 +361,7 @@ class Core:
     ) -> None:
         """Record the mesh's own response; a host that has the contract is told to stop."""
         lease = contract.lease
-        if lease is not None and lease.slots is not None:
+        if lease is not None and lease.session_id:
             self.effects.append(Cancel(lease.session_id, contract.id, lease.epoch, code))
         self._end(now, contract, trigger, Author.MESH, outcome, code, message, None)
 

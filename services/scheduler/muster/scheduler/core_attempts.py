@@ -274,7 +274,7 @@ class Attempts:
         if not contract.retry.allows(contract.failures, code, permanent=False):
             self._core.end_by_mesh(now, contract, Trigger.FAIL, code, message, Outcome.TIMED_OUT)
             return
-        if lease.slots is not None:
+        if lease.session_id:
             self._core.effects.append(Cancel(lease.session_id, contract.id, lease.epoch, code))
         self._exclude(contract, lease)
         self._core.counts["retries"] += 1

@@ -108,6 +108,7 @@ class Sessions:
         agent = host.agents.get(name) if host is not None else None
         if agent is not None:
             self._core.fleet.detach(agent)
+            self._core.reconsider_all()
 
     def drain(self, session_id: str, name: str) -> None:
         """An agent, or with an empty name the host, takes nothing new."""
@@ -118,6 +119,7 @@ class Sessions:
             host.draining = True
         elif name in host.agents:
             host.agents[name].draining = True
+        self._core.reconsider_all()
 
     def claim(self, now: Now, session_id: str, held: Sequence[Held]) -> None:
         """Decide on each lease that a session's host says it holds; lose those it does not.
@@ -144,15 +146,15 @@ class Sessions:
             self._core.effects.append(
                 Decide(session_id, item.contract_id, item.epoch, keep),
             )
-        for contract in [c for c in host.leases.values() if c.id not in kept]:
-            self._attempts.lose_lease(now, contract, "its host no longer holds it")
+        self._lose_all(
+            now, host, {c for c in host.leases if c not in kept}, "its host no longer holds it"
+        )
 
     def _bind(self, now: Now, host: Host, contract: Contract, lease: Lease, item: Held) -> None:
         self._orphans.pop(contract.id, None)
         if lease.session_id != host.session_id or lease.slots is None:
             agent = host.agents.get(lease.agent)
-            if lease.slots is not None:
-                self._unbind(contract, lease)
+            self._unbind(contract, lease)
             lease.session_id = host.session_id
             lease.slots = agent
             host.leases[contract.id] = contract
@@ -170,9 +172,12 @@ class Sessions:
             self._attempts.resume(now, host.session_id, contract.id, lease.epoch)
 
     def _unbind(self, contract: Contract, lease: Lease) -> None:
+        old = self._core.fleet.hosts.get(lease.session_id)
+        if old is not None:
+            old.leases.pop(contract.id, None)
         slots = lease.slots
-        assert slots is not None
-        slots.host.leases.pop(contract.id, None)
+        if slots is None:
+            return
         if lease.suspended:
             slots.suspended -= 1
             self._core.end_suspension(contract.tenant)
@@ -185,10 +190,17 @@ class Sessions:
         if host is None:
             return
         self._gone.pop(session_id, None)
+        self._lose_all(now, host, set(host.leases), why)
         host.stopping.clear()
         self._core.fleet.remove_host(host)
-        for contract in list(host.leases.values()):
-            self._attempts.lose_lease(now, contract, why)
+        self._core.reconsider_all()
+
+    def _lose_all(self, now: Now, host: Host, contract_ids: set[int], why: str) -> None:
+        """Lose leases of a host; one loss may end others, a parent's those of its children."""
+        for contract_id in sorted(contract_ids):
+            contract = host.leases.get(contract_id)
+            if contract is not None:
+                self._attempts.lose_lease(now, contract, why)
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -225,7 +237,7 @@ class Sessions:
         if self._orphans and now.mono >= self._orphans_until:
             orphans, self._orphans = self._orphans, {}
             for contract in orphans.values():
-                if contract.lease is not None and contract.lease.slots is None:
+                if contract.lease is not None and not contract.lease.session_id:
                     self._attempts.lose_lease(now, contract, "its host did not come back")
 
     # --- restart ----------------------------------------------------------------------------------

@@ -59,6 +59,11 @@ class Host:
         self.exclusive_id = 0  # the contract that it is, or will be, alone with
 
     @property
+    def reachable(self) -> bool:
+        """Whether it can be handed anything new."""
+        return self.link is not None and not self.draining
+
+    @property
     def load(self) -> float:
         """Share of its slots that is taken."""
         return self.active / self.window if self.window else 1.0
@@ -139,7 +144,7 @@ class Pool:
 
     def choose(self, excluded: set[str] | None) -> AgentSlots | None:
         """An agent with a free slot; it stays in its ring. None when the looks found none."""
-        if excluded and len(excluded) >= len({name for _, name in self.agents}):
+        if excluded and all(a.name in excluded or a.draining for a in self.agents.values()):
             excluded = None  # they have all failed it: better one of them than nobody
         if self._current is not None and self._run > 0:
             agent = self._look(self._current, excluded)
@@ -169,7 +174,7 @@ class Pool:
 
     def _look(self, host: Host, excluded: set[str] | None) -> AgentSlots | None:
         ring = self.ready.get(host.session_id)
-        if not ring or host.exclusive_id or host.draining:
+        if not ring or host.exclusive_id or not host.reachable:
             return None
         looks = min(LOOKS, len(ring))
         while ring and looks:
@@ -188,7 +193,7 @@ class Pool:
         """An agent on a host where nothing else runs. Without one, reserves the least busy host."""
         best: Host | None = None
         for host in {agent.host.session_id: agent.host for agent in self.agents.values()}.values():
-            if host.exclusive_id not in (0, contract_id) or host.draining:
+            if host.exclusive_id not in (0, contract_id) or not host.reachable:
                 continue
             if host.exclusive_id == contract_id:
                 best = host

@@ -50,7 +50,7 @@ class _Band:
     __slots__ = ("heaps", "ring")
 
     def __init__(self) -> None:
-        # Entries are (-depth, id, token, contract); one whose token is no longer the contract's own
+        # Entries are (-depth, order, token, contract); one whose token is no longer the contract's own
         # is stale and dropped when it comes up.
         self.heaps: dict[Share, list[tuple[int, int, int, Contract]]] = {}
         self.ring: list[tuple[float, Share]] = []
@@ -61,7 +61,7 @@ class _Band:
         if heap is None:
             heap = self.heaps[share] = []
             heapq.heappush(self.ring, (clock.time_of(contract.band, share), share))
-        heapq.heappush(heap, (-contract.depth, contract.id, token, contract))
+        heapq.heappush(heap, (-contract.depth, contract.order, token, contract))
 
     def head(self, band: int, clock: FairClock) -> tuple[float, Contract] | None:
         """The next contract with its key's virtual time; leaves it in place."""
@@ -116,7 +116,7 @@ class Lane:
             found = band.head(number, self._clock)
             if found is not None:
                 time, contract = found
-                return (-number, time, -contract.depth, contract.id), contract
+                return (-number, time, -contract.depth, contract.order), contract
         return None
 
     def contracts(self) -> Iterator[Contract]:
@@ -158,6 +158,7 @@ class Queue:
     def push(self, contract: Contract) -> Lane:
         """Queue a contract, by its rank: one that comes back stands where it stood before."""
         self._tokens += 1
+        contract.order = contract.order or self._tokens
         lane = self.lane_of(contract)
         lane.push(contract, self._tokens)
         return lane
@@ -170,8 +171,8 @@ class Queue:
     def ahead_of(self, contract: Contract) -> int:
         """About how many contracts of its lane are served first: a walk, for people only."""
         lane = self.lane_of(contract)
-        rank = (-contract.band, -contract.depth, contract.id)
-        return sum((-c.band, -c.depth, c.id) < rank for c in lane.contracts())
+        rank = (-contract.band, -contract.depth, contract.order)
+        return sum((-c.band, -c.depth, c.order) < rank for c in lane.contracts())
 
     def drop_if_empty(self, lane: Lane) -> bool:
         """Forget a lane in which nothing waits."""

@@ -101,6 +101,7 @@ class Contract:
     actor: str
     keyed: bool
     abandoned_on_close: bool
+    order: int = 0  # of acceptance, in this process; a restart keeps the order of ids
     durable: bool = False  # its acceptance is committed
     state: ContractState = ContractState.QUEUED
     lease: Lease | None = None

@@ -1,0 +1,28 @@
+"""Runs a scheduler as a process of its own: `python -m muster.scheduler`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from muster.backends.blobs_files import FileBlobs
+from muster.backends.sqlite.ledger import SqliteLedger
+from muster.runtime.config import Config, Role
+from muster.runtime.entry import run_process
+from muster.runtime.serve import Part
+from muster.scheduler.part import SchedulerPart, scheduler_part
+
+
+def scheduler_of(config: Config) -> SchedulerPart:
+    """The scheduler on its embedded backends, in the configured data directory."""
+    ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
+    return scheduler_part(config.name, ledger, FileBlobs(config.data_dir / "blobs"))
+
+
+def build(config: Config) -> Sequence[Part]:
+    """The scheduler alone."""
+    return [scheduler_of(config).part]
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(Role.SCHEDULER, build))
