@@ -106,3 +106,21 @@ SUBMIT_FRAME_REQUESTS_MAX = 256
 LEAVE_SECONDS_DEFAULT = 30.0  # a host that stops finishes what it holds in this time
 PRESENCE_AGENTS_MAX = 500_000  # of one registry; at about 1 KB each, 500 MB
 PRESENCE_GRACE_SECONDS = 6.0  # an executor's next try comes within 5 s; its agents stay that long
+
+# --- processes, and the command line --------------------------------------------------------------
+
+RESTART_SECONDS_MIN = 0.2  # doubling with each death that comes soon; the first restart is at once
+RESTART_SECONDS_MAX = 5.0
+RESTART_STEADY_SECONDS = 10.0  # who ran this long did not die soon
+PROCESS_LOG_BYTES_MAX = 16 * 1024 * 1024  # then it is moved aside; × 2 for each process
+PROCESS_LOG_CHECK_SECONDS = 10.0
+SERVICE_START_SECONDS = 30.0  # from start to SERVING; 1 s is usual, a busy disk slower
+SERVICE_STOP_SECONDS = 8.0  # drain_seconds, and as much again for what comes after it
+HOST_STOP_SECONDS = 10.0  # a host that stops with its mesh finishes what it can in this time
+FLEET_CONNECT_SECONDS = 60.0  # from start until every agent of a fleet is there
+FLEET_AGENTS_MAX = 100_000
+FLEET_HOSTS_MAX = 256
+FLEET_FILE_BYTES_MAX = 1024 * 1024
+COMMAND_SECONDS = 10.0  # for one answer of the mesh to a command
+CONNECT_SECONDS = 3.0  # until a mesh that does not answer is taken for absent
+CALL_SECONDS_DEFAULT = 600.0  # the deadline of what a person asks for at a terminal

@@ -1,0 +1,153 @@
+"""One child process, the group that it leads, and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from muster.model import limits
+
+_CHILD = "muster.backends.pool_subprocess.child"
+_TAIL_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run: a module, as `python -m` would."""
+
+    name: str
+    module: str
+    environment: Mapping[str, str]
+    log: Path
+    arguments: Sequence[str] = ()
+    folder: Path | None = None
+    # Where it runs; None: where we do.
+
+
+class Log:
+    """The file that a process writes to. It is kept below twice the limit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begin = 0
+
+    def begin(self) -> int:
+        """Opens it for a new process, which is given the descriptor."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.trim()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        self._begin = os.fstat(descriptor).st_size
+        return descriptor
+
+    def trim(self) -> None:
+        """Moves what is there aside when it is too much. The writer goes on undisturbed.
+
+        It appends, so it goes on at the new end; what it writes just now may be lost.
+        """
+        with suppress(OSError):
+            if self.path.stat().st_size > limits.PROCESS_LOG_BYTES_MAX:
+                older = self.path.with_suffix(self.path.suffix + ".1")
+                older.write_bytes(self.path.read_bytes())
+                os.truncate(self.path, 0)
+                self._begin = 0
+
+    def last_lines(self, count: int = 5) -> list[str]:
+        """What the newest process has written last."""
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(min(self._begin, size), size - _TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+class Process:
+    """A child that runs. Whoever starts one calls `reap` in the end."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.exited = _exited(popen.pid)
+        # Done when it has ended; until `reap`, its number and its group's belong to nobody else.
+
+    @classmethod
+    def start(cls, command: Command, log: Log) -> Process:
+        """Starts it, in a session of its own: Ctrl-C at our terminal is our business only.
+
+        Needs a running event loop. Raises `OSError` where it cannot be started.
+        """
+        descriptor = log.begin()
+        try:
+            popen = subprocess.Popen(
+                # -P: what lies in the folder where we were started must not shadow a module.
+                [sys.executable, "-P", "-m", _CHILD, command.module, *command.arguments],
+                stdin=subprocess.PIPE,
+                stdout=descriptor,
+                stderr=descriptor,
+                env=dict(command.environment),
+                cwd=command.folder,
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+        return cls(popen)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of the group that it leads."""
+        return self._popen.pid
+
+    def terminate(self) -> None:
+        """Asks it to end; it is the one to tell what it has started."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def reap(self) -> int:
+        """Ends what is left of it and of what it has started; its code, negative for a signal."""
+        if self._popen.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        code = self._popen.wait()
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        return code
+
+
+def _exited(pid: int) -> asyncio.Future[Any]:
+    """A future that is done when our child `pid` has ended; it is left to be reaped."""
+    loop = asyncio.get_running_loop()
+    if not hasattr(os, "pidfd_open"):
+        wait = partial(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return loop.run_in_executor(None, wait)
+    exited: asyncio.Future[Any] = loop.create_future()
+    descriptor = os.pidfd_open(pid)
+
+    def on_exit() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        if not exited.done():
+            exited.set_result(None)
+
+    loop.add_reader(descriptor, on_exit)
+    return exited
+
+
+def ending(code: int) -> str:
+    """How a process ended, for people."""
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
