@@ -32,4 +32,4 @@ def test_both_ends_agree_on_sizes():
 
 def test_the_service_config_is_json():
     policy = json.loads(str(dict(CHANNEL_OPTIONS)["grpc.service_config"]))["methodConfig"][0]
-    assert policy["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert policy["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]

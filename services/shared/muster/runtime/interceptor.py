@@ -37,6 +37,10 @@ from muster.wire.errors import DETAILS_TRAILER, GRPC_CODES, status_of
 _Context = grpc.aio.ServicerContext[Any, Any]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+# Callers pause for at least 0.16 s before they call again, so within 0.1 s it does become quiet.
+_QUIET_SECONDS = 0.02
+_QUIET_TRIES_MAX = 5
+
 _log = get_logger("muster.runtime")
 
 
@@ -53,6 +57,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._methods: dict[str, _Handler] = {}
         self._stream_tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
+        self._arrived = 0
 
     async def intercept_service(
         self,
@@ -69,11 +74,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             guarded = self._methods[name] = _Method(self, name, handler).as_handler()
         return guarded
 
-    def end_streams(self) -> None:
-        """Ends every stream that is still open with UNAVAILABLE, and refuses new ones."""
+    async def end(self) -> None:
+        """Ends the streams that are still open with UNAVAILABLE, and refuses new calls with it.
+
+        Returns when nobody calls any more, or soon after: gRPC answers calls that reach a stopping
+        server with CANCELLED, which tells a caller nothing, so they had better be told before.
+        """
         self._ending = True
         for task in self._stream_tasks:
             task.cancel()
+        for _ in range(_QUIET_TRIES_MAX):
+            arrived = self._arrived
+            await asyncio.sleep(_QUIET_SECONDS)
+            if self._arrived == arrived:
+                return
 
     @property
     def is_ending(self) -> bool:
@@ -82,10 +96,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def admit(self, service: str, streaming: bool) -> None:
         """Raises what a call to `service` must be refused with now, or else counts it as open."""
+        self._arrived += 1
         condition = self._health.condition(service)
         if condition is Condition.STARTING:
             raise Unavailable("the service is starting")
-        if streaming and (condition is Condition.DRAINING or self._ending):
+        if self._ending or (streaming and condition is Condition.DRAINING):
             raise Unavailable("the service is going away; connect again")
         # Probes get through whatever the load is.
         (self._streams if streaming else self._unary).enter(must=condition is None)
@@ -126,6 +141,7 @@ class _Method:
         self.name = name
         self.service = name[1:].partition("/")[0]
         self.metrics = owner.metrics_of(name)
+        self._has_rules = name.startswith("/muster.")
         self.takes_stream = handler.request_streaming
         self.gives_stream = handler.response_streaming
         self.is_stream = self.takes_stream or self.gives_stream
@@ -167,7 +183,8 @@ class _Method:
         if self.takes_stream:
             return self._decode_each(request)
         message = self._decode(request)
-        check(message)
+        if self._has_rules:
+            check(message)
         return message
 
     async def _decode_each(self, raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -242,7 +259,7 @@ class _Call:
             return error
         if isinstance(error, asyncio.CancelledError):
             task = _this_task()
-            if self._method.is_stream and self._method.owner.is_ending:
+            if self._method.is_stream and self._method.owner.is_ending and task.cancelling():
                 task.uncancel()
                 return Unavailable("the service is going away; connect again")
             if task.cancelling():

@@ -243,7 +243,7 @@ class Server:
             )
             drains.cancel()
             hurry.cancel()
-        self._calls.end_streams()
+        await self._calls.end()
         await grpc_server.stop(0 if self._hurry.is_set() else max(0.0, ends_at - clock()))
 
     async def _drain_parts(self) -> None:

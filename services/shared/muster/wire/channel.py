@@ -45,12 +45,14 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
 }
 
 # Pauses of 0.2, 0.6, 1.8 and 5 s: long enough for a service to restart. gRPC allows no 6th attempt.
+# CANCELLED is what gRPC gives calls that reach a server while it stops; a caller that cancels its
+# own call is not asked for another attempt.
 _RETRY_POLICY = {
     "maxAttempts": 5,
     "initialBackoff": "0.2s",
     "maxBackoff": "5s",
     "backoffMultiplier": 3,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 SERVICE_CONFIG = {
