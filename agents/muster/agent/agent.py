@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -99,6 +100,8 @@ class Agent:
 
     def run(self, target: str | None = None, **options: Any) -> None:
         """Runs a host with this agent until it is told to stop; see `Host` for the options."""
+        # gRPC reads it when it is loaded; its reports of lost connections are no news to a host.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         from muster.agent.host import Host
 
         Host([self], target=target, **options).run_forever()

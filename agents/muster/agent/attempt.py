@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from muster.agent import sync_desk
 from muster.agent.attempt_port import AttemptPort
 from muster.agent.capability import Capability, Runs
 from muster.agent.contents import fetch, fill, fill_small, is_small
-from muster.agent.context import Context, Facts, Usage
+from muster.agent.context import Facts, Usage
 from muster.agent.core_outbox import Key, Lease
 from muster.agent.failures import Failed
-from muster.agent.performing import exhaust_async, failed_of
+from muster.agent.performing import failed_of, perform_async
 from muster.agent.pipe import Message
 from muster.agent.text import cut
 from muster.agent.turns import Turns
-from muster.agent.values import Content, arguments_of, content_of, output_content
+from muster.agent.values import Content, content_of
 from muster.model import limits
 from muster.v1.response_pb2 import Failure
 from muster.v1.session_pb2 import Assignment, Report
@@ -100,14 +101,7 @@ class Attempt:
             pool = self.work.pool_for(capability.runs)
             self._turns = pool.turns
             return await pool.run(self, content)
-        arguments = arguments_of(capability, content)
-        if capability.context_parameter:
-            arguments[capability.context_parameter] = Context(self.facts, self.port)
-        self.work.core.start(self.lease)
-        if capability.is_generator:
-            parts = capability.function(**arguments)
-            return output_content(capability, await exhaust_async(capability, parts, self.port))
-        return output_content(capability, await capability.function(**arguments))
+        return await perform_async(self, content)
 
     def _add_what_was_said(self, port: AttemptPort, report: Report) -> None:
         port.close()
@@ -172,10 +166,10 @@ class Attempt:
         self.work.wake()
 
     def tell(self, message: Message) -> None:
-        self.port.tell(message)
+        sync_desk.tell(self.port, message)
 
     async def serve(self, message: Message) -> tuple[dict[str, Any], Sequence[Content]]:
-        return await self.port.serve(message)
+        return await sync_desk.serve(self.port, message)
 
 
 def facts_of(assignment: Assignment) -> Facts:

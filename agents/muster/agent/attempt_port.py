@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from muster.agent.blob import Blob
 from muster.agent.children import Child, Children, gather_contents
 from muster.agent.contents import fill
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
-from muster.agent.pipe import Message
-from muster.agent.sync_port import error_answer
 from muster.agent.text import cut
-from muster.agent.values import Content, chunk_content, value_of
+from muster.agent.values import Content, chunk_content, content_of, value_of
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.payload_pb2 import Payload
 
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
 
 PROGRESS_MESSAGE_BYTES_MAX = 1024
 LOG_MESSAGE_BYTES_MAX = 8192
-
-Answer = tuple[dict[str, Any], Sequence[Content]]
 
 
 class AttemptPort:
@@ -118,53 +112,23 @@ class AttemptPort:
         work.core.emit(lease, item, size)
         work.wake()
 
-    # --- children ---------------------------------------------------------------------------------
+    # --- children and blobs -----------------------------------------------------------------------
 
     async def submit(self, call: Call) -> Child:
-        return await self.children.submit_value(call)
+        return await self.children.submit(call, content_of(call.input))
+
+    async def submit_content(self, call: Call, content: Content) -> str:
+        """Delegates; returns the child's key."""
+        return (await self.children.submit(call, content)).key
 
     async def gather(self, handles: Sequence[Any]) -> list[Any]:
         contents = await gather_contents(list(handles), self._attempt)
         return [value_of(content) for content in contents]
 
+    async def gather_contents(self, keys: Sequence[str]) -> list[Content]:
+        """Waits for children's outputs. Raises `ChildFailed`."""
+        return await gather_contents([self.children.by_key(key) for key in keys], self._attempt)
+
     @property
     def blobs(self) -> Blobs:
         return self._attempt.work.blobs
-
-    # --- code that runs in a worker process or a thread -------------------------------------------
-
-    def tell(self, message: Message) -> None:
-        """Sync code has said something."""
-        match message.said["op"], message.said["args"]:
-            case "progress", (fraction, text):
-                self.progress(fraction, text)
-            case "log", (level, text):
-                self.log(level, text)
-            case "use", (usage,):
-                self.use(Usage(**usage))
-
-    async def serve(self, message: Message) -> Answer:
-        """Sync code has asked something; the answer may be an error."""
-        try:
-            return await self._answer(message)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the code that asked gets it
-            return error_answer(error)
-
-    async def _answer(self, message: Message) -> Answer:
-        match message.said["op"], message.said["args"]:
-            case "output", _:
-                await self.output_content(message.contents[0])
-            case "submit", (options,):
-                child = await self.children.submit(Call(**options), message.contents[0])
-                return {"key": child.key}, ()
-            case "gather", (keys,):
-                children = [self.children.by_key(key) for key in keys]
-                return {}, await gather_contents(children, self._attempt)
-            case "put_blob", _:
-                content = message.contents[0]
-                blob = await self.blobs.put(content.data, content.name)
-                return asdict(blob), ()
-            case "get_blob", (blob, offset, length):
-                data = await self.blobs.get(Blob(**blob), offset, length)
-                return {}, [Content("binary", data)]
-        return {}, ()

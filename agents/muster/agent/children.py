@@ -10,7 +10,7 @@ from muster.agent.asking import contract_failed
 from muster.agent.contents import fetch, fill
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
-from muster.agent.values import Content, content_of, value_of
+from muster.agent.values import Content, value_of
 from muster.v1.request_pb2 import (
     PARENT_CLOSE_POLICY_ABANDON,
     PARENT_CLOSE_POLICY_CANCEL,
@@ -97,10 +97,6 @@ class Children:
         submission = pipe.submit(f"{contract_id}/{key}", request, expiry)
         child = self._made[key] = Child(self._attempt, key, submission)
         return child
-
-    async def submit_value(self, call: Call) -> Child:
-        """Delegates with the call's own input."""
-        return await self.submit(call, content_of(call.input))
 
     def by_key(self, key: str) -> Child:
         """A child that was delegated before."""

@@ -112,10 +112,9 @@ class SessionCore:
         if self.welcomed:
             self.outbox.leave()
 
-    @property
     def finished(self) -> bool:
         """Whether a host that leaves has nothing left to do or to say."""
-        return self.leaving and not self.leases and self.outbox.empty
+        return self.leaving and not self.leases and (self.outbox.empty or not self.welcomed)
 
     def take(self, now: float) -> Frame | None:
         """The next frame, or None when there is nothing to say before `heartbeat_due`."""

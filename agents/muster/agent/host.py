@@ -131,9 +131,9 @@ class Host:
         channel = open_channel(self._targets.executor)
         failures = 0
         try:
-            while True:
+            while not self._core.finished():
                 error = await self._connect_once(channel, work, services)
-                if self._core.finished:
+                if self._core.finished():
                     return
                 failures = 1 if self._session and self._session.welcome else failures + 1
                 self._failure = self._judge(error)
@@ -142,9 +142,18 @@ class Host:
                 if failures % limits.CHANNEL_FAILURES_MAX == 0:
                     await channel.close()
                     channel = open_channel(self._targets.executor)
-                await asyncio.sleep(reconnect_pause(failures - 1, random.random()))
+                await self._pause(reconnect_pause(failures - 1, random.random()))
         finally:
             await channel.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but no longer than until the host is told to leave."""
+        if self._leaving.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
     async def _connect_once(
         self, channel: grpc.aio.Channel, work: Work, services: Services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from typing import Any, Protocol
 
 from muster.agent.capability import Capability
 from muster.agent.context import AsyncPort, Context, Facts, SyncContext, SyncPort
@@ -44,10 +44,37 @@ def _exhaust(capability: Capability, parts: Generator[Any, None, Any], port: Syn
         parts.close()
 
 
-async def exhaust_async(
-    capability: Capability, parts: AsyncGenerator[Any, None], port: AsyncPort
-) -> Any:
-    """Delivers what an async generator yields, as parts of the output; returns all of them."""
+class AsyncJob(Protocol):
+    """An attempt at an async capability, as far as running it goes."""
+
+    @property
+    def capability(self) -> Capability: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def port(self) -> AsyncPort: ...
+
+    def started(self) -> None:
+        """Its code begins to run."""
+
+
+async def perform_async(job: AsyncJob, content: Content) -> Content:
+    """Runs an async function to its end; raises whatever it raises."""
+    capability = job.capability
+    arguments = arguments_of(capability, content)
+    if capability.context_parameter:
+        arguments[capability.context_parameter] = Context(job.facts, job.port)
+    job.started()
+    if capability.is_generator:
+        value = await _exhaust_async(capability.function(**arguments), job.port)
+    else:
+        value = await capability.function(**arguments)
+    return output_content(capability, value)
+
+
+async def _exhaust_async(parts: AsyncGenerator[Any, None], port: AsyncPort) -> list[Any]:
     yielded = []
     try:
         async for part in parts:
@@ -56,11 +83,6 @@ async def exhaust_async(
     finally:
         await parts.aclose()
     return yielded
-
-
-def async_context(facts: Facts, port: AsyncPort) -> Context:
-    """The context of an async attempt."""
-    return Context(facts, port)
 
 
 def failed_of(error: BaseException) -> Failed:

@@ -108,7 +108,7 @@ class Session:
         core, wake = self._core, self._wake
         # What breaks a write breaks the read too, and there it is dealt with.
         with suppress(grpc.RpcError, asyncio.InvalidStateError):
-            while not core.finished:
+            while not core.finished():
                 frame = core.take(self._clock())
                 if frame is not None:
                     if frame.heartbeat is not None:

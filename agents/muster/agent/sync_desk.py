@@ -1,0 +1,68 @@
+"""Serves what sync code says and asks over its channel, with the port of its attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from muster.agent.blob import Blob
+from muster.agent.context import Blobs, Port, Usage
+from muster.agent.delegation import Call
+from muster.agent.pipe import Message
+from muster.agent.sync_port import error_answer
+from muster.agent.values import Content
+
+Answer = tuple[dict[str, Any], Sequence[Content]]
+
+
+class DeskPort(Port, Protocol):
+    """An attempt's port, in terms of contents: what comes over a channel is encoded already."""
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    async def output_content(self, content: Content) -> None:
+        """Delivers a part of the output."""
+
+    async def submit_content(self, call: Call, content: Content) -> str:
+        """Delegates; returns the child's key."""
+
+    async def gather_contents(self, keys: Sequence[str]) -> list[Content]:
+        """Waits for children's outputs. Raises `ChildFailed`."""
+
+
+def tell(port: Port, message: Message) -> None:
+    """Sync code has said something."""
+    match message.said["op"], message.said["args"]:
+        case "progress", (fraction, text):
+            port.progress(fraction, text)
+        case "log", (level, text):
+            port.log(level, text)
+        case "use", (usage,):
+            port.use(Usage(**usage))
+
+
+async def serve(port: DeskPort, message: Message) -> Answer:
+    """Sync code has asked something; the answer may be an error."""
+    try:
+        return await _answer(port, message)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the code that asked gets it
+        return error_answer(error)
+
+
+async def _answer(port: DeskPort, message: Message) -> Answer:
+    contents = message.contents
+    match message.said["op"], message.said["args"]:
+        case "output", _:
+            await port.output_content(contents[0])
+        case "submit", (options,):
+            return {"key": await port.submit_content(Call(**options), contents[0])}, ()
+        case "gather", (keys,):
+            return {}, await port.gather_contents(keys)
+        case "put_blob", _:
+            return asdict(await port.blobs.put(contents[0].data, contents[0].name)), ()
+        case "get_blob", (blob, offset, length):
+            data = await port.blobs.get(Blob(**blob), offset, length)
+            return {}, [Content("binary", data)]
+    return {}, ()
