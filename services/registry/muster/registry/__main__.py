@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 from muster.registry.part import Registry
 from muster.runtime.config import Config, Role
 from muster.runtime.entry import run_process
-from muster.runtime.serve import Part, Readiness
+from muster.runtime.serve import Part
 from muster.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
-from muster.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from muster.wire.channel import open_channel
-
-SERVICE = "muster.v1.RegistryService"
 
 
 def build(config: Config) -> Sequence[Part]:
@@ -23,7 +19,7 @@ def build(config: Config) -> Sequence[Part]:
     registry = Registry(config.timers.sweep_seconds)
 
     @asynccontextmanager
-    async def run(_readiness: Readiness) -> AsyncIterator[None]:
+    async def running() -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             channels = [
                 await stack.enter_async_context(open_channel(target))
@@ -33,15 +29,7 @@ def build(config: Config) -> Sequence[Part]:
             await stack.enter_async_context(registry.running(watches))
             yield
 
-    return [
-        Part(
-            name="registry",
-            services={SERVICE: partial(add_RegistryServiceServicer_to_server, registry.servicer)},
-            run=run,
-            metrics=[registry.metrics],
-            reflection=[registry.types],
-        )
-    ]
+    return [registry.part(running)]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -13,9 +13,10 @@ from muster.model import limits
 from muster.registry.catalogue import CapabilityTypes, WatchCatalogue, follow_catalogue
 from muster.registry.core import Presence
 from muster.registry.core_catalogue import Catalogue
-from muster.registry.servicer import RegistryServicer
+from muster.registry.servicer import SERVICE, RegistryServicer
 from muster.registry.servicer_streams import Streams
 from muster.runtime.lifetime import background
+from muster.runtime.serve import Part
 
 # A process makes far fewer than 1,000 changes in a ms, so a restart begins above all that it made.
 _REVISIONS_PER_MS = 1000
@@ -47,6 +48,16 @@ class Registry:
         """Sweeps, and follows the catalogue through `watches`, while the block runs."""
         async with background(self._sweep, lambda: follow_catalogue(self._catalogue, watches)):
             yield
+
+    def part(self, running: Callable[[], AbstractAsyncContextManager[None]]) -> Part:
+        """What `serve` needs; `running` is `self.running`, with what the process wires to it."""
+        return Part(
+            name="registry",
+            services={SERVICE: self.servicer.add_to},
+            run=lambda _readiness: running(),
+            metrics=[self.metrics],
+            reflection=[self.types],
+        )
 
     async def _sweep(self) -> None:
         last = self._monotonic()

@@ -32,6 +32,8 @@ from muster.wire.times import duration_of_seconds, seconds_of_duration, timestam
 pb = registry_service_pb2
 _Context = grpc.aio.ServicerContext[Any, Any]
 
+SERVICE = "muster.v1.RegistryService"
+
 # Three tries within a time to live, so that one lost heartbeat ends nothing.
 _HEARTBEATS_PER_LIFE = 3
 
@@ -52,6 +54,10 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         self._streams = streams
         self._monotonic = monotonic
         self._wall = wall
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serves RegistryService on `server`."""
+        registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(self, server)
 
     # --- agents without a session -----------------------------------------------------------------
 

@@ -86,7 +86,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),
     # Otherwise a new channel to the same target shares the old one's connection and its backoff.
     ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
 )
 
@@ -100,6 +99,10 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel to `target` without TLS, which is for loopback only; the caller closes it."""
-    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+def open_channel(target: str, *, retries: bool = True) -> grpc.aio.Channel:
+    """A channel to `target` without TLS, which is for loopback only; the caller closes it.
+
+    Without `retries` a call to a service that is away fails at once, as a person at a prompt wants.
+    """
+    options = (*CHANNEL_OPTIONS, ("grpc.enable_retries", int(retries)))
+    return grpc.aio.insecure_channel(target, options=options)
