@@ -45,8 +45,8 @@ async def test_a_signal_drains_it_and_it_ends_well(number: signal.Signals):
         address = await address_of(process)
         async with grpc.aio.insecure_channel(address) as channel:
             stub = RegistryServiceStub(channel)
-            watch: Any = stub.WatchAgents(pb.WatchAgentsRequest(), timeout=10)
-            assert (await watch.read()).reset
+            watch: Any = aiter(stub.WatchAgents(pb.WatchAgentsRequest(), timeout=10))
+            assert (await anext(watch)).reset
             process.send_signal(number)
             with pytest.raises(grpc.RpcError) as caught:
                 [frame async for frame in watch]
