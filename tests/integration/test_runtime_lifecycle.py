@@ -145,6 +145,27 @@ async def test_a_drain_that_hangs_is_cut_short():
         await server.wait_stopped()
 
 
+async def test_a_reader_that_takes_nothing_does_not_hold_the_process():
+    async with running(drain_seconds=0.1) as mesh:
+        request = pb.WatchAgentsRequest(filter=pb.AgentFilter(host="floods"))
+        watch = mesh.stub.WatchAgents(request)
+        await watch.read()
+        async with asyncio.timeout(5):
+            await mesh.server.stop()
+            await mesh.servicer.ended.wait()
+
+
+async def test_callers_that_vanish_while_they_are_written_to_leave_no_trace(caplog):
+    async with running() as mesh:
+        request = pb.WatchAgentsRequest(filter=pb.AgentFilter(host="floods"))
+        for _ in range(20):
+            watch = mesh.stub.WatchAgents(request)
+            await watch.read()
+            watch.cancel()
+        assert (await mesh.get("fine")).tenant == "default"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_part_that_fails_later_stops_the_process_with_its_error():
     fail = asyncio.Event()
 

@@ -31,6 +31,9 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
+_LARGE = pb.AgentChange(agent=agent_pb2.Agent(address="x" * 50_000))
+
+
 class Scripted(RegistryServiceServicer):
     """Does what the name in the request says."""
 
@@ -69,6 +72,8 @@ class Scripted(RegistryServiceServicer):
         self, request: pb.WatchAgentsRequest, _context: Any
     ) -> AsyncIterator[pb.WatchAgentsResponse]:
         try:
+            while request.filter.host == "floods":
+                yield pb.WatchAgentsResponse(changes=[_LARGE] * 10)
             for revision in range(1, request.revision + 1):
                 yield pb.WatchAgentsResponse(revision=revision)
             self.watched.set()

@@ -1,5 +1,10 @@
-import pytest
+import importlib
+import pkgutil
 
+import pytest
+from google.protobuf import message_factory
+
+import muster.v1
 from muster.model.errors import InvalidArgument, Violation
 from muster.runtime.validation import check, violations_of
 from muster.v1 import agent_pb2, capability_pb2
@@ -39,3 +44,15 @@ def test_a_missing_message_is_named():
     with pytest.raises(InvalidArgument) as caught:
         check(pb.RegisterAgentRequest())
     assert caught.value.violations == (Violation("spec", "value is required"),)
+
+
+PROTOS = [
+    each.name for each in pkgutil.iter_modules(muster.v1.__path__) if each.name.endswith("_pb2")
+]
+
+
+@pytest.mark.parametrize("name", PROTOS)
+def test_the_rules_of_every_message_can_be_used(name: str):
+    file = importlib.import_module(f"muster.v1.{name}").DESCRIPTOR
+    for descriptor in file.message_types_by_name.values():
+        violations_of(message_factory.GetMessageClass(descriptor)())

@@ -177,7 +177,13 @@ class _Method:
             call.begin()
             async with aclosing(self._run(self._request(request), context)) as answers:
                 async for answer in answers:
-                    await context.write(self._encode(answer))
+                    raw = self._encode(answer)
+                    try:
+                        await context.write(raw)
+                    except grpc.aio.InternalError:
+                        # The caller has gone, and gRPC had not noticed before.
+                        call.code = "CANCELLED"
+                        return
 
     def _request(self, request: Any) -> Any:
         if self.takes_stream:
@@ -215,12 +221,13 @@ class _Method:
 class _Call:
     """One call; whatever ends it ends it here."""
 
-    __slots__ = ("_admitted", "_context", "_method", "_started")
+    __slots__ = ("_admitted", "_context", "_method", "_started", "code")
 
     def __init__(self, method: _Method, context: _Context) -> None:
         self._method = method
         self._context = context
         self._admitted = False
+        self.code = "OK"
         self._started = time.perf_counter()
 
     async def __aenter__(self) -> _Call:
@@ -239,19 +246,18 @@ class _Call:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        code = "OK"
         try:
             if error is not None:
-                code = "CANCELLED"
+                self.code = "CANCELLED"
                 refusal = self._refusal(error)
                 if refusal is not None:
-                    code = refusal.code.name
+                    self.code = refusal.code.name
                     await self._abort(refusal)
         finally:
             if self._admitted:
                 self._method.owner.release(self._method.is_stream)
             seconds = None if self._method.is_stream else time.perf_counter() - self._started
-            self._method.metrics.end(code, seconds)
+            self._method.metrics.end(self.code, seconds)
 
     def _refusal(self, error: BaseException) -> MusterError | None:
         """What to tell the caller; None when the error is gRPC's own business."""
