@@ -238,9 +238,9 @@ def _is_obviously_right(item: StreamItem) -> bool:
 
 
 def _check_report(report: Report) -> None:
-    check(report)
     if report.HasField("question"):
         raise Unimplemented("asking a person is not served yet")
+    check(report)
 
 
 def _error(reason: str, key: AttemptKey) -> MusterError:
