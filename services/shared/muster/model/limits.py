@@ -116,6 +116,7 @@ PROCESS_LOG_BYTES_MAX = 16 * 1024 * 1024  # then it is moved aside; × 2 for eac
 PROCESS_LOG_CHECK_SECONDS = 10.0
 SERVICE_START_SECONDS = 30.0  # from start to SERVING; 1 s is usual, a busy disk slower
 SERVICE_STOP_SECONDS = 8.0  # drain_seconds, and as much again for what comes after it
+KILL_SECONDS = 5.0  # from SIGKILL until a process is gone; longer only if its disk hangs
 HOST_STOP_SECONDS = 10.0  # a host that stops with its mesh finishes what it can in this time
 FLEET_CONNECT_SECONDS = 60.0  # from start until every agent of a fleet is there
 FLEET_AGENTS_MAX = 100_000

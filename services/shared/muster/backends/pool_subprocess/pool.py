@@ -96,8 +96,8 @@ class SubprocessPool:
         """Every host; see `Pool`."""
         return [_status(kept.last) for kept in self._kept.values()]
 
-    def last_words(self, name: str) -> list[str]:
-        """The last lines that a host has written."""
+    def last_lines(self, name: str) -> list[str]:
+        """What a host's newest process has written last."""
         return self._kept[name].log.last_lines()
 
     def _changed(self, change: Change) -> None:

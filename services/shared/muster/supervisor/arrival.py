@@ -1,0 +1,38 @@
+"""How many agents of some hosts are there, as the registry tells it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+import grpc
+
+from muster.supervisor.finding import Metadata
+from muster.v1.registry_service_pb2 import AgentChangeType, WatchAgentsRequest
+from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+from muster.wire.channel import open_channel
+
+_PAUSE_SECONDS = 0.2
+
+
+async def count_agents(
+    registry: str, metadata: Metadata, hosts: Collection[str], tell: Callable[[int], None]
+) -> None:
+    """Tells how many agents the hosts have, whenever that changes, without end."""
+    there: set[str] = set()
+    async with open_channel(registry) as channel:
+        stub = RegistryServiceStub(channel)
+        while True:
+            try:
+                async for frame in stub.WatchAgents(WatchAgentsRequest(), metadata=metadata):
+                    if frame.reset:
+                        there.clear()
+                    for change in frame.changes:
+                        put = change.type == AgentChangeType.AGENT_CHANGE_TYPE_PUT
+                        if put and change.agent.host in hosts:
+                            there.add(change.agent.spec.name)
+                        else:
+                            there.discard(change.agent.spec.name)
+                    tell(len(there))
+            except grpc.RpcError:
+                await asyncio.sleep(_PAUSE_SECONDS)

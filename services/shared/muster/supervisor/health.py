@@ -1,0 +1,52 @@
+"""Whether a process serves, by grpc.health.v1: watched, so that nobody asks again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from muster.wire.channel import CHANNEL_OPTIONS
+
+_RECONNECT_MS = 50
+_PAUSE_SECONDS = 0.05
+
+# Someone who waits for a process to begin wants to know at once; a try on loopback costs nothing.
+_OPTIONS = (
+    *((key, value) for key, value in CHANNEL_OPTIONS if "reconnect_backoff" not in key),
+    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
+    ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
+)
+
+
+class Health(Enum):
+    """What a process says about all of its services together."""
+
+    UNREACHABLE = "not there"
+    NOT_SERVING = "not serving"
+    SERVING = "serving"
+
+
+async def watch_health(address: str, tell: Callable[[Health], None]) -> None:
+    """Tells every change, without end; the caller cancels it."""
+    request = HealthCheckRequest(service="")
+    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        while True:
+            try:
+                # Waits in the channel while nobody listens, and so for as long as it takes.
+                async for answer in watch(request, wait_for_ready=True):
+                    serving = answer.status == HealthCheckResponse.SERVING
+                    tell(Health.SERVING if serving else Health.NOT_SERVING)
+            except grpc.RpcError:
+                pass
+            tell(Health.UNREACHABLE)
+            await asyncio.sleep(_PAUSE_SECONDS)
