@@ -52,6 +52,14 @@ async def test_an_agent_that_is_not_here_is_unknown_to_everybody_alike():
         assert (foreign.code, foreign.message) == (missing.code, missing.message)
 
 
+async def test_an_agent_that_left_and_came_back_within_a_frame_is_there():
+    async with running() as mesh:
+        stream = await mesh.report(make_agent("a"), make_agent("b"))
+        gone = [pb.AgentName(tenant="default", name=name, session_id="s1") for name in "ab"]
+        await mesh.tell(stream, agents=[make_agent("a")], gone=gone)
+        assert await mesh.names() == ["a"]
+
+
 async def test_a_thousand_agents_come_in_one_frame():
     async with running() as mesh:
         await mesh.report(*(make_agent(f"a{number:04}") for number in range(1000)))

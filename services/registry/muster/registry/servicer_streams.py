@@ -79,7 +79,13 @@ class Streams:
             self._presence.update(executor, stream, records, ())
             self.wake()
             await asyncio.sleep(0)
-        gone = [(Key(each.tenant, each.name), each.session_id) for each in frame.gone]
+        # Who left and came back within a frame is there.
+        there = {(each.tenant, each.spec.name) for each in frame.agents}
+        gone = [
+            (Key(each.tenant, each.name), each.session_id)
+            for each in frame.gone
+            if (each.tenant, each.name) not in there
+        ]
         self._presence.update(executor, stream, (), gone)
         self.wake()
 
