@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from muster.agent import sync_desk
@@ -151,7 +151,7 @@ class BenchPort:
     async def submit_content(self, call: Call, content: Content) -> str:
         key = call.key or f"1/{len(self._children) + 1}"
         if key not in self._children:
-            self._run.children.append(call)
+            self._run.children.append(replace(call, input=value_of(content)))
             self._children[key] = BenchChild(self, call, content, key)
         return key
 

@@ -114,12 +114,14 @@ def compile_type(annotation: Any, definitions: Definitions) -> Codec:
     """The codec of an annotation. Raises `TypeError` for one that JSON has nothing for."""
     if annotation is None:
         annotation = type(None)
-    scalar = _SCALARS.get(annotation) if isinstance(annotation, abc.Hashable) else None
-    if scalar is not None:
-        return scalar
     origin = typing.get_origin(annotation)
     if origin is not None:
         return _compile_generic(annotation, origin, definitions)
+    if not isinstance(annotation, abc.Hashable):
+        message = f"{annotation!r} is no type"
+        raise TypeError(message)
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
     if isinstance(annotation, typing.NewType):
         return compile_type(annotation.__supertype__, definitions)
     if hasattr(annotation, "__value__"):  # a `type X = …` statement

@@ -116,11 +116,16 @@ def compile_set(
     encode = _each(inner.encode, (set, frozenset))
 
     def decode_set(value: Any) -> Any:
+        elements = decode(value)
         try:
-            return make(decode(value))
+            made = make(elements)
         except TypeError:
             message = "an element cannot be in a set"
             raise Misfit(message) from None
+        if len(made) < len(elements):
+            message = "an element is there twice"
+            raise Misfit(message)
+        return made
 
     return Codec({"type": "array", "items": inner.schema, "uniqueItems": True}, decode_set, encode)
 

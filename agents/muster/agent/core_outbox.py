@@ -145,7 +145,23 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
+        if self._control:
+            self._control = self._has_control()
         return not (self._control or self._reports or self._turns)
+
+    def _has_control(self) -> bool:
+        """Whether words about leases or agents wait; some take back what was to be said."""
+        return bool(
+            self._accepts
+            or self._starts
+            or self._suspends
+            or self._resumes
+            or self._stops
+            or self._returns
+            or self._attaches
+            or self._detaches
+            or self._leaving
+        )
 
     def leave(self) -> None:
         self._leaving = self._control = True
@@ -202,6 +218,8 @@ class Outbox:
     def report(self, lease: Lease) -> None:
         self._accepts.pop(lease.key, None)
         self._starts.pop(lease.key, None)
+        if self._suspends:
+            self._suspends.pop(lease.key, None)
         if not lease.items_queued:
             self._reports.append(lease)
 
@@ -237,18 +255,6 @@ class Outbox:
         frame.stops = _taken(self._stops, most)
         frame.returns = [(key, self._returns.pop(key)) for key in list(self._returns)[:most]]
         frame.leaving, self._leaving = self._leaving, False
-        self._control = any(
-            (
-                self._attaches,
-                self._detaches,
-                self._accepts,
-                self._starts,
-                self._suspends,
-                self._resumes,
-                self._stops,
-                self._returns,
-            )
-        )
 
     def _take_items(self, frame: Frame, bytes_max: int) -> int:
         taken_bytes = 0

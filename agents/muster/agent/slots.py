@@ -62,7 +62,7 @@ class Slots:
         return admitted
 
     def _may_start(self, depth: int) -> bool:
-        return self.suspended < self._suspended_max or depth > max(self._suspended)
+        return self.suspended < self._suspended_max or depth > max(self._suspended, default=-1)
 
     def suspend(self, depth: int) -> None:
         """Somebody begins to wait for children."""
