@@ -6,8 +6,8 @@ until they are fewer.
 
 An attempt that waits still holds its process or thread, and there must be a bound to those. Past
 `suspended_max` only an attempt that is deeper in its tree than all that wait gets a slot. Trees
-have at most 8 levels, so that adds at most 8 - and the deepest attempt can always run, end, and let
-its parent go on: no chain of waiting can stop the whole.
+have at most 8 levels, so that adds at most 8 times `size` - and the deepest attempt can always run,
+end, and let its parent go on: no chain of waiting can stop the whole.
 """
 
 from __future__ import annotations

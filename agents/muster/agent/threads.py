@@ -69,7 +69,7 @@ class ThreadPool:
         self.turns = Turns(Slots(size, suspended_max))
         # Those that wait for children hold their threads, so there are more threads than slots.
         self._executor = concurrent.futures.ThreadPoolExecutor(
-            size + suspended_max + TREE_DEPTH_MAX, thread_name_prefix="capability"
+            size * (TREE_DEPTH_MAX + 1) + suspended_max, thread_name_prefix="capability"
         )
 
     async def run(self, job: Job, content: Content) -> Content:

@@ -79,7 +79,7 @@ def test_trees_of_delegation_always_finish(
                 end(parent)
 
     while admitted := slots.admit():
-        assert slots.suspended <= suspended_max + size + len(widths)
+        assert slots.suspended <= suspended_max + size * len(widths)
         for who in admitted:
             assert isinstance(who, tuple)
             depth = len(who) - 1
