@@ -9,6 +9,7 @@ from muster.executor.core_state import (
     SUSPENDED,
     Agent,
     Batch,
+    Counts,
     Item,
     Key,
     Lease,
@@ -33,6 +34,7 @@ class Book:
         # Effects: the shell empties these after every event.
         self.woken_hosts: list[Session] = []
         self.woken_links: list[LinkOutbox] = []
+        self.counts = Counts()
         self.presences: list[PresenceOutbox] = []
         # Nothing is judged by what happened, or did not happen, before this.
         self.judged_from = now
@@ -129,6 +131,7 @@ class Book:
 
     def add(self, session: Session) -> None:
         """The session begins."""
+        self.counts.sessions_opened += 1
         self.sessions[session.id] = session
         self.by_host[session.tenant, session.host] = session
         for link in self.links.values():
@@ -168,6 +171,7 @@ class Book:
 
     def lose(self, lease: Lease) -> None:
         """The session no longer holds it, and no report has come."""
+        self.counts.losses += 1
         batch = self.batch(lease.agent.session, lease.link)
         if batch is not None:
             batch.losses.append(lease.key)
@@ -182,6 +186,7 @@ class Book:
 
     def give_back(self, session: Session, link: LinkOutbox | None, key: Key, reason: str) -> None:
         """The attempt cannot be taken: back to the head of its queue, and it does not count."""
+        self.counts.returns += 1
         batch = self.batch(session, link)
         if batch is not None:
             batch.returns.append((key, reason))

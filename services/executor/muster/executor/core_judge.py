@@ -18,6 +18,7 @@ class Judge:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._swept = book.judged_from
+        self._grace_seconds = book.timers.resume_grace_seconds
 
     def sweep(self, now: float) -> None:
         """Judges all; to be called every half second or so."""
@@ -29,27 +30,24 @@ class Judge:
             self._judge(session, now, book.judged_from)
 
     def _judge(self, session: Session, now: float, judged_from: float) -> None:
-        book, timers = self._book, self._book.timers
         if session.offered:
             self._revoke(session, now - session.accept_seconds, judged_from)
         if session.broken_at is not None:
-            if now - max(session.broken_at, judged_from) > timers.resume_grace_seconds:
-                book.end(session, "its stream ended, and it did not come back")
+            if now - max(session.broken_at, judged_from) > self._grace_seconds:
+                self._lose(session, "its stream ended, and it did not come back")
         elif now - max(session.contact, judged_from) > session.lease_seconds:
-            book.end(
-                session, "the host was silent", ("NOT_READY", "the host was silent for a lease")
-            )
+            self._lose(session, "the host was silent for a lease")
         elif session.leases and now - max(session.renewed, judged_from) > session.lease_seconds:
-            book.end(
-                session,
-                "the host sent no heartbeat",
-                ("NOT_READY", "the host sent no heartbeat for a lease"),
-            )
+            self._lose(session, "the host sent no heartbeat for a lease")
         elif session.drain_until is not None:
             if not session.leases:
-                book.end(session, "it was drained")
+                self._book.end(session, "it was drained")
             elif now > max(session.drain_until, judged_from):
-                book.end(session, "it was drained, and did not finish in time")
+                self._lose(session, "it was drained, and did not finish in time")
+
+    def _lose(self, session: Session, why: str) -> None:
+        self._book.counts.sessions_lost += 1
+        self._book.end(session, why, ("NOT_READY", why))
 
     def _revoke(self, session: Session, before: float, judged_from: float) -> None:
         """Takes back what was offered before `before` and is not accepted yet."""

@@ -53,6 +53,29 @@ class Timers:
     heartbeats_per_second_max: int = limits.HEARTBEATS_PER_SECOND_MAX
 
 
+class Counts:
+    """What has happened since the start of the process."""
+
+    __slots__ = (
+        "assignments",
+        "losses",
+        "refusals",
+        "reports",
+        "returns",
+        "sessions_lost",
+        "sessions_opened",
+    )
+
+    def __init__(self) -> None:
+        self.assignments = 0
+        self.losses = 0
+        self.refusals = 0
+        self.reports = 0
+        self.returns = 0
+        self.sessions_lost = 0
+        self.sessions_opened = 0
+
+
 class Agent:
     """An agent on a session, and its window. Outlives its detaching while it holds leases."""
 

@@ -38,45 +38,37 @@ _log = get_logger("muster.executor")
 
 @dataclass(frozen=True, slots=True)
 class Dialler:
-    """Who dials: an executor, as its links' hellos name it."""
+    """Who dials: an executor, as its links' hellos name it, and what it gives them to work with."""
 
     executor: str
     incarnation: int
     address: str
+    core: Core
+    clock: Callable[[], float]  # the core's, in seconds
+    wall: Callable[[], float]  # Unix time in seconds
+    flush: Callable[[], None]  # wakes whoever has something to write
+    changed: Callable[[], None]  # hears when a link stands, and when it is broken
 
 
 class Link:
     """One executor's side of one link. `run` it until it is cancelled."""
 
-    def __init__(
-        self,
-        name: str,
-        call: CallLink,
-        core: Core,
-        dialler: Dialler,
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-        flush: Callable[[], None],
-    ) -> None:
-        self._outbox: LinkOutbox = core.book.links[name]
+    def __init__(self, name: str, call: CallLink, dialler: Dialler) -> None:
         self._call = call
-        self._core = core
         self._dialler = dialler
-        self._clock = clock
-        self._wall = wall
-        self._flush = flush
-        self._has_news = asyncio.Event()
-        self._seen = 0
+        self._core = dialler.core
+        self._outbox: LinkOutbox = dialler.core.book.links[name]
+        self._contact = Contact()
 
     def wake(self) -> None:
         """There is something to write."""
-        self._has_news.set()
+        self._contact.wake()
 
     async def run(self) -> None:
         """Dials, relays, and dials again with jitter when the link has ended."""
         scheduler = self._outbox.name
         while True:
-            began = self._clock()
+            began = self._dialler.clock()
             try:
                 await self._relay()
                 _log.info("a link has ended", scheduler=scheduler)
@@ -85,33 +77,54 @@ class Link:
             except grpc.RpcError as error:
                 text = error_of_rpc(error).message
                 _log.info("a link is broken", scheduler=scheduler, error=text)
+            except TimeoutError:
+                _log.info("a link is not answered", scheduler=scheduler)
             except Exception:  # noqa: BLE001 - logged; whatever it was, the next one may work
                 _log.exception("a link has failed", scheduler=scheduler)
             pause = random.uniform(limits.RELINK_SECONDS_MIN, limits.RELINK_SECONDS_MAX)
-            await asyncio.sleep(max(0.0, began + pause - self._clock()))
+            await asyncio.sleep(max(0.0, began + pause - self._dialler.clock()))
 
     async def _relay(self) -> None:
         """One link, from its hello to its end."""
-        outbox, self._seen = self._outbox, 0
-        self._core.scheduler.link_up(outbox)
-        contact = Contact()
+        scheduler, outbox = self._core.scheduler, self._outbox
+        contact = self._contact = Contact()
+        scheduler.link_up(outbox)
         try:
-            async with closing(self._call(self._requests(contact))) as responses:
+            async with (
+                asyncio.timeout(limits.HELLO_SECONDS) as until_welcome,
+                closing(self._call(self._requests(contact))) as responses,
+            ):
                 async for response in responses:
                     if response.HasField("welcome"):
-                        shards = frozenset(response.welcome.shards)
-                        self._core.scheduler.link_answered(outbox, shards)
-                    apply_response(self._core, outbox, response, self._clock())
-                    self._seen = response.frame_seq
-                    self._flush()
+                        until_welcome.reschedule(None)
+                        scheduler.link_answered(outbox, frozenset(response.welcome.shards))
+                        self._dialler.changed()
+                    apply_response(self._core, outbox, response, self._dialler.clock())
+                    contact.seen = response.frame_seq
+                    self._dialler.flush()
         finally:
-            self._core.scheduler.link_down(outbox)
-            contact.over = True
-            self._has_news.set()
+            contact.close()
+            scheduler.link_down(outbox)
+            self._dialler.changed()
 
     async def _requests(self, contact: Contact) -> AsyncIterator[LinkRequest]:
-        outbox = self._outbox
-        frame = next_request(outbox, self._wall) or LinkRequest()
+        frame: LinkRequest | None = self._first_request()
+        seq = 0
+        while True:
+            if frame is not None:
+                seq += 1
+                frame.frame_seq = seq
+                frame.seen_seq = contact.seen
+                yield frame
+            else:
+                self._outbox.woken = False
+                await contact.news()
+            if contact.over:
+                return
+            frame = next_request(self._outbox, self._dialler.wall)
+
+    def _first_request(self) -> LinkRequest:
+        frame = next_request(self._outbox, self._dialler.wall) or LinkRequest()
         frame.hello.CopyFrom(
             LinkHello(
                 protocol_version=PROTOCOL_VERSION,
@@ -120,25 +133,30 @@ class Link:
                 address=self._dialler.address,
             )
         )
-        seq = 0
-        while not contact.over:
-            seq += 1
-            frame.frame_seq = seq
-            frame.seen_seq = self._seen
-            yield frame
-            while (following := next_request(outbox, self._wall)) is None and not contact.over:
-                outbox.woken = False
-                self._has_news.clear()
-                await self._has_news.wait()
-            if following is not None:
-                frame = following
+        return frame
 
 
 class Contact:
-    """Whether one call, of those that follow each other, is over."""
+    """One call of those that follow each other. What still reads an older one ends by itself."""
 
     def __init__(self) -> None:
         self.over = False
+        self.seen = 0  # the peer's last frame, fully processed
+        self._has_news = asyncio.Event()
+
+    async def news(self) -> None:
+        """Waits until there is something to write, or the call is over."""
+        await self._has_news.wait()
+        self._has_news.clear()
+
+    def wake(self) -> None:
+        """There is something to write."""
+        self._has_news.set()
+
+    def close(self) -> None:
+        """The call is over."""
+        self.over = True
+        self._has_news.set()
 
 
 @asynccontextmanager

@@ -212,6 +212,7 @@ def _apply_items(
         attempt = item_ack.key
         key = (attempt.contract_id, attempt.epoch)
         scheduler.item_ack(session, key, item_ack.index, item_ack)
+    core.book.counts.assignments += len(items.assignments)
     # An assignment that is cancelled in its own frame is never handed out.
     cancelled = {(x.key.contract_id, x.key.epoch) for x in items.cancels} if items.cancels else ()
     for assignment in items.assignments:

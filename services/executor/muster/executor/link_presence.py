@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 
 import grpc
 
-from muster.executor.core import Core
 from muster.executor.core_state import Agent, PresenceOutbox
 from muster.executor.link import Contact, Dialler, closing
 from muster.model import limits
@@ -39,13 +38,13 @@ _log = get_logger("muster.executor")
 class Presence:
     """The reports to one registry. `run` it until it is cancelled."""
 
-    def __init__(self, name: str, call: CallPresence, core: Core, dialler: Dialler) -> None:
+    def __init__(self, name: str, call: CallPresence, dialler: Dialler) -> None:
         self._name = name
         self._call = call
-        self._core = core
+        self._book = dialler.core.book
         self._dialler = dialler
         self._outbox = PresenceOutbox()
-        core.book.presences.append(self._outbox)
+        self._book.presences.append(self._outbox)
 
     async def run(self) -> None:
         """Reports, and begins again when the stream has ended."""
@@ -70,12 +69,12 @@ class Presence:
                 async for _ in answers:
                     pass
         finally:
-            contact.over = True
+            contact.close()
             self._outbox.close()
 
     async def _frames(self, contact: Contact) -> AsyncIterator[ReportPresenceRequest]:
         outbox = self._outbox
-        self._core.book.report_level(outbox)
+        self._book.report_level(outbox)
         frames = list(presence_frames(outbox, self._dialler.executor)) or [ReportPresenceRequest()]
         frames[0].executor = self._dialler.executor
         frames[0].incarnation = self._dialler.incarnation
@@ -86,7 +85,7 @@ class Presence:
             await asyncio.sleep(limits.PRESENCE_SECONDS)
             tick += 1
             if tick % _TICKS_PER_COUNT == 0:
-                self._core.book.report_counts()
+                self._book.report_counts()
             frames = list(presence_frames(outbox, self._dialler.executor))
 
 

@@ -82,6 +82,7 @@ class FrameReader:
         for returned in frame.returns:
             self._one(session, returned.key, returned, "returns", host.give_back)
         if frame.reports:
+            self._core.book.counts.reports += len(frame.reports)
             self._reports(session, frame.reports, large=size > limits.ITEM_BYTES_MAX)
         for stopped in frame.stops:
             self._one(session, stopped.key, stopped, "stops", host.stop)
@@ -192,6 +193,7 @@ class FrameReader:
         host.heartbeat_end(session)
 
     def _refuse(self, session: Session, key: AttemptKey, field: str, error: MusterError) -> None:
+        self._core.book.counts.refusals += 1
         cut = AttemptKey(contract_id=key.contract_id[:64], epoch=key.epoch)
         refusal = ItemRefusal(key=cut, field=field, error=status_of(error))
         session.outbox.refusals.append(refusal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -43,7 +43,8 @@ class Executor:
     """Runs inside `async with`; when that is left, every task of it is done.
 
     `schedulers` and `registries` are the other ends, by name: `LinkService.Link` and
-    `RegistryService.ReportPresence` as their callers see them.
+    `RegistryService.ReportPresence` as their callers see them. `on_link` hears whether any link
+    stands, whenever that may have changed.
     """
 
     def __init__(
@@ -55,15 +56,21 @@ class Executor:
         self._settings = settings
         self._clock = time.monotonic
         self.core = Core(tuple(schedulers), self._clock(), settings.timers)
-        incarnation = time.time_ns() // 1_000_000
-        dialler = Dialler(settings.name, incarnation, settings.address)
-        self._links = {
-            name: Link(name, call, self.core, dialler, self._clock, time.time, self.flush)
-            for name, call in schedulers.items()
-        }
+        dialler = Dialler(
+            executor=settings.name,
+            incarnation=_wall_ms(),
+            address=settings.address,
+            core=self.core,
+            clock=self._clock,
+            wall=time.time,
+            flush=self.flush,
+            changed=self._link_changed,
+        )
+        self._links = {name: Link(name, call, dialler) for name, call in schedulers.items()}
         self._presences = [
-            Presence(name, call, self.core, dialler) for name, call in (registries or {}).items()
+            Presence(name, call, dialler) for name, call in (registries or {}).items()
         ]
+        self.on_link: Callable[[bool], None] = lambda _linked: None
         identity = Identity(settings.name, settings.scheduler_address, settings.registry_address)
         self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
         self._stack = AsyncExitStack()
@@ -115,6 +122,9 @@ class Executor:
             for outbox in book.woken_links:
                 self._links[outbox.name].wake()
             book.woken_links.clear()
+
+    def _link_changed(self) -> None:
+        self.on_link(any(link.answered for link in self.core.book.links.values()))
 
     async def _sweep(self) -> None:
         while True:

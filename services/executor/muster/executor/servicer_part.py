@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from muster.executor.metrics import executor_metrics
 from muster.executor.service import Executor
 from muster.executor.servicer import ExecutorServicer
 from muster.runtime.serve import Part, Readiness
@@ -20,6 +21,7 @@ def executor_part(executor: Executor) -> Part:
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
+        executor.on_link = lambda linked: readiness.serving() if linked else readiness.impaired()
         async with executor:
             yield
 
@@ -28,4 +30,5 @@ def executor_part(executor: Executor) -> Part:
         services={SERVICE: lambda server: add_ExecutorServiceServicer_to_server(servicer, server)},
         run=run,
         drain=executor.pump.close,
+        metrics=[executor_metrics(executor.core)],
     )

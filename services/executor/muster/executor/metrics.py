@@ -1,0 +1,55 @@
+"""The executor's metrics, read from the core when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from muster.executor.core import Core
+from muster.executor.core_state import Counts
+
+_COUNTERS = {
+    "sessions_opened": "Sessions that hosts have opened.",
+    "sessions_lost": "Sessions that ended because their host was judged.",
+    "assignments": "Assignments that schedulers have sent.",
+    "returns": "Assignments given back because they could not be handed out.",
+    "reports": "Reports that hosts have sent.",
+    "losses": "Leases that a session no longer held, and for which no report came.",
+    "refusals": "Items of hosts that were refused.",
+}
+
+
+class ExecutorCollector(Collector):
+    """Gauges from what the core holds, counters per process life."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def collect(self) -> Iterator[Metric]:
+        """What a scrape gets."""
+        book = self._core.book
+        sessions = book.sessions.values()
+        for name, text, value in (
+            ("sessions", "Sessions, those in their grace included.", len(book.sessions)),
+            ("agents", "Agents on sessions.", sum(len(x.agents) for x in sessions)),
+            ("leases", "Leases that sessions hold.", sum(len(x.leases) for x in sessions)),
+            ("reports_unacked", "Reports not recorded yet.", sum(len(x.unacked) for x in sessions)),
+            ("outbox_items", "Items that wait for hosts.", sum(x.outbox.count for x in sessions)),
+            ("heartbeat_seconds", "The period of heartbeats.", book.period),
+            ("links", "Links that stand.", sum(x.answered for x in book.links.values())),
+        ):
+            yield GaugeMetricFamily(f"muster_executor_{name}", text, value=value)
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(
+                f"muster_executor_{name}", text, value=getattr(book.counts, name)
+            )
+
+
+def executor_metrics(core: Core) -> CollectorRegistry:
+    """A registry with the executor's metrics."""
+    assert set(_COUNTERS) == set(Counts.__slots__)
+    registry = CollectorRegistry()
+    registry.register(ExecutorCollector(core))
+    return registry
