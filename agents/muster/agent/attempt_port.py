@@ -12,7 +12,7 @@ from muster.agent.contents import fill
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.text import cut
-from muster.agent.values import Content, chunk_content, content_of, value_of
+from muster.agent.values import Content, chunk_content, input_content, value_of
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.payload_pb2 import Payload
 
@@ -115,7 +115,7 @@ class AttemptPort:
     # --- children and blobs -----------------------------------------------------------------------
 
     async def submit(self, call: Call) -> Child:
-        return await self.children.submit(call, content_of(call.input))
+        return await self.children.submit(call, input_content(call.input))
 
     async def submit_content(self, call: Call, content: Content) -> str:
         """Delegates; returns the child's key."""

@@ -15,7 +15,7 @@ from muster.agent.context import BINARY, LOG_LEVELS, Facts, Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed, Failed
 from muster.agent.pipe import Message
-from muster.agent.values import EMPTY, Content, chunk_content, content_of, value_of
+from muster.agent.values import EMPTY, Content, chunk_content, input_content, value_of
 
 _LEVEL_NAMES = {number: name for name, number in LOG_LEVELS.items()}
 
@@ -145,7 +145,7 @@ class BenchPort:
         self._run.chunks.append(value_of(content))
 
     async def submit(self, call: Call) -> BenchChild:
-        content = content_of(call.input)
+        content = input_content(call.input)
         return self._children[await self.submit_content(call, content)]
 
     async def submit_content(self, call: Call, content: Content) -> str:

@@ -22,7 +22,7 @@ from muster.agent.options import find_targets
 from muster.agent.queries import Queries
 from muster.agent.services import Services
 from muster.agent.submitting import SubmitPipe
-from muster.agent.values import content_of
+from muster.agent.values import input_content
 from muster.v1.request_pb2 import Request
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Client(Queries):
         request = Request()
         request.request_id = request_id = options.get("request_id") or self._ids.make()
         request.capability.name = capability
-        content = content_of(input)
+        content = input_content(input)
         if is_small(content):
             fill_small(request.payload, content)
         else:

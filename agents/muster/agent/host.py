@@ -136,7 +136,7 @@ class Host:
                 if self._core.finished():
                     return
                 failures = 1 if self._session and self._session.welcome else failures + 1
-                self._failure = self._judge(error)
+                self._failure = self._judge(error, failures)
                 if self._failure is not None:
                     return
                 if failures % limits.CHANNEL_FAILURES_MAX == 0:
@@ -177,10 +177,11 @@ class Host:
 
     def _take_welcome(self, welcome: Welcome, services: Services) -> None:
         self._welcomed.set()
+        logger.info("%s is connected, with %d agents", self.name, len(self.agents))
         if self._targets.scheduler == self._targets.executor and welcome.endpoints.scheduler:
             services.targets = replace(self._targets, scheduler=welcome.endpoints.scheduler)
 
-    def _judge(self, error: MusterError | None) -> Exception | None:
+    def _judge(self, error: MusterError | None, failures: int) -> Exception | None:
         """What makes it pointless to connect again, if anything does."""
         if error is None:
             return None
@@ -189,5 +190,6 @@ class Host:
             return Superseded(message)
         if not self._welcomed.is_set() and error.code in _HOPELESS:
             return error
-        logger.info("the session ended (%s); connecting again", error.message)
+        if failures == 1:
+            logger.warning("no connection to the mesh (%s); trying again", error.message)
         return None

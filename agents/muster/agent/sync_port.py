@@ -15,7 +15,7 @@ from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
 from muster.agent.pipe import Message
-from muster.agent.values import Content, chunk_content, content_of, value_of
+from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
 from muster.model.errors import REASONS, MusterError
 
 
@@ -65,7 +65,7 @@ class SyncAttemptPort:
             "on_parent_close": call.on_parent_close,
             "labels": dict(call.labels or {}),
         }
-        key = self._ask("submit", options, contents=[content_of(call.input)]).said["key"]
+        key = self._ask("submit", options, contents=[input_content(call.input)]).said["key"]
         return SyncChild(self, key)
 
     def gather(self, handles: Sequence[SyncChild]) -> list[Any]:

@@ -30,7 +30,7 @@ from muster.agent.delegation import Call
 from muster.agent.failures import Failed
 from muster.agent.performing import failed_of, perform_async
 from muster.agent.threads import ThreadPool
-from muster.agent.values import Content, content_of, value_of
+from muster.agent.values import Content, content_of, input_content, value_of
 
 __all__ = ["Bench", "Run", "Running"]
 
@@ -93,7 +93,7 @@ class Bench:
             facts.setdefault("deadline", time.time() + timeout)
         running = Running(self, self._capabilities[capability], Facts(**facts))
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(running.perform(content_of(input)))
+            task = tasks.create_task(running.perform(input_content(input)))
             running.begin(task, timeout)
             try:
                 yield running

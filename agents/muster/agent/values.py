@@ -32,6 +32,7 @@ class Content(NamedTuple):
 
 
 EMPTY = Content("")
+NO_INPUT = Content("json", "{}")  # a function without arguments takes an object without properties
 
 
 # --- what a capability takes and gives ------------------------------------------------------------
@@ -121,8 +122,6 @@ def content_of(value: Any) -> Content:
     A protobuf message stays a message, bytes and a whole `Blob` themselves; everything else becomes
     JSON, dataclasses, named tuples, enums, pydantic models and dates within it too.
     """
-    if value is None:
-        return EMPTY
     if isinstance(value, bytes | bytearray | memoryview):
         return Content("binary", bytes(value), "application/octet-stream")
     if isinstance(value, Blob):
@@ -130,6 +129,11 @@ def content_of(value: Any) -> Content:
     if is_message(type(value)):
         return Content("message", value.SerializeToString(), value.DESCRIPTOR.full_name)
     return Content("json", _encode_anything(value))
+
+
+def input_content(value: Any) -> Content:
+    """What a request's input is on the wire, as `content_of`; None is no input at all."""
+    return NO_INPUT if value is None else content_of(value)
 
 
 def value_of(content: Content) -> Any:

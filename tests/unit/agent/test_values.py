@@ -51,13 +51,14 @@ class Model(pydantic.BaseModel):
             '{"blob":{"sha256":"aa","size_bytes":5,"media_type":"x/y"}}',
         ),
         ("é", '"é"'),
+        (None, "null"),
     ],
 )
 def test_values_become_json(value: Any, text: str) -> None:
     assert content_of(value) == Content("json", text)
 
 
-@pytest.mark.parametrize("value", [None, b"ab", Blob("aa", 5, "x/y"), Constraint(label="a")])
+@pytest.mark.parametrize("value", [b"ab", Blob("aa", 5, "x/y"), Constraint(label="a")])
 def test_what_is_not_json_stays_itself(value: Any) -> None:
     content = content_of(value)
     assert content.kind != "json"
