@@ -28,7 +28,17 @@ SERVICES = ("muster.registry", "muster.scheduler", "muster.executor")
 # Modules that decide and do nothing else: `now` comes in, effects go out.
 PURE_PARTS = {
     "muster.registry": ("core*",),
-    "muster.scheduler": ("core*", "placement*", "queue*"),
+    "muster.scheduler": (
+        "core*",
+        "catalogue",
+        "compatibility",
+        "effects",
+        "fleet",
+        "placing",
+        "queue",
+        "records",
+        "timers",
+    ),
     "muster.executor": ("core*", "window*"),
 }
 PURE_BY_SERVICE = {
@@ -42,14 +52,23 @@ IMPURE_STDLIB = frozenset(
     "shutil signal socket sqlite3 ssl subprocess tempfile threading time urllib uuid".split()
 )
 
-# The modules of a service that speak the wire: `<service>.servicer_watch` and the like.
-SPEAKS_WIRE = ("servicer*", "session*", "pump*", "link*", "catalogue*")
+# The protocols of the backends, which everybody may know.
+PROTOCOLS = (
+    "muster.backends.base",
+    "muster.backends.ledger_base",
+    "muster.backends.pool_base",
+)
 
 # All that the base install brings.
 BASE_INSTALL = ("grpc", "google.protobuf", "google.rpc")
 
 # Those who choose which backend runs.
-WIRING = (*(f"{service}.__main__" for service in SERVICES), "muster.allinone*", "muster.cli")
+WIRING = (
+    *(f"{service}.__main__" for service in SERVICES),
+    "muster.allinone*",
+    "muster.cli",
+    "muster.supervisor",
+)
 
 ANYTHING = ("*",)
 
@@ -67,17 +86,13 @@ class Layer:
     guarded: tuple[str, ...] = ()
 
 
-SHELL = ("{own}", "muster.model", "muster.wire", "muster.runtime", "muster.backends.base")
+SHELL = ("{own}", "muster.model", "muster.wire", "muster.runtime", "muster.v1", *PROTOCOLS)
 
 # The first layer that holds a module counts. The last one holds the agents that ship with Muster.
 LAYERS = (
     Layer(("muster.model",), ("muster.model",), of_others=()),
     *(Layer(pure, ("muster.model", *pure), of_others=()) for pure in PURE_BY_SERVICE.values()),
     Layer(WIRING, ("muster",)),
-    Layer(
-        tuple(f"{service}.{part}" for service in SERVICES for part in SPEAKS_WIRE),
-        (*SHELL, "muster.v1"),
-    ),
     Layer(SERVICES, SHELL),
     Layer(("muster.wire",), ("{own}", "muster.v1", "muster.model"), BASE_INSTALL),
     Layer(
@@ -87,15 +102,15 @@ LAYERS = (
         guarded=("pydantic",),
     ),
     Layer(
-        ("muster.backends.base",),
+        PROTOCOLS,
         ("{branch}", "muster.v1", "muster.model"),
         of_others=("google.protobuf",),
     ),
     Layer(
         ("muster.backends",),
-        ("{branch}", "muster.backends.base", "muster.v1", "muster.model"),
+        ("{branch}", *PROTOCOLS, "muster.backends.sql", "muster.v1", "muster.model"),
     ),
-    Layer(("muster.runtime",), (*SHELL, "muster.v1")),
+    Layer(("muster.runtime",), SHELL),
     Layer(("muster",), ("{own}", "muster.agent", "muster.wire", "muster.v1", "muster.model")),
 )
 
@@ -160,8 +175,7 @@ def test_only_the_wiring_imports_a_concrete_backend() -> None:
         for module in muster_modules()
         if not within(module.name, *WIRING, "muster.backends")
         for imported in module.imports
-        if within(imported.name, "muster.backends.*")
-        and not within(imported.name, "muster.backends.base")
+        if within(imported.name, "muster.backends.*") and not within(imported.name, *PROTOCOLS)
     ]
     assert not found, report(
         found, "Take the protocol of muster.backends.base; __main__, allinone and cli choose one:"

@@ -26,8 +26,7 @@ def refused(name: str, code: str) -> list[str]:
         ("muster.scheduler.core", "def late():\n    import random"),
         ("muster.scheduler.core", "from google.protobuf import any_pb2"),
         ("muster.scheduler.core_retry", "from muster.scheduler.servicer import Servicer"),
-        ("muster.scheduler.placement.score", "from muster.v1 import contract_pb2"),
-        ("muster.scheduler.writer", "from muster.v1 import contract_pb2"),
+        ("muster.scheduler.placing.score", "from muster.v1 import contract_pb2"),
         ("muster.scheduler.core", "import muster.registry.core"),
         ("muster.scheduler.servicer", "from muster.registry.core import Presence"),
         ("muster.executor.session", "from muster.backends.ledger import sqlite"),
@@ -53,7 +52,7 @@ def test_the_table_refuses(name: str, code: str) -> None:
     [
         ("muster.model.states", "import dataclasses\nfrom muster.model import limits"),
         ("muster.scheduler.core", "from muster.model import states\nimport heapq"),
-        ("muster.scheduler.core", "import muster.scheduler.queue, muster.scheduler.placement"),
+        ("muster.scheduler.core", "import muster.scheduler.queue, muster.scheduler.placing"),
         (
             "muster.scheduler.servicer",
             "from muster.scheduler.core import Core\nimport muster.wire.errors",

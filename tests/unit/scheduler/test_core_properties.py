@@ -1,9 +1,9 @@
 """Safety of the core under any order of events: the invariants of the promise, as a state machine.
 
 S2 one response; S3 it comes from the newest lease; S4 stale epochs change nothing; S5 epochs grow
-and at most one lease is live; S11 cancel is final; S12 no lease after the deadline; S13 attempts are
-bounded; S15 conservation. And: a window is never exceeded by a lease, and whatever could be placed
-after a plan, is.
+and at most one lease is live; S11 cancel is final; S12 no lease after the deadline; S13 attempts
+are bounded; S15 conservation. And: a window is never exceeded by a lease, and whatever could be
+placed after a plan, is.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ class Mesh(RuleBasedStateMachine):
         """The tenant's count of suspended attempts is right."""
         held = [c.lease for c in self.world.core.contracts.values() if c.lease is not None]
         suspended = sum(1 for lease in held if lease.suspended and lease.slots is not None)
-        assert self.world.core.suspended["default"] == suspended
+        assert self.world.core.placing.suspended["default"] == suspended
 
 
 TestMesh = Mesh.TestCase

@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Payload(_message.Message):
-    """What a request or a response carries. Exactly one kind is set; a payload with none is an empty
-    value, which fits only a capability that declares no input.
+    """What a request or a response carries. Exactly one kind is set. A request without a payload counts
+    as one with the JSON object {}; a response without one has no output.
 
     Up to 64 KiB travel inside the message. Anything larger is uploaded first with BlobService.Put
     and named here by its reference, so that nothing large delays a heartbeat on the agent session.

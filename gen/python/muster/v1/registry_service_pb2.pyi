@@ -282,7 +282,7 @@ class AgentFilter(_message.Message):
 
     @_builtins.property
     def capability(self) -> _capability_pb2.CapabilitySelector:
-        """That offer this capability."""
+        """That offer this capability. An empty version means any."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_agent_pb2.AgentState.ValueType]:
@@ -578,7 +578,7 @@ class ReportPresenceRequest(_message.Message):
     AGENTS_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
     executor: _builtins.str
-    """The executor's name. In the first frame only, which holds the whole level."""
+    """The executor's name. In the first frame only."""
     incarnation: _builtins.int
     """Larger at every start of the executor. In the first frame only."""
     @_builtins.property

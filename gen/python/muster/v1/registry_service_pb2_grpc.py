@@ -147,8 +147,9 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportPresence(self, request_iterator, context):
-        """For executors: reports the agents on their sessions. The first frame is the whole level, the
-        others change it; when the stream ends, the executor's agents are gone after a grace.
+        """For executors: reports the agents on their sessions. The first frames tell the level: what they
+        do not name is gone after a grace. Later ones change it. When the stream ends, the executor's
+        agents are gone after the same grace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

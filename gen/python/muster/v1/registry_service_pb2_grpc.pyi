@@ -39,8 +39,9 @@ class RegistryServiceStub:
     GetCapability: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetCapabilityRequest, _registry_service_pb2.GetCapabilityResponse]
     """One capability version, with its schemas."""
     ReportPresence: _aio.StreamStreamMultiCallable[_registry_service_pb2.ReportPresenceRequest, _registry_service_pb2.ReportPresenceResponse]
-    """For executors: reports the agents on their sessions. The first frame is the whole level, the
-    others change it; when the stream ends, the executor's agents are gone after a grace.
+    """For executors: reports the agents on their sessions. The first frames tell the level: what they
+    do not name is gone after a grace. Later ones change it. When the stream ends, the executor's
+    agents are gone after the same grace.
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -122,8 +123,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_registry_service_pb2.ReportPresenceRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_registry_service_pb2.ReportPresenceRequest], _abc.AsyncIterator[_registry_service_pb2.ReportPresenceResponse]],
     ) -> _abc.AsyncIterator[_registry_service_pb2.ReportPresenceResponse]:
-        """For executors: reports the agents on their sessions. The first frame is the whole level, the
-        others change it; when the stream ends, the executor's agents are gone after a grace.
+        """For executors: reports the agents on their sessions. The first frames tell the level: what they
+        do not name is gone after a grace. Later ones change it. When the stream ends, the executor's
+        agents are gone after the same grace.
         """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _aio.Server) -> None: ...

@@ -91,7 +91,8 @@ class Request(_message.Message):
 
     Submitting is idempotent in (tenant, principal, request_id): the same id with the same body finds
     the same contract, with another body it is refused with REQUEST_ID_REUSED. The body is this
-    message, serialized deterministically, without trace_context.
+    message, serialized deterministically, without trace_context; of a child with a key also without
+    its parent's epoch and its deadline, for the parent's next attempt has others.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -332,8 +332,8 @@ class WatchContractsRequest(_message.Message):
     """One contract, with its stream items."""
     @_builtins.property
     def filter(self) -> _contract_pb2.ContractFilter:
-        """Every contract that fits, lifecycle events only. Of the filter's conditions those on states,
-        agent and labels are not taken.
+        """Every contract that fits, lifecycle events only. Of the filter's conditions, capabilities,
+        conversation_id and root_id count; a filter with another one is refused.
         """
 
     @_builtins.property

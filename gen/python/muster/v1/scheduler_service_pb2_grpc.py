@@ -143,7 +143,8 @@ class SchedulerServiceServicer:
 
     def CancelContract(self, request, context):
         """Cancels a contract and its children, down to the leaves. After OK the outcome is CANCELLED; if a
-        response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED.
+        response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED. Cancelling
+        what is CANCELLED already is OK, so that a call whose answer was lost can be made again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,8 @@ class SchedulerServiceStub:
     """
     CancelContract: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelContractRequest, _scheduler_service_pb2.CancelContractResponse]
     """Cancels a contract and its children, down to the leaves. After OK the outcome is CANCELLED; if a
-    response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED.
+    response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED. Cancelling
+    what is CANCELLED already is OK, so that a call whose answer was lost can be made again.
     """
     ExplainPlacement: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExplainPlacementRequest, _scheduler_service_pb2.ExplainPlacementResponse]
     """Says for a queued contract why it is where it is: for each agent of the tenant, why it would or
@@ -127,7 +128,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.CancelContractRequest, _abc.Awaitable[_scheduler_service_pb2.CancelContractResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.CancelContractResponse]:
         """Cancels a contract and its children, down to the leaves. After OK the outcome is CANCELLED; if a
-        response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED.
+        response was there first, the call fails with FAILED_PRECONDITION and CONTRACT_ENDED. Cancelling
+        what is CANCELLED already is OK, so that a call whose answer was lost can be made again.
         """
 
     @_abc_1.abstractmethod

@@ -17,6 +17,7 @@ attempt keeps its slot until the host confirms that it has stopped.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from functools import partial
 
 from muster.model import limits
 from muster.model.errors import (
@@ -39,13 +40,12 @@ from muster.scheduler.effects import (
     EndAttempt,
     Publish,
 )
-from muster.scheduler.fleet import AgentSlots, Fleet
-from muster.scheduler.queue import Lane, LaneKey, Queue
+from muster.scheduler.fleet import AgentSlots
+from muster.scheduler.placing import Placing
 from muster.scheduler.records import Contract, Lease, Now, Submission
 from muster.scheduler.timers import Timers
 
 RECENT_MAX = 50_000  # ended contracts whose last epoch is kept, so that resends need no look-up
-PLANNED_MAX = 2_000  # leases of one call of plan(), so that the loop stays responsive
 
 
 class Core:
@@ -56,18 +56,13 @@ class Core:
         self.by_scope: dict[tuple[str, str, str], Contract] = {}
         self.recent: OrderedDict[int, int] = OrderedDict()  # id -> epoch of an agent's response
         self.effects: list[Effect] = []
-        self.fleet = Fleet()
-        self.queue = Queue()
+        self.placing = Placing()
+        self.fleet = self.placing.fleet
+        self.queue = self.placing.queue
         self.timers = Timers()
         self.counts: Counter[str] = Counter()
-        self.suspended: Counter[str] = Counter()  # by tenant
         self._ids = ids
         self._epochs = epochs
-        self._dirty: dict[LaneKey, Lane] = {}  # lanes where something may be placed
-        self._alone: dict[int, Contract] = {}  # queued, to be run alone in a host
-        # Queued, and choosy: only agents that failed them have a free slot. By lane.
-        self._aside: dict[LaneKey, list[Contract]] = {}
-        self._held_back: dict[str, list[Contract]] = {}  # roots, while too much is suspended
 
     def take_effects(self) -> list[Effect]:
         """What has accumulated since the last call."""
@@ -101,7 +96,7 @@ class Core:
         self.effects.append(Accept(contract))
         self._publish(contract, EventType.ACCEPTED, now.wall_ms, None)
         self.counts["accepted"] += 1
-        self.enqueue(contract)
+        self.placing.enqueue(contract)
         self.arm(contract)
         return contract, False
 
@@ -169,89 +164,18 @@ class Core:
         if contract.lease is not None:
             self.release(contract, contract.lease)
             contract.lease = None
+        contract.state = ContractState.CANCELLED  # nobody was told: whatever still has it drops it
         self.counts["accepted"] -= 1
 
     # --- placing ----------------------------------------------------------------------------------
 
-    def enqueue(self, contract: Contract) -> None:
-        """Put a contract into its lane, and mark the lane for the next plan."""
-        contract.ready_at = 0.0
-        if contract.losses >= limits.SOLO_AFTER_LOSSES:
-            self._alone[contract.id] = contract
-            return
-        lane = self.queue.push(contract)
-        self._dirty[lane.key] = lane
-
-    def offer(self, agent: AgentSlots) -> None:
-        """Note that an agent has a free slot: its lanes may place something."""
-        for pool in agent.pools:
-            if pool.key in self._aside:
-                self.reconsider(pool.key)
-            lane = self.queue.lanes.get(pool.key)
-            if lane is not None:
-                self._dirty[pool.key] = lane
-
-    def reconsider(self, key: LaneKey) -> None:
-        """Queue again what waits for an agent that has not failed it, for something has changed."""
-        for contract in self._aside.pop(key, ()):
-            if contract.id in self.contracts and contract.state is ContractState.QUEUED:
-                self.enqueue(contract)
-
-    def reconsider_all(self) -> None:
-        """The same for every lane: agents have gone, and with them perhaps the last choice."""
-        for key in list(self._aside):
-            self.reconsider(key)
-
     def plan(self, now: Now) -> bool:
         """Lease what can be leased. Returns whether there is more to do at once."""
-        self._plan_alone(now)
-        heads = {key: head for key, lane in self._dirty.items() if (head := lane.ranked_head())}
-        self._dirty = {key: self._dirty[key] for key in heads}
-        planned = 0
-        while heads and planned < PLANNED_MAX:
-            key = min(heads, key=lambda k: heads[k][0]) if len(heads) > 1 else next(iter(heads))
-            lane, contract = self._dirty[key], heads[key][1]
-            if not self._place(now, lane, contract):
-                del heads[key], self._dirty[key]
-                continue
-            planned += 1
-            head = lane.ranked_head()
-            if head is None:
-                del heads[key], self._dirty[key]
-                self.queue.drop_if_empty(lane)
-            else:
-                heads[key] = head
-        return bool(heads)
 
-    def _place(self, now: Now, lane: Lane, contract: Contract) -> bool:
-        """Lease one contract, or deal with it otherwise. False when the lane has no free agent."""
-        if contract.depth == 0 and self.suspended[contract.tenant] >= limits.SUSPENDED_MAX:
-            lane.remove(contract)
-            self._held_back.setdefault(contract.tenant, []).append(contract)
-            return True
-        if now.mono >= contract.deadline:
+        def expire(contract: Contract) -> None:
             self.end_by_mesh(now, contract, Trigger.EXPIRE, "DEADLINE_EXCEEDED", "")
-            return True
-        pool = self.fleet.pool(lane.key)
-        agent = pool.choose(contract.excluded)
-        if agent is None:
-            if not contract.excluded or pool.choose(None) is None:
-                return False
-            # Do not hold up those behind it, which are less choosy.
-            lane.remove(contract)
-            self._aside.setdefault(lane.key, []).append(contract)
-            return True
-        lane.serve(contract)
-        self.lease(now, contract, agent)
-        return True
 
-    def _plan_alone(self, now: Now) -> None:
-        for contract in list(self._alone.values()):
-            pool = self.fleet.pool((contract.tenant, contract.capability, contract.selector))
-            agent = pool.choose_alone(contract.id)
-            if agent is not None:
-                del self._alone[contract.id]
-                self.lease(now, contract, agent)
+        return self.placing.plan(now, partial(self.lease, now), expire)
 
     def lease(self, now: Now, contract: Contract, agent: AgentSlots) -> None:
         """Hand a contract that has left the queue to an agent."""
@@ -284,32 +208,15 @@ class Core:
         slots, lease.slots = lease.slots, None
         if slots is not None:
             self._free(contract, lease, slots, stopping=stopping)
-        if host is not None and host.exclusive_id == contract.id:
-            host.exclusive_id = 0
-            for agent in host.agents.values():
-                self.offer(agent)
+        self.placing.leave_alone(lease.session_id, contract.id)
 
     def _free(self, contract: Contract, lease: Lease, slots: AgentSlots, *, stopping: bool) -> None:
         if lease.suspended:
-            slots.suspended -= 1
-            self.end_suspension(contract.tenant)
+            self.placing.end_suspension(contract, slots)
         elif stopping:
             slots.host.stopping[contract.id, lease.epoch] = slots
         else:
-            self.give_back(slots)
-
-    def give_back(self, slots: AgentSlots) -> None:
-        """Free a slot, and let the lanes of its agent be planned."""
-        self.fleet.free(slots)
-        if slots.free > 0:
-            self.offer(slots)
-
-    def end_suspension(self, tenant: str) -> None:
-        self.suspended[tenant] -= 1
-        if self.suspended[tenant] < limits.SUSPENDED_MAX:
-            for contract in self._held_back.pop(tenant, ()):
-                if contract.state is ContractState.QUEUED:
-                    self.enqueue(contract)
+            self.placing.give_back(slots)
 
     def requeue(
         self,
@@ -332,7 +239,7 @@ class Core:
         self.effects.append(
             EndAttempt(contract, lease, outcome, code, message, failure, now.wall_ms)
         )
-        self._publish_start(contract, lease)
+        self.publish_start(contract, lease)
         self._publish(contract, EventType.REQUEUED, now.wall_ms, lease, code)
         for child in list(contract.children.values()):
             if not child.keyed and child.parent_epoch == lease.epoch:
@@ -340,7 +247,7 @@ class Core:
         if pause > 0:
             contract.ready_at = now.mono + pause
         else:
-            self.enqueue(contract)
+            self.placing.enqueue(contract)
         self.arm(contract)
 
     def end_by_agent(
@@ -382,7 +289,7 @@ class Core:
         if lease is not None:
             still_runs = author is Author.MESH and outcome is not Outcome.LOST
             self.release(contract, lease, stopping=still_runs)
-            self._publish_start(contract, lease)
+            self.publish_start(contract, lease)
         by_agent = author is Author.AGENT and lease is not None
         self._remember(contract.id, lease.epoch if lease is not None and by_agent else 0)
         self.effects.append(
@@ -419,8 +326,7 @@ class Core:
     def _forget(self, contract: Contract) -> None:
         self.contracts.pop(contract.id, None)
         self.by_scope.pop(contract.scope, None)
-        self.queue.remove(contract)
-        self._alone.pop(contract.id, None)
+        self.placing.forget(contract)
         self.timers.clear(contract)
         if contract.parent is not None:
             contract.parent.children.pop(contract.id, None)
@@ -447,17 +353,13 @@ class Core:
                 when = min(when, lease.last_item + contract.heartbeat)
         self.timers.set(contract, when)
 
-    def _publish_start(self, contract: Contract, lease: Lease) -> None:
+    def publish_start(self, contract: Contract, lease: Lease) -> None:
         """The start becomes an event with the commit that makes it durable."""
         if lease.started_ms and not lease.start_recorded:
             lease.start_recorded = True
             state, contract.state = contract.state, ContractState.RUNNING
             self._publish(contract, EventType.STARTED, lease.started_ms, lease)
             contract.state = state
-
-    def publish_started(self, contract: Contract, lease: Lease) -> None:
-        """The event of a start that becomes durable while the attempt runs."""
-        self._publish_start(contract, lease)
 
     def _publish(
         self,

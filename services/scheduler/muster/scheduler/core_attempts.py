@@ -68,9 +68,8 @@ class Attempts:
         lease.suspended = True
         lease.ran_seconds += now.mono - lease.running_since
         if lease.slots is not None:
-            lease.slots.suspended += 1
-            self._core.suspended[contract.tenant] += 1
-            self._core.give_back(lease.slots)
+            self._core.placing.suspend(contract, lease.slots)
+            self._core.placing.give_back(lease.slots)
         self._core.arm(contract)
         return True
 
@@ -81,9 +80,8 @@ class Attempts:
             return False
         lease = contract.lease
         if lease.slots is not None:
-            lease.slots.suspended -= 1
-            self._core.fleet.take(lease.slots)
-            self._core.end_suspension(contract.tenant)
+            self._core.placing.take(lease.slots)
+            self._core.placing.end_suspension(contract, lease.slots)
         lease.suspended = False
         lease.running_since = lease.last_item = now.mono
         self._core.arm(contract)
@@ -125,7 +123,7 @@ class Attempts:
         host = self._core.fleet.hosts.get(session_id)
         slots = host.stopping.pop((contract_id, epoch), None) if host is not None else None
         if slots is not None:
-            self._core.give_back(slots)
+            self._core.placing.give_back(slots)
 
     # --- reports ----------------------------------------------------------------------------------
 
@@ -229,7 +227,7 @@ class Attempts:
             _, contract, lease = self._running.popleft()
             if contract.lease is lease and not lease.start_recorded:
                 core.effects.append(RecordStart(contract, lease))
-                core.publish_started(contract, lease)
+                core.publish_start(contract, lease)
 
     def _due(self, now: Now, contract: Contract) -> None:
         core = self._core
@@ -249,7 +247,7 @@ class Attempts:
                 )
                 return
             if contract.ready_at and now.mono >= contract.ready_at:
-                core.enqueue(contract)
+                core.placing.enqueue(contract)
             core.arm(contract)
         else:
             self._due_running(now, contract, lease)

@@ -92,7 +92,7 @@ class Sessions:
             core.fleet.detach(old)
             self._move_slots(host, old, agent)
         core.fleet.attach(agent)
-        core.offer(agent)
+        core.placing.offer(agent)
 
     def _move_slots(self, host: Host, old: AgentSlots, new: AgentSlots) -> None:
         for contract in host.leases.values():
@@ -108,7 +108,7 @@ class Sessions:
         agent = host.agents.get(name) if host is not None else None
         if agent is not None:
             self._core.fleet.detach(agent)
-            self._core.reconsider_all()
+            self._core.placing.agents_changed()
 
     def drain(self, session_id: str, name: str) -> None:
         """An agent, or with an empty name the host, takes nothing new."""
@@ -119,7 +119,7 @@ class Sessions:
             host.draining = True
         elif name in host.agents:
             host.agents[name].draining = True
-        self._core.reconsider_all()
+        self._core.placing.agents_changed()
 
     def claim(self, now: Now, session_id: str, held: Sequence[Held]) -> None:
         """Decide on each lease that a session's host says it holds; lose those it does not.
@@ -159,10 +159,9 @@ class Sessions:
             lease.slots = agent
             host.leases[contract.id] = contract
             if agent is not None and not lease.suspended:
-                self._core.fleet.take(agent)
+                self._core.placing.take(agent)
             elif agent is not None:
-                agent.suspended += 1
-                self._core.suspended[contract.tenant] += 1
+                self._core.placing.suspend(contract, agent)
         lease.accepted = True
         if item.state != HELD_ACCEPTED:
             self._attempts.mark_started(now, contract)
@@ -179,10 +178,9 @@ class Sessions:
         if slots is None:
             return
         if lease.suspended:
-            slots.suspended -= 1
-            self._core.end_suspension(contract.tenant)
+            self._core.placing.end_suspension(contract, slots)
         else:
-            self._core.fleet.free(slots)
+            self._core.placing.give_back(slots)
 
     def end(self, now: Now, session_id: str, why: str) -> None:
         """A session is over; what is still bound to it is lost."""
@@ -193,7 +191,7 @@ class Sessions:
         self._lose_all(now, host, set(host.leases), why)
         host.stopping.clear()
         self._core.fleet.remove_host(host)
-        self._core.reconsider_all()
+        self._core.placing.agents_changed()
 
     def _lose_all(self, now: Now, host: Host, contract_ids: set[int], why: str) -> None:
         """Lose leases of a host; one loss may end others, a parent's those of its children."""
@@ -288,7 +286,7 @@ class Sessions:
             if sub.schedule_to_start and not stored.attempts:
                 waited = (now.wall_ms - stored.accepted_ms) / 1000
                 contract.start_by = now.mono + max(0.0, sub.schedule_to_start - waited)
-            core.enqueue(contract)
+            core.placing.enqueue(contract)
         core.arm(contract)
         return contract
 

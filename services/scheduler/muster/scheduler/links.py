@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from muster.model.errors import FailedPrecondition, Fenced, MusterError
+from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimplemented
 from muster.model.ledger import ITEM_LOG, ITEM_OUTPUT, ITEM_PROGRESS
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
@@ -18,7 +18,6 @@ from muster.v1.event_pb2 import StreamItem
 from muster.v1.link_pb2 import LinkSession, SessionItems
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import AttemptKey, Report
-from muster.wire.errors import status_of
 from muster.wire.times import seconds_of_duration
 
 PROTOCOL_VERSION = 1
@@ -177,17 +176,14 @@ class SessionWords:
             error = refused
         if error is None:
             self._scheduler.sessions.attach(self._session_id, agent_info(spec))
-        items = self._scheduler.items_for(self._session_id)
-        if items is not None:
-            result = items.attach_results.add(agent=spec.name)
-            if error is not None:
-                result.error.CopyFrom(status_of(error))
+        self._scheduler.outbound.attached(self._session_id, spec.name, error)
 
     def _report(self, report: Report) -> None:
         number, epoch = id_of(report.key.contract_id), report.key.epoch
         outcome = report.WhichOneof("outcome")
         if outcome == "question":
-            self._refuse(report, "NOT_SERVED_YET", "asking a person is not served yet")
+            error = Unimplemented("asking a person is not served yet; report an outcome")
+            self._scheduler.outbound.acknowledge(self._session_id, number, epoch, "REFUSED", error)
             return
         if outcome == "failure":
             failure = report.failure
@@ -208,18 +204,11 @@ class SessionWords:
             self._now, self._session_id, number, epoch, report, output_chunks=report.output_chunks
         )
 
-    def _refuse(self, report: Report, reason: str, message: str) -> None:
-        items = self._scheduler.items_for(self._session_id)
-        if items is not None:
-            ack = items.report_acks.add(verdict="REPORT_VERDICT_REFUSED")
-            ack.key.CopyFrom(report.key)
-            ack.error.CopyFrom(status_of(MusterError(message, reason=reason)))
-
     def _stream_items(self, items: SessionItems) -> None:
         """Relay each item at once, and keep it with the next commit; acknowledge after that."""
-        acks: dict[tuple[str, int], int] = {}
+        acks: dict[tuple[int, int], int] = {}
         for item in items.items:
-            key = (item.contract_id, item.epoch)
+            key = (id_of(item.contract_id), item.epoch)
             taken = self._take_item(item)
             if taken:
                 acks[key] = max(acks.get(key, 0), taken)

@@ -21,13 +21,13 @@ class SchedulerCollector(Collector):
         """What a scrape gets."""
         core, committer = self._scheduler.core, self._scheduler.committer
         states = Counter((c.tenant, c.state.name.lower()) for c in core.contracts.values())
-        ended = {
-            (tenant, state.name.lower()): n for (tenant, state), n in self._scheduler.ended.items()
-        }
+        counts = dict(states)
+        for (tenant, state), count in self._scheduler.applying.ended.items():
+            counts[tenant, state.name.lower()] = count
         gauge = GaugeMetricFamily(
             "muster_contracts", "Contracts in the ledger", labels=["tenant", "state"]
         )
-        for (tenant, state), count in sorted({**states, **ended}.items()):
+        for (tenant, state), count in sorted(counts.items()):
             gauge.add_metric([tenant, state], count)
         yield gauge
         for name, text in (

@@ -50,8 +50,8 @@ class _Band:
     __slots__ = ("heaps", "ring")
 
     def __init__(self) -> None:
-        # Entries are (-depth, order, token, contract); one whose token is no longer the contract's own
-        # is stale and dropped when it comes up.
+        # Entries are (-depth, order, token, contract); one whose token is no longer the
+        # contract's own is stale, and dropped when it comes up.
         self.heaps: dict[Share, list[tuple[int, int, int, Contract]]] = {}
         self.ring: list[tuple[float, Share]] = []
 

@@ -73,7 +73,7 @@ class PayloadChecks:
             if found != wanted:
                 raise _mismatch(f"is a {found or 'message without type'}; {wanted} is wanted")
         elif kind == "json_schema" and content is None:
-            self._validate(entry, schema, None)
+            self._validate(entry, schema, {})
         else:
             wanted = "JSON" if kind == "json_schema" else f"a {schema.message.full_name}"
             raise _mismatch(f"is {content or 'empty'}; {wanted} is wanted")

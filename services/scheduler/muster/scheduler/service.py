@@ -9,48 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-from muster.backends.ledger_base import Ledger, LedgerBroken
+from muster.backends.ledger_base import Ledger
 from muster.model import limits
-from muster.model.errors import AlreadyExists, MusterError, NotFound, Unavailable
+from muster.model.errors import NotFound, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
-    CONTRACT_BODY,
-    CONTRACT_EPOCH,
-    CONTRACT_REQUEST_ID,
     CatalogueRow,
     CommitResult,
-    LifecycleEvent,
     Opening,
-    Refused,
     StoredContract,
 )
-from muster.model.states import ContractState
 from muster.model.versions import parse_version
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.scheduler import effects as fx
+from muster.scheduler.applying import Applying, Found
 from muster.scheduler.catalogue import Catalogue, Entry
 from muster.scheduler.committer import After, Committer
-from muster.scheduler.core import Core, reused_message
+from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_in import id_of, refuse_unserved, submission_of
-from muster.scheduler.messages_out import add_assignment, response_of
+from muster.scheduler.outbound import Outbound
 from muster.scheduler.records import Contract, Lease, Now
-from muster.scheduler.rows import contract_row, ending_row, lease_row, response_row, was_reported
+from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import PayloadChecks, compile_schema, identity_of
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
-from muster.v1.link_pb2 import SessionItems
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
-from muster.wire.errors import status_of
 
 WITHDRAWN_KEPT_MAX = 10_000
 LOOK_UPS_MAX = 10_000  # questions to the ledger that wait; beyond it resends go unanswered
@@ -61,13 +54,6 @@ _log = get_logger("muster.scheduler")
 def read_clock() -> Now:
     """Both clocks, now."""
     return Now(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-class _Found(NamedTuple):
-    """A resend of an open contract: its listener is told after the commit that is under way."""
-
-    contract: Contract
-    listener: Listener
 
 
 class Scheduler:
@@ -81,13 +67,9 @@ class Scheduler:
         self.catalogue = Catalogue()
         self.payloads = PayloadChecks()
         self.committer = Committer(ledger, self._on_commit)
-        self.ended: Counter[tuple[str, ContractState]] = Counter()
-        self.ending: dict[int, str] = {}  # id -> tenant: ended, and not committed yet
         self.catalogue_changed = asyncio.Event()
         self.generation = 0
         self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
-        # Submissions that the ledger did not take: what was decided on them meanwhile is void.
-        self._withdrawn: OrderedDict[int, MusterError | int] = OrderedDict()
         self._last_tick = 0.0
         self._replan = False
 
@@ -113,8 +95,12 @@ class Scheduler:
         self.core = Core(IdMaker(opening.last_id), EpochMaker(opening.generation))
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
+        self.outbound = Outbound(self.core, self.clock)
+        self.applying = Applying(
+            self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
+        )
         self.committer.position = opening.position
-        self.ended.update(opening.ended)
+        self.applying.ended.update(opening.ended)
         for row in opening.catalogue:
             self.catalogue.add(self._entry_of(row))
         for stored in opening.open_contracts:
@@ -198,7 +184,9 @@ class Scheduler:
         contract, duplicate = self.core.submit(now, sub)
         self.hub.listen(contract.id, listener)
         if duplicate:
-            self.committer.after.append((_Found(contract, listener), None))
+            self.committer.after.append((Found(contract, listener), None))
+        else:
+            self.applying.submitters[contract.id] = listener
         return sub.request_id
 
     # --- what sessions bring ----------------------------------------------------------------------
@@ -239,18 +227,9 @@ class Scheduler:
         batch.segments[-1].items.append(row)
         batch.empty = False
 
-    def acknowledge_items(self, session_id: str, acks: dict[tuple[str, int], int]) -> None:
+    def acknowledge_items(self, session_id: str, reached: dict[tuple[int, int], int]) -> None:
         """Tell a session, after the next commit, up to which index its items are kept."""
-
-        def tell() -> None:
-            items = self.items_for(session_id)
-            if items is None:
-                return
-            for (contract_id, epoch), index in acks.items():
-                ack = items.item_acks.add(index=index)
-                ack.key.contract_id = contract_id
-                ack.key.epoch = epoch
-
+        tell = partial(self.outbound.acknowledge_items, session_id, reached)
         self.committer.after.append((tell, None))
 
     # --- effects ----------------------------------------------------------------------------------
@@ -259,7 +238,7 @@ class Scheduler:
         """Place what can be placed, and pass on everything that follows from the last inputs."""
         more = self.core.plan(self.clock())
         for effect in self.core.take_effects():
-            self._translate(effect)
+            self.applying.apply(effect)
         self.committer.wake()
         if more and not self._replan:
             self._replan = True
@@ -269,151 +248,14 @@ class Scheduler:
         self._replan = False
         self.settle()
 
-    def _translate(self, effect: fx.Effect) -> None:
-        """Turn an effect into rows; keep for after the commit what must wait for it."""
-        batch = self.committer.batch
-        match effect:
-            case fx.Publish(event):
-                batch.events.append(event.contract_id)
-                batch.events.append(event.sequence)
-                self.committer.after.append((effect, None))
-                return
-            case fx.Accept(contract):
-                row = self.committer.fresh[contract.id] = contract_row(contract)
-                contract.body_bytes = b""
-                batch.segments[-1].contracts.append(row)
-                self.committer.after.append((effect, None))
-            case fx.Assign(contract, lease):
-                self._assign(contract, lease)
-            case fx.End(contract):
-                response = response_of(effect)
-                batch.segments[-1].responses.append(response_row(effect, response))
-                self.ending[contract.id] = contract.tenant
-                self.committer.after.append((effect, response))
-            case fx.EndAttempt(contract):
-                segment = batch.segments[-1]
-                segment.endings.append(ending_row(effect))
-                segment.ended_attempts.add(contract.id)
-            case fx.RecordStart(contract, lease):
-                row = [contract.id, lease.epoch, lease.started_ms]
-                batch.segments[-1].starts.append(row)
-            case fx.LookUpReport():
-                self._look_up(lambda: self._answer_resend(effect))
-                return
-            case _:
-                self.committer.after.append((effect, None))
-                return
-        batch.empty = False
-
-    def _assign(self, contract: Contract, lease: Lease) -> None:
-        """Record a lease. It is sent at once, unless the contract's acceptance is not durable."""
-        row = self.committer.fresh.get(contract.id)
-        if row is not None and lease.attempt == 1 and not row[CONTRACT_EPOCH]:
-            row[CONTRACT_EPOCH:] = [lease.epoch, lease.agent, lease.agent_kind, lease.host]
-        else:
-            segment = self.committer.batch.for_lease_of(contract.id)
-            segment.leases.append(lease_row(contract, lease))
-        if contract.durable:
-            self._send_assignment(contract, lease)
-        else:
-            self.committer.after.append((fx.Assign(contract, lease), None))
-
-    def _send_assignment(self, contract: Contract, lease: Lease) -> None:
-        items = self.items_for(lease.session_id)
-        if items is not None and contract.lease is lease:
-            add_assignment(items, contract, lease, self.clock())
-
-    def items_for(self, session_id: str) -> SessionItems | None:
-        """What is about to be sent to a session; None when it or its link is gone."""
-        host = self.core.fleet.hosts.get(session_id)
-        if host is None or host.link is None:
-            return None
-        items: SessionItems = host.link.items_for(session_id)
-        return items
-
-    # --- after the commit -------------------------------------------------------------------------
-
     def _on_commit(self, after: list[After], result: CommitResult) -> None:
-        for refused in result.refused:
-            self._refused(refused)
-        events: list[LifecycleEvent] = []
-        for effect, extra in after:
-            self._after(effect, extra, events)
-        self.hub.publish(result.position, events)
+        self.applying.committed(after, result)
         if result.refused:
             self.settle()
 
-    def _refused(self, refused: Refused) -> None:
-        number = refused.row[0]
-        if refused.kind == "contracts":
-            same = refused.existing_sha256 == refused.row[CONTRACT_BODY]
-            request_id = refused.row[CONTRACT_REQUEST_ID]
-            self._withdrawn[number] = (
-                refused.existing_id if same else AlreadyExists(reused_message(request_id))
-            )
-            if len(self._withdrawn) > WITHDRAWN_KEPT_MAX:
-                self._withdrawn.popitem(last=False)
-        elif number not in self._withdrawn:
-            # The core decided something that the record contradicts. Nothing that follows from it
-            # may get out: the process ends, and starts again from the record.
-            raise LedgerBroken(f"the ledger fenced a row of {refused.kind} ({format_id(number)})")
-
-    def _after(
-        self,
-        effect: Any,
-        extra: Any,
-        events: list[LifecycleEvent],
-    ) -> None:
-        match effect:
-            case fx.Publish(event):
-                if event.contract_id not in self._withdrawn:
-                    events.append(event)
-            case fx.Accept(contract):
-                self._accepted(contract, self._withdrawn.get(contract.id))
-            case fx.Assign(contract, lease):
-                if contract.id not in self._withdrawn:
-                    self._send_assignment(contract, lease)
-            case fx.End(contract, state):
-                self.ending.pop(contract.id, None)
-                if contract.id not in self._withdrawn:
-                    self.ended[contract.tenant, state] += 1
-                    self.hub.ended(contract.id, extra)
-            case fx.Acknowledge():
-                self._acknowledge(effect)
-            case fx.Decide(session_id, contract_id, epoch, keep):
-                self._decide(session_id, contract_id, epoch, keep=keep)
-            case fx.Cancel(session_id, contract_id, epoch, code):
-                items = self.items_for(session_id)
-                if items is not None:
-                    cancel = items.cancels.add(code=code)
-                    cancel.key.contract_id = format_id(contract_id)
-                    cancel.key.epoch = epoch
-            case fx.Detach(session_id, agent):
-                self._superseded(session_id, agent)
-            case _Found(contract, listener):
-                listener.on_accepted(contract.request_id, contract.id, duplicate=True)
-            case _:
-                effect()
-
-    def _accepted(self, contract: Contract, withdrawn: MusterError | int | None) -> None:
-        contract.durable = True
-        listeners = self.hub.listeners(contract.id)
-        if withdrawn is None:
-            for listener in listeners:
-                listener.on_accepted(contract.request_id, contract.id, duplicate=False)
-            return
-        self.core.withdraw(contract)
-        for listener in listeners:
-            self.hub.unlisten(contract.id, listener)
-            if isinstance(withdrawn, MusterError):
-                listener.on_refused(contract.request_id, withdrawn)
-            else:
-                listener.on_accepted(contract.request_id, withdrawn, duplicate=True)
-                self.listen(withdrawn, listener)
-
     def listen(self, contract_id: int, listener: Listener) -> None:
         """Tell a listener of the end of a contract, open or ended."""
-        if contract_id in self.core.contracts or contract_id in self.ending:
+        if contract_id in self.core.contracts or contract_id in self.applying.ending:
             self.hub.listen(contract_id, listener)
         else:
             self._look_up(lambda: self._tell_ended(contract_id, listener))
@@ -423,31 +265,6 @@ class Scheduler:
         if found and found[0].response is not None:
             listener.on_ended(contract_id, Response.FromString(found[0].response.response))
 
-    def _acknowledge(self, effect: fx.Acknowledge) -> None:
-        items = self.items_for(effect.session_id)
-        if items is None:
-            return
-        ack = items.report_acks.add(verdict=f"REPORT_VERDICT_{effect.verdict}")
-        ack.key.contract_id = format_id(effect.contract_id)
-        ack.key.epoch = effect.epoch
-        if effect.reason:
-            ack.error.CopyFrom(status_of(MusterError(effect.message, reason=effect.reason)))
-
-    def _decide(self, session_id: str, contract_id: int, epoch: int, *, keep: bool) -> None:
-        items = self.items_for(session_id)
-        if items is not None:
-            decision = "LEASE_DECISION_KEEP" if keep else "LEASE_DECISION_DROP"
-            verdict = items.verdicts.add(decision=decision)
-            verdict.key.contract_id = format_id(contract_id)
-            verdict.key.epoch = epoch
-
-    def _superseded(self, session_id: str, agent: str) -> None:
-        items = self.items_for(session_id)
-        if items is not None:
-            message = f"another host has attached an agent named {agent}"
-            result = items.attach_results.add(agent=agent)
-            result.error.CopyFrom(status_of(MusterError(message, reason="SUPERSEDED")))
-
     # --- questions to the ledger ------------------------------------------------------------------
 
     def _look_up(self, question: Callable[[], Any]) -> None:
@@ -456,6 +273,9 @@ class Scheduler:
         except asyncio.QueueFull:
             _log.warning("too many questions to the ledger wait; one goes unanswered")
 
+    def _look_up_report(self, effect: fx.LookUpReport) -> None:
+        self._look_up(lambda: self._answer_resend(effect))
+
     async def _answer_resend(self, effect: fx.LookUpReport) -> None:
         """A report for a contract that is not open: accepted before, or fenced."""
         found = await self.ledger.load([effect.contract_id])
@@ -463,9 +283,7 @@ class Scheduler:
         if not duplicate:
             self.core.counts["fenced"] += 1
         verdict = "ACCEPTED_DUPLICATE" if duplicate else "FENCED"
-        self._acknowledge(
-            fx.Acknowledge(effect.session_id, effect.contract_id, effect.epoch, verdict)
-        )
+        self.outbound.acknowledge(effect.session_id, effect.contract_id, effect.epoch, verdict)
 
     async def stored(self, contract_id: int, tenant: str) -> StoredContract:
         """A contract of a tenant as the ledger has it. Raises `NotFound`."""

@@ -140,7 +140,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         """The response of a contract; None when the time is up before."""
         scheduler = self._scheduler
         live = scheduler.core.contracts.get(number)
-        owner = live.tenant if live is not None else scheduler.ending.get(number)
+        owner = live.tenant if live is not None else scheduler.applying.ending.get(number)
         if owner is None:
             return ended_response(await scheduler.stored(number, tenant))
         if owner != tenant:
@@ -162,16 +162,22 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         tenant, scheduler = current_principal().tenant, self._scheduler
         number = id_of(request.contract_id)
         if number not in scheduler.core.contracts:
-            stored = await scheduler.stored(number, tenant)
-            state = stored.state.name if stored.response is not None else "about to end"
-            raise FailedPrecondition(
-                f"contract {format_id(number)} has ended ({state}); there is nothing to cancel"
-            )
+            return await self._cancel_ended(number, tenant)
         scheduler.core.cancel(scheduler.clock(), number, tenant, request.reason)
         answer = OneAnswer()
         scheduler.hub.listen(number, answer)
         scheduler.settle()
         return CancelContractResponse(response=await answer.ended)
+
+    async def _cancel_ended(self, number: int, tenant: str) -> CancelContractResponse:
+        """A cancel that comes again, after its answer was lost, is as good as the first."""
+        response = await self._end_of(number, tenant, limits.WAIT_DEFAULT_SECONDS)
+        if response is not None and ContractState(response.state) is ContractState.CANCELLED:
+            return CancelContractResponse(response=response)
+        state = ContractState(response.state).name if response is not None else "about to end"
+        raise FailedPrecondition(
+            f"contract {format_id(number)} has ended ({state}); there is nothing to cancel"
+        )
 
     async def ExplainPlacement(
         self, request: ExplainPlacementRequest, context: _Context
@@ -226,7 +232,7 @@ def _count_states(scheduler: Scheduler, tenant: str, reply: GetStatisticsRespons
         what = "queued" if lease is None else "suspended" if lease.suspended else "active"
         rows.setdefault(contract.capability, Counter())[what] += 1
     for state in TERMINAL:
-        states[state] = scheduler.ended[tenant, state]
+        states[state] = scheduler.applying.ended[tenant, state]
     for state, count in sorted(states.items()):
         if count:
             reply.states.add(state=int(state), contracts=count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from muster.model.errors import InvalidArgument, Violation
 from muster.model.ledger import LifecycleEvent, StoredContract, events_of
 from muster.scheduler.hub import Watcher
 from muster.scheduler.messages_in import id_of
@@ -126,10 +127,23 @@ def _wanted(tenant: str, wanted: ContractFilter) -> Callable[[LifecycleEvent], b
     return wants
 
 
+def _refuse_others(wanted: ContractFilter) -> None:
+    """An event does not hold all that a filter can ask for: say so, rather than ignore it."""
+    taken = {"capabilities", "conversation_id", "root_id"}
+    others = [field.name for field, _ in wanted.ListFields() if field.name not in taken]
+    if others:
+        message = "is not taken by a watch"
+        raise InvalidArgument(
+            f"filter.{others[0]} {message}; filter the events yourself, or list the contracts",
+            violations=[Violation(f"filter.{name}", message) for name in others],
+        )
+
+
 async def _watch_many(
     scheduler: Scheduler, tenant: str, request: WatchContractsRequest
 ) -> AsyncIterator[WatchContractsResponse]:
     """Lifecycle events of every contract that fits, without end."""
+    _refuse_others(request.filter)
     wants = _wanted(tenant, request.filter)
     watcher = Watcher(wants)
     scheduler.hub.watch(watcher)

@@ -1,0 +1,82 @@
+"""Hosts that come, go and come back."""
+
+from __future__ import annotations
+
+from muster.model import limits
+from muster.model.states import ContractState
+from muster.scheduler.core_sessions import Held
+from tests.unit.scheduler.worlds import World
+
+
+def test_a_host_that_comes_back_keeps_what_it_holds() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    [(_, lease)] = world.plan()
+    world.start(contract, lease)
+    world.host("s2", held=[Held(contract.id, lease.epoch, "a1", 2)])
+    world.sessions.end(world.now, "s1", "superseded")
+    assert contract.lease is lease
+    assert lease.session_id == "s2"
+    assert world.report(contract, lease) == "ACCEPTED"
+
+
+def test_a_lease_that_the_ledger_does_not_know_is_dropped() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    [(_, lease)] = world.plan()
+    world.host("s2", ["a2"], name="h2", held=[Held(contract.id, lease.epoch, "a2", 2)])
+    assert contract.lease is lease
+    assert lease.session_id == "s1"
+
+
+def test_hosts_of_a_broken_link_get_a_lease_to_appear_elsewhere() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    [(_, lease)] = world.plan()
+    world.start(contract, lease)
+    world.sessions.link_gone(world.now, world.core.fleet.hosts["s1"].link)
+    world.pass_time(limits.LEASE_SECONDS - 1)
+    assert contract.lease is lease
+    world.pass_time(1.5)
+    assert contract.state is ContractState.QUEUED
+
+
+def test_our_own_stall_is_not_held_against_anybody() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    [(_, lease)] = world.plan()
+    world.sessions.link_gone(world.now, world.core.fleet.hosts["s1"].link)
+    world.seconds += 30.0
+    world.sessions.tick(world.now, 29.5)
+    assert contract.lease is lease
+
+
+def test_work_waits_while_no_link_leads_to_the_host() -> None:
+    world = World()
+    world.host()
+    world.sessions.link_gone(world.now, world.core.fleet.hosts["s1"].link)
+    contract = world.submit()
+    assert world.plan() == []
+    assert contract.state is ContractState.QUEUED
+
+
+def test_a_draining_agent_gets_nothing_new() -> None:
+    world = World()
+    world.host(agents=["a1", "a2"])
+    world.sessions.drain("s1", "a1")
+    world.submit("r1")
+    world.submit("r2")
+    assert [lease.agent for _, lease in world.plan()] == ["a2"]
+
+
+def test_the_newest_agent_of_a_name_wins() -> None:
+    world = World()
+    world.host("s1", ["a1"])
+    world.host("s2", ["a1"], name="h2")
+    world.submit()
+    [(_, lease)] = world.plan()
+    assert lease.session_id == "s2"
