@@ -15,13 +15,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, Unpack, overload
 
-from muster.agent.asking import RequestIds, RequestOptions, fill_options
+from muster.agent.asking import RequestIds, RequestOptions, fill_options, output_of
 from muster.agent.contents import fill, fill_small, is_small
 from muster.agent.handle import EXPIRY_GRACE_SECONDS, Handle
 from muster.agent.options import find_targets
 from muster.agent.queries import Queries
 from muster.agent.services import Services
-from muster.agent.submitting import SubmitPipe
+from muster.agent.submitting import Submission, SubmitPipe
 from muster.agent.values import input_content
 from muster.v1.request_pb2 import Request
 
@@ -74,8 +74,11 @@ class Client(Queries):
         Raises `ContractFailed` when it ends without output. Cancelling the caller does not cancel
         the contract; `submit` gives a handle that can.
         """
-        handle = await self.submit(capability, input, **options)
-        return await handle.result(returns)
+        submission = await self._submit(capability, input, options)  # type: ignore[arg-type]
+        answer = submission.response
+        # Whoever has named the id may wait for it twice, and only one of them be cancelled.
+        response = await (asyncio.shield(answer) if "request_id" in options else answer)
+        return await output_of(response, self.blobs, returns)
 
     async def submit(
         self, capability: str, input: Any = None, **options: Unpack[RequestOptions]
@@ -84,6 +87,9 @@ class Client(Queries):
 
         Waits while as many requests are open as one stream may have.
         """
+        return Handle(self, self._pipe, await self._submit(capability, input, options))
+
+    async def _submit(self, capability: str, input: Any, options: RequestOptions) -> Submission:
         request = Request()
         request.request_id = request_id = options.get("request_id") or self._ids.make()
         request.capability.name = capability
@@ -99,7 +105,7 @@ class Client(Queries):
         if self._pipe.full:
             await self._pipe.room()
         expiry = None if timeout is None else timeout + EXPIRY_GRACE_SECONDS
-        return Handle(self, self._pipe, self._pipe.submit(request_id, request, expiry))
+        return self._pipe.submit(request_id, request, expiry)
 
     async def gather(self, asks: Sequence[Ask | Handle]) -> list[Any]:
         """Asks for many and waits for all their outputs, in the same order.

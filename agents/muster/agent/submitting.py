@@ -142,6 +142,8 @@ class SubmitPipe:
             self._fail_all(MusterError("the client was closed", reason="NOT_READY"))
 
     async def _run_stream(self) -> tuple[MusterError | None, bool]:
+        for submission in [s for s in self._open.values() if s.response.done()]:
+            self._close(submission.request_id)  # its caller was cancelled
         self._unsent = deque(self._open.values())
         call = self._connect()
         broken: MusterError | None = None

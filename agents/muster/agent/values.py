@@ -113,6 +113,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+_JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+
+
 # --- what anybody sends and gets ------------------------------------------------------------------
 
 
@@ -122,6 +125,8 @@ def content_of(value: Any) -> Content:
     A protobuf message stays a message, bytes and a whole `Blob` themselves; everything else becomes
     JSON, dataclasses, named tuples, enums, pydantic models and dates within it too.
     """
+    if type(value) in _JSON_TYPES:
+        return Content("json", _encode_anything(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return Content("binary", bytes(value), "application/octet-stream")
     if isinstance(value, Blob):
