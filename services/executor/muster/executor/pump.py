@@ -31,13 +31,21 @@ _CLOSE_SECONDS: Final = 1.0
 class _Stream:
     """One open Connect stream."""
 
-    __slots__ = ("failure", "has_news", "task", "writing")
+    __slots__ = ("failure", "has_news", "overdue", "reaped", "task", "writing")
 
     def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
         self.has_news = asyncio.Event()
         self.failure: Exception | None = None  # what the read path found
-        self.task = asyncio.current_task()
         self.writing = False
+        self.overdue = False  # it is to end, and was still writing at the last sweep
+        self.reaped = False
+
+    def ending(self, end: tuple[str, str]) -> Exception:
+        """How the stream ends: with what the read path found, or with this reason and message."""
+        return self.failure or MusterError(end[1], reason=end[0] or "NOT_READY")
 
 
 class Pump:
@@ -76,7 +84,7 @@ class Pump:
             while True:
                 end = outbox.end
                 if end is not None and end[0]:
-                    raise stream.failure or MusterError(end[1], reason=end[0])
+                    raise stream.ending(end)
                 frame = next_frame(session, self._identity)
                 if frame is not None:
                     stream.writing = True
@@ -88,6 +96,10 @@ class Pump:
                     stream.has_news.clear()
                     outbox.woken = False
                     await stream.has_news.wait()
+        except GeneratorExit:
+            if stream.reaped and outbox.end is not None:
+                raise stream.ending(outbox.end) from None
+            raise
         finally:
             del self._streams[session]
             self._core.sessions.broken(session, self._clock())
@@ -95,6 +107,11 @@ class Pump:
             await reading.cancel()
             if not self._streams:
                 self._all_ended.set()
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
 
     def wake(self, session: Session) -> None:
         """There is something to write to the session's host."""
@@ -113,7 +130,7 @@ class Pump:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._ended()
         except TimeoutError:
-            self.reap()
+            self.reap(at_once=True)
             await self._ended()
 
     async def _ended(self) -> None:
@@ -121,14 +138,18 @@ class Pump:
             self._all_ended.clear()
             await self._all_ended.wait()
 
-    def reap(self) -> None:
-        """Ends streams that are to end and hang in a write to a host that reads nothing.
+    def reap(self, *, at_once: bool = False) -> None:
+        """Ends streams that are to end and hang in a write, because their host reads nothing.
 
-        To be called from the sweep; one that has only just begun to end gets until the next.
+        To be called from the sweep; one that has only just begun to end has until the next, unless
+        it is to be `at_once`. The host learns how its stream ended when it reads again.
         """
         for session, stream in self._streams.items():
-            if session.outbox.end is not None and stream.writing and stream.task is not None:
-                stream.task.cancel()
+            if session.outbox.end is not None and stream.writing:
+                if (stream.overdue or at_once) and not stream.reaped:
+                    stream.reaped = True
+                    stream.task.cancel()
+                stream.overdue = True
 
     async def _open(self, principal: Principal, frames: AsyncIterator[ConnectRequest]) -> Session:
         try:
