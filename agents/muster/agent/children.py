@@ -17,7 +17,7 @@ from muster.v1.request_pb2 import (
     Request,
 )
 from muster.v1.response_pb2 import CONTRACT_STATE_SUCCEEDED
-from muster.wire.times import timestamp_of_seconds
+from muster.wire.times import duration_of_seconds, timestamp_of_seconds
 
 if TYPE_CHECKING:
     from muster.agent.attempt import Attempt
@@ -86,6 +86,9 @@ class Children:
             PARENT_CLOSE_POLICY_ABANDON if abandon else PARENT_CLOSE_POLICY_CANCEL
         )
         expiry = None
+        if call.schedule_to_start is not None:
+            wait = duration_of_seconds(call.schedule_to_start)
+            request.timeouts.schedule_to_start.CopyFrom(wait)
         if call.timeout is not None:
             request.deadline.CopyFrom(timestamp_of_seconds(time.time() + call.timeout))
             expiry = call.timeout + EXPIRY_GRACE_SECONDS

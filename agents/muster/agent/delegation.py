@@ -13,8 +13,8 @@ class Call:
 
     With a `key`, which is unique among the contract's children, a later attempt finds the same
     child again instead of starting another. `timeout` is in seconds from now; the parent's own
-    deadline holds anyway. `version` selects versions: "2", "2.1" or "2.1.3"; empty for the newest
-    major.
+    deadline holds anyway. `schedule_to_start` is how many seconds it may wait for an agent.
+    `version` selects versions: "2", "2.1" or "2.1.3"; empty for the newest major.
     """
 
     capability: str
@@ -22,6 +22,7 @@ class Call:
     version: str = ""
     key: str = ""
     timeout: float | None = None
+    schedule_to_start: float | None = None
     on_parent_close: Literal["cancel", "abandon"] = "cancel"
     labels: Mapping[str, str] | None = None
 

@@ -10,7 +10,7 @@ import grpc
 
 from muster.agent.asking import output_of
 from muster.agent.services import Services
-from muster.agent.watching import follow_contract, watch_contracts
+from muster.agent.watching import follow_contract, position, watch_contracts
 from muster.model import limits
 from muster.v1 import registry_service_pb2 as registry
 from muster.v1 import scheduler_service_pb2 as scheduler
@@ -134,13 +134,18 @@ class Queries:
         """
         return follow_contract(self._services, contract_id)
 
-    def watch(self, **conditions: Any) -> AsyncIterator[Change]:
-        """Changes of all contracts that fit, from now on, without end; see `contract_filter`.
+    def watch(self, *, since: int | None = None, **conditions: Any) -> AsyncIterator[Change]:
+        """Changes of all contracts that fit, without end; see `contract_filter`.
 
-        Goes on across restarts of the mesh; the same change may then come twice. Of the conditions
-        those on states, agent and labels are not taken.
+        From now on, or after the `position` that was asked for before. Goes on across restarts of
+        the mesh; the same change may then come twice. The mesh takes the conditions on
+        capabilities, conversation and root here, and refuses others.
         """
-        return watch_contracts(self._services, contract_filter(**conditions))
+        return watch_contracts(self._services, contract_filter(**conditions), since)
+
+    async def position(self) -> int:
+        """Where the stream of all changes stands now, for a later `watch(since=…)`."""
+        return await position(self._services)
 
     async def agents(
         self,

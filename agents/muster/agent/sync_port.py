@@ -62,6 +62,7 @@ class SyncAttemptPort:
             "version": call.version,
             "key": call.key,
             "timeout": call.timeout,
+            "schedule_to_start": call.schedule_to_start,
             "on_parent_close": call.on_parent_close,
             "labels": dict(call.labels or {}),
         }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from muster.agent.contents import fetch
 from muster.agent.core import reconnect_pause
 from muster.agent.values import value_of
 from muster.model.errors import Code
+from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.event_pb2 import Cursor, Event, EventType, LogLevel, StreamItem
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
 from muster.wire.errors import error_of_rpc
@@ -22,7 +24,6 @@ from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:
     from muster.agent.services import Services
-    from muster.v1.contract_pb2 import ContractFilter
     from muster.v1.response_pb2 import Response
 
 _PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
@@ -40,6 +41,8 @@ class Change:
     capability: str
     agent: str
     code: str
+    agent_kind: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,25 @@ async def follow_contract(services: Services, contract_id: str) -> AsyncIterator
             return
 
 
-async def watch_contracts(services: Services, chosen: ContractFilter) -> AsyncIterator[Change]:
-    """Every change of the contracts that fit, without end."""
-    async for frame in _frames(services, WatchContractsRequest(filter=chosen)):
+async def watch_contracts(
+    services: Services, chosen: ContractFilter, since: int | None
+) -> AsyncIterator[Change]:
+    """Every change of the contracts that fit, without end: from now on, or after a position."""
+    request = WatchContractsRequest(filter=chosen)
+    if since is not None:
+        request.cursor.positions[0] = since
+    async for frame in _frames(services, request):
         for change in _changes(frame):
             yield change
+
+
+async def position(services: Services) -> int:
+    """Where the stream of all changes stands now."""
+    request = WatchContractsRequest(filter=ContractFilter())
+    async with aclosing(_frames(services, request)) as frames:
+        async for frame in frames:
+            return frame.cursor.positions[0]
+    raise AssertionError("a watch does not end by itself")
 
 
 def _changes(frame: WatchContractsResponse) -> Iterator[Change]:
@@ -127,7 +144,7 @@ def _changes(frame: WatchContractsResponse) -> Iterator[Change]:
 
 async def _frames(
     services: Services, request: WatchContractsRequest
-) -> AsyncIterator[WatchContractsResponse]:
+) -> AsyncGenerator[WatchContractsResponse, None]:
     """Frames of a watch that goes on from its last cursor whenever its stream ends."""
     failures = 0
     while True:
@@ -159,6 +176,8 @@ def _change(event: Event) -> Change:
         capability=event.capability,
         agent=event.agent,
         code=event.code,
+        agent_kind=event.agent_kind,
+        epoch=event.epoch,
     )
 
 
