@@ -6,7 +6,7 @@ from muster.model import limits
 from muster.model.errors import MusterError
 from muster.v1.payload_pb2 import Payload
 from muster.v1.session_pb2 import Assignment, Report
-from tests.unit.executor.world import World, key, refused, spec
+from tests.unit.executor.world import World, held, key, refused, spec
 
 
 @pytest.fixture
@@ -102,6 +102,12 @@ def test_a_frame_of_ordinary_items_has_a_bound(world):
     with pytest.raises(MusterError) as caught:
         world.send(session, reports=reports)
     assert refused(caught.value) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+
+
+def test_a_heartbeat_may_be_as_large_as_it_is(world):
+    session = world.connect()
+    world.beat(session, *[held(key(number)) for number in range(40_000)])
+    assert len(session.suspects) + len(world.read(session).verdicts) > 0
 
 
 def test_every_count_is_back_at_nothing_when_everything_was_read(world):

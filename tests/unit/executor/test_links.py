@@ -6,10 +6,12 @@ import pytest
 
 from muster.executor.core_state import Session
 from muster.model import limits
+from muster.runtime.principal import Principal
+from muster.v1.executor_service_pb2 import ConnectRequest
 from muster.v1.link_service_pb2 import LinkRequest
 from muster.v1.payload_pb2 import Payload
-from muster.v1.session_pb2 import AttachResult, AttemptKey, Report, Stopped
-from tests.unit.executor.world import World, held, key, pair, spec
+from muster.v1.session_pb2 import AttachResult, AttemptKey, Hello, Report, Stopped
+from tests.unit.executor.world import World, held, key, pair, run, spec
 
 
 @pytest.fixture
@@ -208,6 +210,51 @@ def test_too_many_specs_for_a_first_frame_follow_as_attaches(world, monkeypatch)
     later = [agent.name for frame in frames for x in frame.items for agent in x.attaches]
     assert "agent-5" in first
     assert sorted(first + later) == [f"agent-{number}" for number in range(6)]
+
+
+def test_what_is_relayed_again_comes_in_frames_that_are_not_large(world, monkeypatch):
+    session = running(world, *[key(number) for number in range(4)])
+    for number in range(4):
+        report = Report(key=key(number), payload=Payload(json="x" * 900))
+        world.send(session, reports=[report])
+    monkeypatch.setattr(limits, "LINK_FRAME_BYTES_MAX", 2000)
+    frames = relink(world)
+    assert [len(told.held) for frame in frames for told in frame.sessions] == [4]
+    assert [len(x.reports) for frame in frames for x in frame.items] == [2, 2]
+
+
+def test_the_specs_of_a_sessions_agents_are_bounded(world, monkeypatch):
+    monkeypatch.setattr(limits, "SESSION_SPECS_BYTES_MAX", 20)
+    session = world.connect(agents=[spec("a" * 12), spec("b" * 12)])
+    (result,) = world.read(session).attach_results
+    assert (result.agent, result.error.code) == ("b" * 12, 8)
+    world.send(session, detaches=[{"name": "a" * 12}])
+    world.send(session, attaches=[{"spec": spec("b" * 12)}])
+    assert list(session.agents) == ["b" * 12]
+
+
+def test_a_session_in_its_grace_is_told_as_draining(world):
+    session = world.connect()
+    world.broken(session)
+    (frame,) = relink(world)
+    assert frame.sessions[0].draining
+
+
+def test_a_claim_made_while_a_link_came_up_is_told_to_it():
+    world = World(linked=False)
+    hello = Hello(
+        protocol_version=1,
+        host="h",
+        agents=[spec(f"a{n}") for n in range(100)],
+        held=[held(key(1))],
+    )
+    greeting = world.greeter.greet(Principal(), ConnectRequest(hello=hello))
+    greeting.send(None)
+    world.dial()
+    world.relayed()
+    run(greeting)
+    (frame,) = world.relayed()
+    assert [lease.key for lease in frame.sessions[0].held] == [key(1)]
 
 
 def test_a_link_frame_closes_when_it_is_large(world, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from muster.executor.core import Core
 from muster.executor.core_state import Session, Timers
-from muster.executor.link_frames import apply_response, next_request
+from muster.executor.link_frames import apply_response, next_request, size_of
 from muster.executor.pump_frames import Identity, next_frame
 from muster.executor.pump_hello import Greeter
 from muster.executor.pump_items import FrameReader
@@ -90,7 +90,7 @@ class World:
     # --- the scheduler's side ---------------------------------------------------------------------
 
     def dial(self) -> None:
-        self.core.scheduler.link_up(self.link)
+        self.core.scheduler.link_up(self.link, size_of)
         self.core.scheduler.link_answered(self.link, frozenset())
 
     def hang_up(self) -> None:

@@ -169,6 +169,16 @@ class Book:
         if not agent.attached and not agent.held and session.agents.get(agent.name) is agent:
             del session.agents[agent.name]
 
+    def detach(self, agent: Agent) -> None:
+        """The agent is off its session; what it holds goes on."""
+        self.absence(agent)
+        agent.attached = False
+        agent.limit = 0
+        agent.session.specs_bytes -= agent.size
+        agent.spec, agent.size = None, 0
+        if not agent.held:
+            del agent.session.agents[agent.name]
+
     def lose(self, lease: Lease) -> None:
         """The session no longer holds it, and no report has come."""
         self.counts.losses += 1

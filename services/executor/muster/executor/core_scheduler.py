@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from muster.executor.core_book import Book
@@ -21,6 +22,7 @@ from muster.executor.core_state import (
     LinkOutbox,
     Session,
 )
+from muster.model import limits
 
 REFUSED: Final = 4  # muster.v1.ReportVerdict
 
@@ -34,15 +36,18 @@ class SchedulerSide:
 
     # --- links ------------------------------------------------------------------------------------
 
-    def link_up(self, link: LinkOutbox) -> None:
-        """A new link: puts the whole level into its outbox, and again what is unacknowledged."""
+    def link_up(self, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:
+        """A new link: puts the whole level into its outbox, and again what is unacknowledged.
+
+        `size_of` gives a report's size in bytes.
+        """
         book = self._book
         link.clear()
         link.up = True
         for session in book.sessions.values():
             session.parked_bytes = 0
             link.sessions[session] = None
-            self._level(session, link)
+            self._again(session, link, size_of)
         book.wake_link(link)
 
     def link_answered(self, link: LinkOutbox, shards: frozenset[int]) -> None:
@@ -60,21 +65,36 @@ class SchedulerSide:
         link.up = link.answered = False
         link.clear()
 
-    def _level(self, session: Session, link: LinkOutbox) -> None:
+    def _again(self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:
+        """Puts what the last link may have lost into the outbox, in batches that are not large."""
         batch = Batch()
+        for key, item, size in self._unacknowledged(session, link, size_of):
+            if batch.bytes and batch.bytes + size > limits.LINK_FRAME_BYTES_MAX:
+                link.full.append((session, batch))
+                batch = Batch()
+            batch.bytes += size
+            if key is None:
+                batch.items.append(item)
+            else:
+                batch.reports[key] = item
+        batch.drains = {a.name: None for a in session.agents.values() if a.draining}
+        if batch.bytes or batch.drains:
+            link.batches[session] = batch
+
+    def _unacknowledged(
+        self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]
+    ) -> Iterator[tuple[Key | None, Item, int]]:
+        """Stream items, and then reports with their keys; each with its size in bytes."""
         for lease in session.leases.values():
             if lease.link is None:
                 lease.link = self._book.link_of(lease.key[0])
             if lease.link is link and lease.items:
-                batch.items += [item for _, _, item in lease.items]
+                yield from ((None, item, size) for _, size, item in lease.items)
         for key, report in session.unacked.items():
             lease_or_none = session.leases.get(key)
             owner = lease_or_none.link if lease_or_none else self._book.link_of(key[0])
             if owner is link:
-                batch.reports[key] = report
-        batch.drains = {a.name: None for a in session.agents.values() if a.draining}
-        if batch.items or batch.reports or batch.drains:
-            link.batches[session] = batch
+                yield key, report, size_of(report)
 
     # --- agents -----------------------------------------------------------------------------------
 
@@ -85,11 +105,7 @@ class SchedulerSide:
         if agent is None or not agent.attached:
             return
         if failed:
-            agent.attached = False
-            agent.limit = 0
-            self._book.absence(agent)
-            if not agent.held:
-                del session.agents[name]
+            self._book.detach(agent)
         elif not agent.awaits_result:
             return
         agent.awaits_result = False

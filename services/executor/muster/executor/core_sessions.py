@@ -77,6 +77,8 @@ class SessionSide:
         older = self._check(session)
         if older is not None:
             session.epoch = max(session.epoch, older.epoch + 1)
+        for lease in session.leases.values():
+            lease.link = self._book.link_of(lease.key[0])
         session.contact = session.renewed = now
         self._book.add(session)
         if older is not None:
@@ -113,10 +115,15 @@ class SessionSide:
     ) -> None:
         """Attaches an agent or changes it. `size` of the spec in bytes. Raises `MusterError`."""
         agent = session.agents.get(name)
+        if agent is None and len(session.agents) >= limits.AGENTS_PER_SESSION_MAX:
+            message = f"a session has at most {limits.AGENTS_PER_SESSION_MAX} agents"
+            raise ResourceExhausted(message)
+        specs_bytes = session.specs_bytes + size - (agent.size if agent else 0)
+        if specs_bytes > limits.SESSION_SPECS_BYTES_MAX:
+            message = f"a session's agents have at most {limits.SESSION_SPECS_BYTES_MAX} bytes"
+            raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
+        session.specs_bytes = specs_bytes
         if agent is None:
-            if len(session.agents) >= limits.AGENTS_PER_SESSION_MAX:
-                message = f"a session has at most {limits.AGENTS_PER_SESSION_MAX} agents"
-                raise ResourceExhausted(message)
             agent = session.agents[name] = Agent(session, name, wall_ms)
         elif not agent.attached:
             agent.draining = False
@@ -139,11 +146,7 @@ class SessionSide:
         agent = session.agents.get(name)
         if agent is None or not agent.attached:
             return False
-        agent.attached = False
-        agent.limit = 0
-        self._book.absence(agent)
-        if not agent.held:
-            del session.agents[name]
+        self._book.detach(agent)
         for batch in self._batches(session):
             batch.agents[name] = None
         return True

@@ -223,6 +223,7 @@ class Session:
         "renewed",
         "reports_start",
         "seen_seq",
+        "specs_bytes",
         "strange",
         "suspects",
         "tenant",
@@ -260,6 +261,7 @@ class Session:
         self.suspects: set[Key] = set()  # the same of the heartbeat before, not yet dropped
         self.word_sent = False  # a final word on a lease went out since the last heartbeat
         self.frame_bytes = 0  # of the host's current frame
+        self.specs_bytes = 0  # of its agents
         self.parked_bytes = 0  # of frames that came while a link was down
         self.draining = False
         self.leaving = False

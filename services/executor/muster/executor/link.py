@@ -18,7 +18,7 @@ import grpc
 
 from muster.executor.core import Core
 from muster.executor.core_state import LinkOutbox
-from muster.executor.link_frames import apply_response, next_request
+from muster.executor.link_frames import apply_response, next_request, size_of
 from muster.model import limits
 from muster.model.errors import MusterError
 from muster.runtime.logs import get_logger
@@ -88,7 +88,7 @@ class Link:
         """One link, from its hello to its end."""
         scheduler, outbox = self._core.scheduler, self._outbox
         contact = self._contact = Contact()
-        scheduler.link_up(outbox)
+        scheduler.link_up(outbox, size_of)
         try:
             async with (
                 asyncio.timeout(limits.HELLO_SECONDS) as until_welcome,

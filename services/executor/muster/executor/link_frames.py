@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from google.protobuf.message import Message
+
 from muster.executor.core import Core
 from muster.executor.core_state import (
     ACCEPTED,
@@ -13,6 +15,7 @@ from muster.executor.core_state import (
     REPORTED,
     STARTED,
     SUSPENDED,
+    Agent,
     Batch,
     Item,
     LinkOutbox,
@@ -86,12 +89,16 @@ def _add_ends(frame: LinkRequest, link: LinkOutbox, wall_seconds: float) -> None
 
 
 def _add_batches(frame: LinkRequest, link: LinkOutbox, room: int) -> None:
-    """Adds what fits; one batch always does."""
+    """Adds what fits; into an empty frame one always does."""
     batches = link.batches
-    while batches and room >= 0:
-        session = next(iter(batches))
-        batch = batches.pop(session)
-        room -= max(1, batch.bytes)
+    alone = not frame.sessions
+    while batches:
+        session, batch = next(iter(batches.items()))
+        room -= batch.bytes
+        if room < 0 and not alone:
+            return
+        del batches[session]
+        alone = False
         frame.items.append(session_items(session, batch))
 
 
@@ -99,24 +106,24 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: i
     """Adds a session as it is now; returns the bytes that its agents take.
 
     A link's first frame must hold every session, so when `room` bytes are not enough only agents
-    with leases are in it, and the others follow as attaches.
+    with leases are in it, as far as possible, and the others follow as attaches.
     """
     batch = link.batches.get(session)
     if batch is not None:
         batch.agents.clear()
     used = 0
     told: list[AgentSpec] = []
+    later: list[Agent] = []
     for agent in session.agents.values():
         if not agent.attached:
             continue
-        if agent.held or used + agent.size <= room:
+        over = used + agent.size - room
+        if over <= (limits.LINK_FRAME_BYTES_MAX if agent.held else 0):
             told.append(agent.spec)
             used += agent.size
         else:
-            if batch is None:
-                batch = link.batches[session] = Batch()
-            batch.agents[agent.name] = agent.spec
-            batch.bytes += agent.size
+            later.append(agent)
+    _attach_later(link, session, later)
     frame.sessions.append(
         LinkSession(
             session_id=session.id,
@@ -126,10 +133,22 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: i
             session_epoch=session.epoch,
             agents=told,
             held=_held(session, link),
-            draining=session.draining,
+            draining=session.draining or session.broken_at is not None,
         )
     )
     return used
+
+
+def _attach_later(link: LinkOutbox, session: Session, agents: Iterable[Agent]) -> None:
+    batch = Batch()
+    for agent in agents:
+        if batch.bytes and batch.bytes + agent.size > limits.LINK_FRAME_BYTES_MAX:
+            link.full.append((session, batch))
+            batch = Batch()
+        batch.agents[agent.name] = agent.spec
+        batch.bytes += agent.size
+    if batch.agents:
+        link.full.append((session, batch))
 
 
 def _held(session: Session, link: LinkOutbox) -> list[HeldLease]:
@@ -185,6 +204,11 @@ def _key(item: Item) -> AttemptKey:
     if isinstance(item, AttemptKey):
         return item
     return AttemptKey(contract_id=item[0], epoch=item[1])
+
+
+def size_of(message: Message) -> int:
+    """Its size on the wire, in bytes."""
+    return message.ByteSize()
 
 
 # --- from the scheduler ---------------------------------------------------------------------------

@@ -45,7 +45,6 @@ FRAME_BYTES_MAX: Final = limits.FRAME_BYTES_MAX + limits.ITEM_BYTES_MAX
 _JSON_CHARACTERS_SURE: Final = limits.PAYLOAD_INLINE_BYTES_MAX // 4
 _TEXT_CHARACTERS_SURE: Final = 256
 _LOG_LEVEL_MAX: Final = 4
-_SIZES_KNOWN: Final = limits.ITEM_BYTES_MAX
 
 
 class FrameReader:
@@ -59,11 +58,11 @@ class FrameReader:
         """One frame after the hello. Raises `MusterError` where the stream must end."""
         size = frame.ByteSize()
         self._core.host.frame(session, now, frame.frame_seq, frame.seen_seq, size)
+        if size > FRAME_BYTES_MAX and size - frame.heartbeat.ByteSize() > FRAME_BYTES_MAX:
+            message = f"a frame without its heartbeat has at most {FRAME_BYTES_MAX} bytes"
+            raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
         if frame.attaches or frame.detaches:
             self._agents(session, frame)
-        elif size > FRAME_BYTES_MAX and not frame.HasField("heartbeat"):
-            message = f"the frame has {size} bytes, and {FRAME_BYTES_MAX} are allowed"
-            raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
         self.items(session, frame, size, now)
 
     def items(self, session: Session, frame: ConnectRequest, size: int, now: float) -> None:

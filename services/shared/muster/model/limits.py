@@ -42,6 +42,7 @@ ITEMS_UNACKED_MAX = 64  # stream items of one attempt
 ITEMS_UNACKED_BYTES_MAX = 256 * 1024
 SESSION_OUTBOX_ITEMS_MAX = 16_384  # a host that takes nothing is cut off there (about 8 MB)
 SESSION_UNACKED_REPORTS_MAX = 16_384  # relayed for attempts that the session does not hold
+SESSION_SPECS_BYTES_MAX = 16 * 1024 * 1024  # of its agents: 10,000 at 1.6 KB, or few with schemas
 SESSION_PARKED_BYTES_MAX = 8 * 1024 * 1024  # of frames while no link is up; then come back later
 HELD_PER_SESSION_MAX = 100_000  # leases that a hello or a heartbeat names
 NAME_CHARACTERS_MAX = 128  # of hosts, agents, models
