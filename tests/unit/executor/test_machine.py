@@ -242,7 +242,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=SEEDS)
     def scheduler_cancels(self, which: int) -> None:
-        live = [x for x in self.attempts.values() if not x.ended and self._is_known(x)]
+        live = [x for x in self.attempts.values() if not x.ended and x.session_id in self.sessions]
         if live and self.world.link.up:
             chosen = live[which % len(live)]
             session = self.world.core.book.sessions.get(chosen.session_id)
@@ -284,9 +284,6 @@ class Machine(RuleBasedStateMachine):
         self.world.stall(seconds + 1.5)
         self.judging = False
         assert set(self.world.core.book.sessions) == before
-
-    def _is_known(self, attempt: Attempt) -> bool:
-        return attempt.session_id in self.sessions
 
     def _hear(self, frame: LinkRequest) -> None:
         for told in frame.sessions:
