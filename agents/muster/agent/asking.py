@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from muster.agent.codec import Codec, Definitions, compile_type
+from muster.agent.codec.annotations import Codec, Definitions, compile_type
 from muster.agent.contents import content_in, fetch
 from muster.agent.failures import ContractFailed
 from muster.agent.values import value_of

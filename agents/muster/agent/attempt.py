@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from muster.agent import sync_desk
 from muster.agent.attempt_port import AttemptPort
 from muster.agent.capability import Capability, Runs
 from muster.agent.contents import fetch, fill, fill_small, is_small
 from muster.agent.context import Facts, Usage
-from muster.agent.core_outbox import Key, Lease
 from muster.agent.failures import Failed
 from muster.agent.performing import failed_of, perform_async
-from muster.agent.pipe import Message
+from muster.agent.session.core_outbox import Key, Lease
 from muster.agent.text import cut
-from muster.agent.turns import Turns
 from muster.agent.values import Content, content_of
+from muster.agent.workers import sync_desk
+from muster.agent.workers.pipe import Message
+from muster.agent.workers.turns import Turns
 from muster.model import limits
 from muster.v1.response_pb2 import Failure
 from muster.v1.session_pb2 import Assignment, Report

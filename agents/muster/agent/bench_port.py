@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from muster.agent import sync_desk
 from muster.agent.blob import Blob
 from muster.agent.capability import Capability
 from muster.agent.context import BINARY, LOG_LEVELS, Facts, Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed, Failed
-from muster.agent.pipe import Message
 from muster.agent.values import EMPTY, Content, chunk_content, input_content, value_of
+from muster.agent.workers import sync_desk
+from muster.agent.workers.pipe import Message
 
 _LEVEL_NAMES = {number: name for name, number in LOG_LEVELS.items()}
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import grpc
 
 from muster.agent.blob import Blob
-from muster.agent.core import reconnect_pause
+from muster.agent.session.core import reconnect_pause
 from muster.model import limits
 from muster.model.errors import Code
 from muster.v1.blob_service_pb2 import (

@@ -19,8 +19,8 @@ from collections import abc
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from muster.agent.codec import Codec, Definitions, compile_type, root_schema
-from muster.agent.codec_classes import (
+from muster.agent.codec.annotations import Codec, Definitions, compile_type, root_schema
+from muster.agent.codec.classes import (
     MISSING,
     Field,
     is_object,

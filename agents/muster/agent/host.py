@@ -15,10 +15,10 @@ from dataclasses import replace
 import grpc
 
 from muster.agent.agent import Agent
-from muster.agent.core import SessionCore, reconnect_pause
 from muster.agent.options import find_targets
 from muster.agent.services import Services
-from muster.agent.session import Session
+from muster.agent.session.core import SessionCore, reconnect_pause
+from muster.agent.session.stream import Session
 from muster.agent.work import Work
 from muster.model import limits
 from muster.model.errors import Code, MusterError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from muster.agent.core import reconnect_pause
+from muster.agent.session.core import reconnect_pause
 from muster.model import limits
 from muster.model.errors import Code, DeadlinePassed, MusterError, ResourceExhausted
 from muster.v1.scheduler_service_pb2 import SubmitStreamRequest

@@ -29,8 +29,8 @@ from muster.agent.context import Facts
 from muster.agent.delegation import Call
 from muster.agent.failures import Failed
 from muster.agent.performing import failed_of, perform_async
-from muster.agent.threads import ThreadPool
 from muster.agent.values import Content, content_of, input_content, value_of
+from muster.agent.workers.threads import ThreadPool
 
 __all__ = ["Bench", "Run", "Running"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from muster.agent.blob import Blob
 from muster.agent.capability import Capability, is_message
-from muster.agent.codec import Misfit
+from muster.agent.codec.annotations import Misfit
 from muster.agent.failures import INVALID_INPUT, INVALID_OUTPUT, Failed
 from muster.wire.jsontext import json_encoder, json_text, json_value
 
@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
     pydantic: Any = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json", by_alias=True)
-    from muster.agent.codec_text import text_codec
+    from muster.agent.codec.text import text_codec
 
     codec = text_codec(type(value))
     if codec is not None:

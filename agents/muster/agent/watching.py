@@ -13,7 +13,7 @@ import grpc
 
 from muster.agent.asking import state_name
 from muster.agent.contents import fetch
-from muster.agent.core import reconnect_pause
+from muster.agent.session.core import reconnect_pause
 from muster.agent.values import value_of
 from muster.model.errors import Code
 from muster.v1.contract_pb2 import ContractFilter

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from muster.agent.agent import Agent
 from muster.agent.attempt import Attempt, fill_failure
 from muster.agent.capability import Runs
-from muster.agent.core import Decision, SessionCore, Verdict
-from muster.agent.core_outbox import Key, Lease
 from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REFUSED, Failed
+from muster.agent.session.core import Decision, SessionCore, Verdict
+from muster.agent.session.core_outbox import Key, Lease
 from muster.model.errors import MusterError
 from muster.v1.session_pb2 import Assignment, Report
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
-    from muster.agent.pool import WorkerPool
     from muster.agent.services import Services
     from muster.agent.submitting import SubmitPipe
-    from muster.agent.threads import ThreadPool
+    from muster.agent.workers.pool import WorkerPool
+    from muster.agent.workers.threads import ThreadPool
 
 logger = logging.getLogger("muster.agent")
 
@@ -148,11 +148,11 @@ class Work:
         pool = self._pools.get(runs)
         if pool is None:
             if runs is Runs.WORKER:
-                from muster.agent.pool import WorkerPool
+                from muster.agent.workers.pool import WorkerPool
 
                 pool = WorkerPool(self._workers)
             else:
-                from muster.agent.threads import ThreadPool
+                from muster.agent.workers.threads import ThreadPool
 
                 pool = ThreadPool()
             self._pools[runs] = pool

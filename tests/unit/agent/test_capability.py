@@ -9,7 +9,7 @@ import pytest
 
 from muster.agent import Agent, Context, SyncContext
 from muster.agent.capability import WORKER_CAPABILITIES, Capability, Runs
-from muster.agent.codec import Misfit
+from muster.agent.codec.annotations import Misfit
 from muster.agent.failures import Failed
 from muster.agent.spec import agent_spec
 from muster.agent.values import Content, arguments_of, output_content

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.agent.codec import Codec, Definitions, Misfit, compile_type, root_schema
+from muster.agent.codec.annotations import Codec, Definitions, Misfit, compile_type, root_schema
 
 
 class Colour(enum.Enum):

@@ -1,7 +1,7 @@
 """The session as its host sees it, one rule at a time."""
 
-from muster.agent.core import Decision, SessionCore, Verdict, reconnect_pause
-from muster.agent.core_outbox import Frame, LeaseState
+from muster.agent.session.core import Decision, SessionCore, Verdict, reconnect_pause
+from muster.agent.session.core_outbox import Frame, LeaseState
 
 KEY = ("00000000000000a1", 7)
 OTHER = ("00000000000000a2", 8)

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from muster.agent.core import Decision, SessionCore, Verdict
-from muster.agent.core_outbox import Frame, Key, Lease, LeaseState
+from muster.agent.session.core import Decision, SessionCore, Verdict
+from muster.agent.session.core_outbox import Frame, Key, Lease, LeaseState
 
 ITEMS_MAX = 4
 AGENTS = ("a", "b", "c")

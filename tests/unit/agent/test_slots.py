@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.agent.slots import Slots
+from muster.agent.workers.slots import Slots
 
 
 def test_slots_go_to_the_deepest_and_then_to_the_first() -> None:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.agent import Blob, ChildFailed, pipe
+from muster.agent import Blob, ChildFailed
 from muster.agent.contents import content_in, fill_small, is_small
 from muster.agent.failures import AGENT_ERROR, AttemptCancelled, Failed
 from muster.agent.performing import failed_of
-from muster.agent.sync_port import error_answer
 from muster.agent.text import cut
 from muster.agent.values import EMPTY, Content, content_of, value_of
+from muster.agent.workers import pipe
+from muster.agent.workers.sync_port import error_answer
 from muster.model.errors import InvalidArgument, NotFound
 from muster.v1.payload_pb2 import Payload
 from muster.v1.policy_pb2 import Constraint

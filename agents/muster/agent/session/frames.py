@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from muster.agent.core_outbox import Frame, Key, Lease
+from muster.agent.session.core_outbox import Frame, Key, Lease
 from muster.v1.executor_service_pb2 import ConnectRequest
 from muster.v1.session_pb2 import AttemptKey, HeldLease
 

@@ -128,7 +128,7 @@ def compile_type(annotation: Any, definitions: Definitions) -> Codec:
         return compile_type(annotation.__value__, definitions)
     if annotation in _BARE:
         return compile_type(_BARE[annotation], definitions)
-    from muster.agent.codec_classes import compile_class
+    from muster.agent.codec.classes import compile_class
 
     return compile_class(annotation, definitions)
 
@@ -230,7 +230,7 @@ _BARE: dict[Any, Any] = {
 
 
 def _compile_generic(annotation: Any, origin: Any, definitions: Definitions) -> Codec:
-    from muster.agent import codec_generics as generics
+    from muster.agent.codec import generics
 
     arguments = typing.get_args(annotation)
     if origin is typing.Annotated:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from muster.agent.blob import Blob
 from muster.agent.context import Blobs, Port, Usage
 from muster.agent.delegation import Call
-from muster.agent.pipe import Message
-from muster.agent.sync_port import error_answer
 from muster.agent.values import Content
+from muster.agent.workers.pipe import Message
+from muster.agent.workers.sync_port import error_answer
 
 Answer = tuple[dict[str, Any], Sequence[Content]]
 

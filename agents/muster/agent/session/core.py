@@ -19,7 +19,7 @@ from collections import deque
 from enum import IntEnum
 from typing import Any
 
-from muster.agent.core_outbox import Frame, Item, Key, Lease, LeaseState, Outbox
+from muster.agent.session.core_outbox import Frame, Item, Key, Lease, LeaseState, Outbox
 from muster.model import limits
 
 

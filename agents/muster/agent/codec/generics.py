@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from muster.agent.codec import Codec, Definitions, Misfit, compile_type, misfit
+from muster.agent.codec.annotations import Codec, Definitions, Misfit, compile_type, misfit
 
 Arguments = tuple[Any, ...]
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from muster.agent import pipe
 from muster.agent.failures import WORKER_DIED, Failed
-from muster.agent.slots import Slots
-from muster.agent.turns import Job, Turns
 from muster.agent.values import Content, value_of
+from muster.agent.workers import pipe
+from muster.agent.workers.slots import Slots
+from muster.agent.workers.turns import Job, Turns
 from muster.model import limits
 
 
@@ -57,7 +57,7 @@ class WorkerProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "muster.agent.worker",
+            "muster.agent.workers.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

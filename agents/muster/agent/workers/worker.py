@@ -17,13 +17,13 @@ import threading
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from muster.agent import pipe
 from muster.agent.capability import WORKER_CAPABILITIES, Capability
 from muster.agent.context import Facts
 from muster.agent.failures import AGENT_ERROR, AttemptCancelled, Failed
 from muster.agent.performing import failed_of, perform_sync
-from muster.agent.sync_port import Channel, SyncAttemptPort
 from muster.agent.values import Content, content_of
+from muster.agent.workers import pipe
+from muster.agent.workers.sync_port import Channel, SyncAttemptPort
 
 MAIN_ALIAS = "__muster_main__"  # what a script is called here, so that its __main__ part stays out
 

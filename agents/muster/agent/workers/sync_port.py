@@ -14,8 +14,8 @@ from muster.agent.capability import Capability
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
-from muster.agent.pipe import Message
 from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
+from muster.agent.workers.pipe import Message
 from muster.model.errors import REASONS, MusterError
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from muster.agent.core import SessionCore
-from muster.agent.frames import fill_held, request_of
+from muster.agent.session.core import SessionCore
+from muster.agent.session.frames import fill_held, request_of
 from muster.model import limits
 from muster.model.errors import Code
 from muster.v1.session_pb2 import AttachResult, Hello, ItemRefusal, ReportAck, Welcome

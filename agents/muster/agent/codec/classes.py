@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from muster.agent.codec import Codec, Definitions, Misfit, compile_type, misfit
+from muster.agent.codec.annotations import Codec, Definitions, Misfit, compile_type, misfit
 
 MISSING: Any = object()
 
@@ -38,7 +38,7 @@ def compile_class(cls: Any, definitions: Definitions) -> Codec:
     for is_such, compile_such in _KINDS:
         if is_such(cls):
             return definitions.codec_of(cls, partial(compile_such, cls, definitions))
-    from muster.agent.codec_text import text_codec
+    from muster.agent.codec.text import text_codec
 
     codec = text_codec(cls)
     if codec is None:

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from muster.agent.codec import Codec, Misfit, misfit
+from muster.agent.codec.annotations import Codec, Misfit, misfit
 
 
 def text_codec(cls: type) -> Codec | None:

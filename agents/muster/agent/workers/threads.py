@@ -12,11 +12,11 @@ from typing import Any
 
 from muster.agent.failures import AttemptCancelled, Failed
 from muster.agent.performing import failed_of, perform_sync
-from muster.agent.pipe import Message
-from muster.agent.slots import Slots
-from muster.agent.sync_port import Channel, SyncAttemptPort
-from muster.agent.turns import Job, Turns
 from muster.agent.values import Content
+from muster.agent.workers.pipe import Message
+from muster.agent.workers.slots import Slots
+from muster.agent.workers.sync_port import Channel, SyncAttemptPort
+from muster.agent.workers.turns import Job, Turns
 from muster.model import limits
 from muster.model.limits import TREE_DEPTH_MAX
 
@@ -38,10 +38,12 @@ class ThreadChannel(Channel):
         self._loop.call_soon_threadsafe(self._job.tell, message)
 
     def ask(self, op: str, *args: Any, contents: Sequence[Content] = ()) -> Message:
-        if self._job.cancel_code is None:
+        if not self._is_over():
             question = Message({"op": op, "args": args}, tuple(contents))
             coroutine = self._job.serve(question)
             self._asking = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            if self._is_over():  # `interrupt` may have come too early to see it
+                self._asking.cancel()
             try:
                 said, answers = self._asking.result()
                 return Message(said, tuple(answers))
@@ -50,6 +52,9 @@ class ThreadChannel(Channel):
             finally:
                 self._asking = None
         raise AttemptCancelled(self._job.cancel_code or "CANCELLED")
+
+    def _is_over(self) -> bool:
+        return self._job.cancel_code is not None
 
     def interrupt(self) -> None:
         """Ends a question that is being waited for; what is asked later is refused at once."""

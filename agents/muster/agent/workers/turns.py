@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from muster.agent.capability import Capability
 from muster.agent.context import Facts
-from muster.agent.pipe import Message
-from muster.agent.slots import Slots
 from muster.agent.values import Content
+from muster.agent.workers.pipe import Message
+from muster.agent.workers.slots import Slots
 
 
 class Job(Protocol):

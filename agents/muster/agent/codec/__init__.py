@@ -1,0 +1,1 @@
+"""Annotations as JSON Schema, and values between JSON and Python."""

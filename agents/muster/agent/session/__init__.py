@@ -1,0 +1,1 @@
+"""The agent session: its pure core, and the stream that carries it."""

@@ -1,0 +1,1 @@
+"""Where sync capabilities run: worker processes and threads."""
