@@ -355,7 +355,7 @@ class Machine(RuleBasedStateMachine):
                 assert lease.slot is not free or lease.state == CANCELLED
             offered = {x for x, lease in session.leases.items() if lease.state == OFFERED}
             assert offered <= set(session.offered) <= set(session.leases)
-            unwritten = sum(len(agent.queue) for agent in session.outbox.ring)
+            unwritten = sum(len(agent.queue or ()) for agent in session.outbox.ring)
             assert session.outbox.count >= unwritten
 
     @invariant()

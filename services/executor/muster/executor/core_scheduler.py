@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -138,9 +139,12 @@ class SchedulerSide:
         lease.size = size
         lease.sent_seq = UNSENT
         self._book.hold(lease)
-        if not agent.queue:
+        queue = agent.queue
+        if queue is None:
+            queue = agent.queue = deque()
+        if not queue:
             session.outbox.ring.append(agent)
-        agent.queue.append(lease)
+        queue.append(lease)
         self._book.wake(session)
 
     def verdict(self, session: Session, key: Key, decision: int) -> None:

@@ -112,7 +112,8 @@ class Agent:
         self.draining = False
         self.awaits_result = False  # the host has not heard how its attach went
         self.reported = (0, 0)  # active and suspended, as presence last said
-        self.queue: deque[Lease] = deque()  # assignments not written yet
+        # Assignments not written yet; made when there is one, because most agents are idle.
+        self.queue: deque[Lease] | None = None
 
 
 class Lease:

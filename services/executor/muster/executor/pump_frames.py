@@ -107,8 +107,9 @@ def _assignments(session: Session, room: int) -> list[Assignment]:
     seq = session.out_seq
     taken: list[Assignment] = []
     while ring and len(taken) < limits.FRAME_ITEMS_MAX:
-        agent = ring[0]
-        lease = agent.queue[0]
+        queue = ring[0].queue
+        assert queue  # else it would not be in the ring
+        lease = queue[0]
         item = lease.assignment
         if item is not None:  # else it was cancelled or given back meanwhile
             room -= lease.size
@@ -117,9 +118,9 @@ def _assignments(session: Session, room: int) -> list[Assignment]:
             lease.assignment = None
             lease.sent_seq = seq
             taken.append(item)
-        agent.queue.popleft()
+        queue.popleft()
         outbox.count -= 1
-        if not agent.queue:
+        if not queue:
             ring.popleft()
         elif len(ring) > 1:
             ring.rotate(-1)
