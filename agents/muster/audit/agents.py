@@ -25,6 +25,7 @@ from muster.audit.local import graph_request
 from muster.audit.planning import batches_of, plan
 from muster.audit.report_shapes import Parts
 from muster.audit.shapes import Batch, Manifest, Source
+from muster.model.errors import MusterError
 
 research = Agent("research", kind="research")
 processing = Agent("processing", kind="processing")
@@ -144,8 +145,9 @@ class _Steps:
         def result() -> Answer | None:
             try:
                 answer = cast(Answer, handle.result())
-            except ChildFailed as failed:
-                if failed.code not in ABSENT:
+            except (ChildFailed, MusterError) as failed:
+                why = failed.code if isinstance(failed, ChildFailed) else failed.reason
+                if why not in ABSENT:
                     raise
                 self._ctx.log(f"no agent took {key}: {failed.message}", "warning")
                 return None
