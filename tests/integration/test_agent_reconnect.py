@@ -25,6 +25,7 @@ class Gate:
         self.agent = Agent("gate", max_in_flight=10)
         self.begun = asyncio.Event()
         self.open = asyncio.Event()
+        self.ended = asyncio.Event()
         self.cancelled: list[str] = []
         self.runs = 0
         self.agent.capability("demo.gate")(self.wait)
@@ -36,6 +37,7 @@ class Gate:
             await self.open.wait()
         except asyncio.CancelledError as error:
             self.cancelled.append(str(error.args[0]))
+            self.ended.set()
             raise
         return self.runs
 
@@ -227,3 +229,52 @@ async def test_a_call_ends_by_its_deadline_though_nobody_answers(mesh: ScriptedM
         with pytest.raises(MusterError) as caught:
             await client.call("demo.echo", {"text": "a"}, timeout=0.1)
         assert caught.value.reason == "DEADLINE_PASSED"
+
+
+async def test_code_that_no_mesh_can_cancel_ends_at_its_deadline(mesh: ScriptedMesh) -> None:
+    gate = Gate()
+    host = Host([gate.agent], target=mesh.target, name="host")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(host.run())
+        await host.connected()
+        assignment = mesh.sessions[0].outlet.frame.assignments.add(
+            agent="gate", capability="demo.gate", capability_version="1.0.0"
+        )
+        assignment.key.contract_id, assignment.key.epoch = "0" * 16, 1
+        assignment.time_left.nanos = 50_000_000
+        await gate.begun.wait()
+        await mesh.stop()
+        async with asyncio.timeout(20):
+            await gate.ended.wait()
+        host.leave()
+    assert gate.cancelled == ["DEADLINE_EXCEEDED"]
+
+
+async def test_agents_can_be_added_and_taken_off_while_the_host_runs(mesh: ScriptedMesh) -> None:
+    gate = Gate()
+    host = Host([gate.agent], target=mesh.target, name="host")
+    async with asyncio.TaskGroup() as tasks, connect(mesh.target) as client:
+        tasks.create_task(host.run())
+        await host.connected()
+        host.attach(sample)
+        assert await client.call("demo.echo", {"text": "a"}) == "a"
+        host.detach("gate")
+        frames = mesh.sessions[0].frames
+        await mesh.until(lambda: any(frame.detaches for frame in frames))
+        host.leave()
+
+
+async def test_a_host_none_of_whose_agents_is_wanted_says_why(mesh: ScriptedMesh) -> None:
+    mesh.refuse_attach = AlreadyExists("other schemas", reason="CAPABILITY_CONFLICT")
+    await expect(Host([sample], target=mesh.target, name="host"), AlreadyExists)
+
+
+async def test_an_attach_that_fails_for_now_is_tried_again(mesh: ScriptedMesh) -> None:
+    mesh.refuse_attach = Unavailable("not yet")
+    host = Host([sample], target=mesh.target, name="host")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(host.run())
+        await host.connected()
+        frames = mesh.sessions[0].frames
+        await mesh.until(lambda: any(frame.attaches for frame in frames))
+        host.leave()

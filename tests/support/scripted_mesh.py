@@ -103,6 +103,7 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
         self.verdict: Callable[[session_pb2.HeldLease], int] = self._verdict
         self.welcome = session_pb2.Welcome()
         self.refuse_connect: MusterError | None = None
+        self.refuse_attach: MusterError | None = None
         self.refuse_submit: Callable[[Request], MusterError | None] = lambda request: None
         self._ids = itertools.count(1)
         self._epochs = itertools.count(1)
@@ -164,6 +165,10 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
         welcome.session_id = f"session-{len(self.sessions)}"
         welcome.session_epoch = session.hello.last_session_epoch + 1
         welcome.heartbeat_period.CopyFrom(Duration(nanos=int(self.heartbeat_seconds * 1e9)))
+        if self.refuse_attach is not None:
+            for spec in session.hello.agents:
+                status = status_of(self.refuse_attach)
+                session.outlet.frame.attach_results.add(agent=spec.name, error=status)
         for held in session.hello.held:
             verdict = self.verdict(held)
             if verdict:

@@ -39,17 +39,24 @@ class Attempt:
         "cancel_code",
         "capability",
         "lease",
+        "received",
         "task",
         "work",
     )
 
     def __init__(
-        self, work: Work, lease: Lease, assignment: Assignment, capability: Capability
+        self,
+        work: Work,
+        lease: Lease,
+        assignment: Assignment,
+        capability: Capability,
+        received: float,
     ) -> None:
         self.work = work
         self.lease = lease
         self.assignment = assignment
         self.capability = capability
+        self.received = received  # by the loop's clock
         self.task: asyncio.Task[None] | None = None
         self.cancel_code: str | None = None
         self._facts: Facts | None = None
@@ -115,6 +122,13 @@ class Attempt:
             self.cancel_code = code
             if self.task is not None:
                 self.task.cancel(code)
+
+    def overdue(self, now: float) -> bool:
+        """Whether its contract's deadline has passed, by the time left that the mesh named."""
+        assignment = self.assignment
+        if not assignment.HasField("time_left"):
+            return False
+        return now > self.received + seconds_of_duration(assignment.time_left)
 
     def has_room(self) -> None:
         """Its window has room for stream items again."""

@@ -95,6 +95,19 @@ class Host:
             self._leaving.set()
             self._wake.set()
 
+    def attach(self, agent: Agent) -> None:
+        """Adds an agent, or changes the one of its name, while the host runs."""
+        self.agents[agent.name] = agent
+        if self._core.welcomed:
+            self._core.outbox.attach(agent.name)
+            self._wake.set()
+
+    def detach(self, name: str) -> None:
+        """Takes an agent off. What it holds goes on; it gets nothing new."""
+        if self.agents.pop(name, None) is not None and self._core.welcomed:
+            self._core.outbox.detach(name)
+            self._wake.set()
+
     async def connected(self) -> None:
         """Waits until the mesh has welcomed the host for the first time."""
         await self._welcomed.wait()
@@ -107,9 +120,7 @@ class Host:
         failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             services = Services(self._targets)
-            work = Work(
-                self._core, self.agents.values(), tasks, services, self._wake.set, self.workers
-            )
+            work = Work(self._core, self.agents, tasks, services, self._wake.set, self.workers)
             connecting = tasks.create_task(self._stay_connected(work, services))
             leaving = tasks.create_task(self._leave_in_time(connecting))
             try:
@@ -137,6 +148,7 @@ class Host:
                     return
                 failures = 1 if self._session and self._session.welcome else failures + 1
                 self._failure = self._judge(error, failures)
+                work.end_overdue()
                 if self._failure is not None:
                     return
                 if failures % limits.CHANNEL_FAILURES_MAX == 0:
@@ -183,6 +195,8 @@ class Host:
 
     def _judge(self, error: MusterError | None, failures: int) -> Exception | None:
         """What makes it pointless to connect again, if anything does."""
+        if self._session is not None and self._session.rejection is not None:
+            return self._session.rejection
         if error is None:
             return None
         if error.reason == "SUPERSEDED":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from muster.agent.agent import Agent
@@ -32,7 +32,7 @@ class Work:
     def __init__(
         self,
         core: SessionCore,
-        agents: Iterable[Agent],
+        agents: Mapping[str, Agent],
         tasks: asyncio.TaskGroup,
         services: Services,
         wake: Callable[[], None],
@@ -44,7 +44,8 @@ class Work:
         self._services = services
         self._workers = workers
         self._attempts: dict[Key, Attempt] = {}
-        self._agents = {agent.name: agent for agent in agents}
+        self._agents = agents
+        self._clock = asyncio.get_running_loop().time
         self._pools: dict[Runs, WorkerPool | ThreadPool] = {}
         self._pipe: SubmitPipe | None = None
         self._piping: asyncio.Task[None] | None = None
@@ -67,7 +68,8 @@ class Work:
             message = f"{agent.name} does not offer {wanted[0]} {wanted[1]}"
             self._fail(lease, Failed(CAPABILITY_UNKNOWN, message, permanent=True))
             return
-        attempt = self._attempts[key] = Attempt(self, lease, assignment, capability)
+        attempt = Attempt(self, lease, assignment, capability, self._clock())
+        self._attempts[key] = attempt
         attempt.task = self._tasks.create_task(attempt.run())
 
     def _fail(self, lease: Lease, failure: Failed) -> None:
@@ -81,6 +83,14 @@ class Work:
         attempt = self._attempts.get(key)
         if attempt is not None:
             attempt.stop(code)
+
+    def end_overdue(self) -> None:
+        """Stops attempts past their deadline that no session would cancel any more."""
+        now = self._clock()
+        for attempt in list(self._attempts.values()):
+            if not attempt.lease.live and attempt.overdue(now):
+                self.core.decide(attempt.lease.key, Decision.DROP)
+                attempt.stop("DEADLINE_EXCEEDED")
 
     def report_refused(self, lease: Lease, why: str) -> None:
         """A report was malformed: says so in its place."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import grpc
 from muster.agent.session.core import SessionCore
 from muster.agent.session.frames import fill_held, request_of
 from muster.model import limits
-from muster.model.errors import Code
+from muster.model.errors import Code, MusterError
 from muster.v1.session_pb2 import AttachResult, Hello, ItemRefusal, ReportAck, Welcome
 from muster.wire.errors import error_of_status
 from muster.wire.times import seconds_of_duration
@@ -58,7 +58,7 @@ class Session:
         self.welcome: Welcome | None = None
         self.on_welcome: Callable[[Welcome], None] = lambda welcome: None
         self.on_drain: Callable[[float | None], None] = lambda grace: None
-        self.refused: dict[str, str] = {}  # agents that could not be attached, and why
+        self.refused: dict[str, MusterError] = {}  # agents that could not be attached, and why
 
     async def run(self, call: Call) -> None:
         """Talks until the stream ends, or until a host that leaves holds nothing more."""
@@ -101,6 +101,13 @@ class Session:
             size += spec.ByteSize()
             hello.agents.append(spec)
 
+    @property
+    def rejection(self) -> MusterError | None:
+        """Why the mesh will have none of the agents; None while it has one."""
+        if not self.refused or len(self.refused) < len(self._agents):
+            return None
+        return next(iter(self.refused.values()))
+
     # --- out --------------------------------------------------------------------------------------
 
     async def _write(self, call: Call) -> None:
@@ -113,6 +120,7 @@ class Session:
                 if frame is not None:
                     if frame.heartbeat is not None:
                         self._retry_attaches()
+                        self._work.end_overdue()
                     await call.write(request_of(frame, self._agents, core.items_dropped))
                     continue
                 beat = loop.call_at(core.heartbeat_due, wake.set) if core.welcomed else None
@@ -137,6 +145,8 @@ class Session:
             if frame is grpc.aio.EOF:
                 return
             self._apply(frame)  # type: ignore[arg-type]
+            if self.rejection is not None:
+                return
 
     def _apply(self, frame: ConnectResponse) -> None:
         core, work = self._core, self._work
@@ -201,7 +211,7 @@ class Session:
             self._attach_again.add(result.agent)  # with the next heartbeat
             return
         logger.error("%s was not attached: %s", result.agent, error.message)
-        self.refused[result.agent] = error.message
+        self.refused[result.agent] = error
 
     def _apply_ack(self, ack: ReportAck) -> None:
         lease = self._core.acknowledge((ack.key.contract_id, ack.key.epoch), ack.verdict)
@@ -212,8 +222,3 @@ class Session:
         error = error_of_status(refusal.error)
         key = (refusal.key.contract_id, refusal.key.epoch)
         self._work.refused(key, refusal.field, error)
-
-
-def refused_agents(sessions: Iterable[Session]) -> dict[str, str]:
-    """Every agent that a session could not attach, and why."""
-    return {name: why for session in sessions for name, why in session.refused.items()}
