@@ -1,5 +1,19 @@
+import pytest
 from hypothesis import settings
 
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
 settings.load_profile("muster")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what was measured: a test says it with record_property("figure", "…")."""
+    figures = [
+        f"{report.nodeid}: {value}"
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "figure" and report.when == "call"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write("\n".join((*sorted(figures), "")))

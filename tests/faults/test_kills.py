@@ -1,0 +1,93 @@
+"""kill -9 in the middle of a load: whatever dies, the promise holds (S1, S2, S3, S5, S6, S7, S9).
+
+Everything is judged by what clients and agents wrote down themselves; see tests/support/history.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from tests.faults.world import World, world
+from tests.support.history import REUSED, executions_per_contract, violations
+from tests.support.processes import SHAPES
+
+CONTRACTS = 300
+RESUBMITTED = 20
+
+pytestmark = pytest.mark.timeout(90)
+
+
+async def strike_host(world: World) -> None:
+    await world.kill_hosts("host-a")
+    await world.start_hosts("host-a")
+
+
+async def strike_everything(world: World) -> None:
+    """All of it in one blow, and back in an order that nobody would choose."""
+    await asyncio.gather(world.kill_hosts(), world.mesh.kill())
+    await world.start_hosts()
+    await world.mesh.start(*reversed(world.mesh.services))
+
+
+def strike_service(service: str) -> Callable[[World], Awaitable[None]]:
+    async def strike(world: World) -> None:
+        await world.mesh.kill(service)
+        await world.mesh.start(service)
+
+    return strike
+
+
+STRIKES = {
+    "host": strike_host,
+    "everything": strike_everything,
+    **{service: strike_service(service) for shape in SHAPES.values() for service in shape},
+}
+CASES = [
+    (shape, victim)
+    for shape, services in SHAPES.items()
+    for victim in (*services, "host", "everything")
+]
+
+
+@pytest.fixture
+async def mesh(request, tmp_path, monkeypatch) -> AsyncIterator[World]:
+    async with world(request.param, tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("mesh", "victim"), CASES, indirect=["mesh"], ids=["-".join(case) for case in CASES]
+)
+async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
+    mesh: World, victim: str, record_property: Callable[[str, object], None]
+) -> None:
+    async with mesh.recorder.following():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(mesh.load(CONTRACTS))
+            await mesh.answered(CONTRACTS // 3)
+            began = time.monotonic()
+            await STRIKES[victim](mesh)
+            struck = time.monotonic()
+        await resubmit(mesh)
+    await mesh.settle()
+    assert violations(mesh.history) == []
+    runs = executions_per_contract(mesh.history)
+    figures = f"{struck - began:.1f} s down, {runs:.3f} executions per contract"
+    record_property("figure", f"{victim} killed: {figures}")
+    if victim == "registry":
+        assert runs == 1.0  # nothing that it does is on a contract's path
+
+
+async def resubmit(mesh: World) -> None:
+    """S7 across the kill: the same request finds its contract, another body is refused."""
+    for number in range(RESUBMITTED):
+        await mesh.ask(number)
+    submission = mesh.history.submissions[0]
+    refused = await mesh.recorder.submit(submission.request_id, "fault.work", text="another")
+    assert not refused
+    (refusal,) = mesh.history.refusals
+    assert refusal.reason == REUSED

@@ -1,0 +1,157 @@
+"""A mesh of real processes, hosts that write down what they run, and a client that does so too."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
+from tests.support.processes import Machine, MeshProcesses, Process, machine, until
+from tests.support.recording_client import Recorder, recording
+from tests.support.recording_host import AGENTS, GATES
+
+HOSTS = ("host-a", "host-b")
+READY_SECONDS = 20.0
+WORK_MS_MAX = 60  # of one contract of a load
+IN_FLIGHT = 60  # contracts of a load
+
+
+class World:
+    """Everything that a test of faults works with."""
+
+    def __init__(self, machine: Machine, mesh: MeshProcesses, recorder: Recorder) -> None:
+        self.mesh = mesh
+        self.recorder = recorder
+        self.history = recorder.history
+        self.hosts: dict[str, Process] = {}
+        self._machine = machine
+
+    # --- hosts ------------------------------------------------------------------------------------
+
+    async def start_hosts(self, *names: str) -> None:
+        """Starts hosts, all of them if none is named, and does not wait for them."""
+        for name in names or HOSTS:
+            self.hosts[name] = await self._machine.start(
+                name,
+                *("-m", "tests.support.recording_host", name, str(self.journal(name))),
+                environment=self.mesh.environment(),
+            )
+
+    async def hosts_ready(self, count: int = len(HOSTS)) -> None:
+        """Returns when the scheduler can place on the agents of so many hosts."""
+
+        async def enough() -> bool:
+            reply = await self.recorder.stub.GetStatistics(
+                GetStatisticsRequest(), wait_for_ready=True, timeout=READY_SECONDS
+            )
+            return reply.agents == count * AGENTS
+
+        await until(enough, READY_SECONDS, f"{count} hosts are connected")
+
+    def journal(self, host: str) -> Path:
+        """Where a host writes down what it runs."""
+        return self._machine.folder / f"{host}.journal"
+
+    def open_gate(self, gate: str) -> None:
+        """Lets everything finish that holds at this gate."""
+        for host in self.hosts.values():
+            host.signal(GATES[gate])
+
+    async def kill_hosts(self, *names: str) -> None:
+        """Kill -9 of hosts, or of all."""
+        for name in names or HOSTS:
+            await self.hosts[name].kill()
+
+    # --- what they wrote --------------------------------------------------------------------------
+
+    def read_journals(self) -> None:
+        """Takes over into the history what the hosts have written so far."""
+        self.history.executions.clear()
+        for name in HOSTS:
+            self.history.read_journal(name, self.journal(name))
+
+    async def executed(self, count: int) -> None:
+        """Returns when so many executions have begun."""
+
+        def enough() -> bool:
+            self.read_journals()
+            return len(self.history.executions) >= count
+
+        await until(enough, READY_SECONDS, f"{count} executions have begun")
+
+    async def settle(self) -> None:
+        """Reads everything back on every channel, and takes the journals over."""
+        await self.recorder.read_back()
+        self.read_journals()
+
+    # --- loads ------------------------------------------------------------------------------------
+
+    async def load(self, count: int) -> None:
+        """So many contracts, half of them by bare calls; some ask for children."""
+        turns = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(number: int) -> None:
+            async with turns:
+                await self.ask(number)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(count):
+                tasks.create_task(one(number))
+
+    async def ask(self, number: int) -> None:
+        """One contract of a load and its response; the same number is the same request."""
+        recorder = self.recorder
+        ask = recorder.by_calls if number % 2 else recorder.on_stream
+        ms = random.Random(number).randrange(WORK_MS_MAX)
+        if number % 20 == 0:
+            await ask(f"r{number}", "fault.tree", text=f"t{number}", children=3, ms=ms)
+        else:
+            await ask(f"r{number}", "fault.work", text=f"t{number}", ms=ms)
+
+    async def answered(self, count: int) -> None:
+        """Returns when so many responses have come."""
+        answers = self.history.answers
+        await until(lambda: len(answers) >= count, READY_SECONDS, f"{count} responses came")
+
+    async def hold(self, gate: str, count: int) -> list[str]:
+        """Submits contracts that work until a gate opens; returns their ids."""
+        submits = (
+            self.recorder.submit(f"{gate}-{n}", "fault.hold", text=str(n), gate=gate)
+            for n in range(count)
+        )
+        return list(await asyncio.gather(*submits))
+
+
+@asynccontextmanager
+async def world(
+    shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, hosts: bool = True
+) -> AsyncIterator[World]:
+    """A mesh in this shape, which serves, with all hosts connected; its environment is ours."""
+    async with machine(folder) as started:
+        mesh = MeshProcesses(started, shape, folder / "data")
+        for name, value in mesh.environment().items():
+            monkeypatch.setenv(name, value)
+        async with recording(mesh.address("scheduler")) as recorder:
+            made = World(started, mesh, recorder)
+            if hosts:
+                await made.start_hosts()  # they wait for the mesh by themselves
+            await mesh.start()
+            if hosts:
+                await made.hosts_ready()
+            yield made
+
+
+def freeze(process: Process) -> None:
+    """SIGSTOP."""
+    process.signal(signal.SIGSTOP)
+
+
+def thaw(process: Process) -> None:
+    """SIGCONT."""
+    process.signal(signal.SIGCONT)
