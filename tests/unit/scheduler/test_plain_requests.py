@@ -1,0 +1,57 @@
+"""The short check never lets through what the full one refuses."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from muster.runtime.validation import violations_of
+from muster.scheduler.plain_requests import is_plain
+from muster.v1.request_pb2 import Request
+
+NAMES = st.one_of(
+    st.from_regex(r"[a-z][a-z0-9_-]{0,5}(\.[a-z0-9_-]{0,4}){0,3}", fullmatch=True), st.text()
+)
+IDS = st.one_of(st.from_regex(r"[A-Za-z0-9_.:=@+/-]{0,130}", fullmatch=True), st.text())
+
+
+@given(request_id=IDS, name=NAMES, conversation=IDS, version=st.sampled_from(["", "1", "01"]))
+@example(request_id="a" * 128, name="a" * 128, conversation="", version="")
+@example(request_id="a\n", name="a.b", conversation="", version="")
+def test_what_is_plain_is_valid(
+    request_id: str, name: str, conversation: str, version: str
+) -> None:
+    request = Request(request_id=request_id, conversation_id=conversation)
+    request.capability.name = name
+    request.capability.version = version
+    request.payload.json = "{}"
+    assert not is_plain(request) or not violations_of(request)
+
+
+def test_the_usual_request_is_plain() -> None:
+    request = Request(request_id="0653b1b7a7c20000-17")
+    request.capability.name = "text.echo"
+    request.payload.json = '{"text": "hello"}'
+    assert is_plain(request)
+
+
+def test_a_request_with_anything_else_is_checked_in_full() -> None:
+    request = Request(request_id="r")
+    request.capability.name = "text.echo"
+    for change in ("priority", "parent", "timeouts", "labels", "callbacks", "large"):
+        other = Request()
+        other.CopyFrom(request)
+        match change:
+            case "priority":
+                other.priority = 2
+            case "parent":
+                other.parent.contract_id = "x"
+            case "timeouts":
+                other.timeouts.heartbeat.seconds = -1
+            case "labels":
+                other.labels["a"] = "b"
+            case "callbacks":
+                other.callbacks.add()
+            case "large":
+                other.payload.json = "x" * 20_000
+        assert not is_plain(other), change
