@@ -334,6 +334,14 @@ def test_an_assignment_that_is_cancelled_in_its_own_frame_is_never_handed_out(wo
     assert [stop.key for stop in world.items(session).stops] == [key(1)]
 
 
+def test_a_cancel_of_what_was_given_back_meanwhile_frees_its_slot(world):
+    session = world.connect(agents=[spec("a", 1)])
+    world.assign(session, key(1), key(2))
+    assert [given.key for given in world.items(session).returns] == [key(2)]
+    world.cancel(session, key(2))
+    assert [stop.key for stop in world.items(session).stops] == [key(2)]
+
+
 def test_a_cancelled_attempt_that_a_heartbeat_no_longer_names_has_stopped(world):
     session = accepted(world, key(1), frame_seq=0)
     world.beat(session, held(key(1)), frame_seq=0)

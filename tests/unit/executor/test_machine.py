@@ -298,10 +298,11 @@ class Machine(RuleBasedStateMachine):
             for report in items.reports:
                 self._finish(report.key, items.session_id, "reported")
                 self._acknowledge(items.session_id, report.key)
-            for stop in items.stops:
+            # A slot may be said to be free more than once, and by two words that cross.
+            for stop in (x for x in items.stops if not self.attempts[pair_of(x.key)].ended):
                 self._finish(stop.key, items.session_id, "stopped")
-            # One that was taken back while its report was on the way counts as reported.
-            for lost in (x for x in items.losses if x not in [y.key for y in items.reports]):
+            crossed = [x.key for x in items.reports] + [x.key for x in items.stops]
+            for lost in (x for x in items.losses if x not in crossed):
                 self._finish(lost, items.session_id, "lost")
         for end in frame.ends:
             self._end_session(end.session_id)

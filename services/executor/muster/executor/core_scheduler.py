@@ -150,29 +150,35 @@ class SchedulerSide:
     def verdict(self, session: Session, key: Key, decision: int) -> None:
         """What becomes of a lease that a LinkSession named."""
         lease = session.leases.get(key)
+        if decision == DROP:
+            self._drop(session, key, lease)
+        elif lease is not None and not lease.confirmed:
+            lease.confirmed = decision == KEEP
+            self._decide(session, key, decision)
+
+    def _drop(self, session: Session, key: Key, lease: Lease | None) -> None:
+        # Whatever cancelled it may have been lost with a link: its slot is free in any case.
+        self._stop(session, key)
+        session.unacked.pop(key, None)
         if lease is None:
             return
-        if decision == DROP:
-            unsent = lease.assignment is not None
-            if lease.state == CANCELLED:
-                self._book.stopped(lease, key)
-            else:
-                self._book.forget(lease)
-            session.unacked.pop(key, None)
-            if unsent:
-                return
+        unsent = lease.assignment is not None
+        self._book.forget(lease)
+        if not unsent:
             session.word_sent = True
-        elif lease.confirmed:
-            return
-        elif decision == KEEP:
-            lease.confirmed = True
+            self._decide(session, key, DROP)
+
+    def _decide(self, session: Session, key: Key, decision: int) -> None:
         session.outbox.verdicts.append((key, decision))
         self._book.wake(session)
 
     def cancel(self, session: Session, key: Key, code: str) -> None:
         """The contract has moved on: the host stops the attempt."""
         lease = session.leases.get(key)
-        if lease is None or lease.state == REPORTED or lease.state == CANCELLED:
+        if lease is None:
+            self._stop(session, key)  # it was given back or lost before the cancel came
+            return
+        if lease.state in (REPORTED, CANCELLED):
             return
         if lease.assignment is not None:
             self._book.stopped(lease, key)
@@ -183,6 +189,11 @@ class SchedulerSide:
         lease.items = None
         session.outbox.cancels.append((key, code))
         self._book.wake(session)
+
+    def _stop(self, session: Session, key: Key) -> None:
+        batch = self._book.batch(session, self._book.link_of(key[0]))
+        if batch is not None:
+            batch.stops.append(key)
 
     # --- acknowledgements -------------------------------------------------------------------------
 

@@ -227,7 +227,7 @@ def _apply_items(
     core: Core, link: LinkOutbox, session: Session, items: SessionItems, now: float
 ) -> None:
     scheduler = core.scheduler
-    if items.attach_results or items.verdicts or items.refusals or items.cancels:
+    if items.attach_results or items.verdicts or items.refusals:
         _apply_rare(core, session, items)
     for ack in items.report_acks:
         attempt = ack.key
@@ -237,15 +237,14 @@ def _apply_items(
         key = (attempt.contract_id, attempt.epoch)
         scheduler.item_ack(session, key, item_ack.index, item_ack)
     core.book.counts.assignments += len(items.assignments)
-    # An assignment that is cancelled in its own frame is never handed out.
-    cancelled = {(x.key.contract_id, x.key.epoch) for x in items.cancels} if items.cancels else ()
     for assignment in items.assignments:
         attempt = assignment.key
         key = (attempt.contract_id, attempt.epoch)
         size = assignment.ByteSize()
         scheduler.assign(link, session, key, assignment.agent, size, assignment, now)
-        if key in cancelled:
-            scheduler.cancel(session, key, "CANCELLED")
+    # Last, so that an assignment that is cancelled in its own frame is never handed out.
+    for cancel in items.cancels:
+        scheduler.cancel(session, (cancel.key.contract_id, cancel.key.epoch), cancel.code)
 
 
 def _apply_rare(core: Core, session: Session, items: SessionItems) -> None:
@@ -258,5 +257,3 @@ def _apply_rare(core: Core, session: Session, items: SessionItems) -> None:
         scheduler.verdict(session, key, verdict.decision)
     for refusal in items.refusals:
         scheduler.refusal(session, refusal)
-    for cancel in items.cancels:
-        scheduler.cancel(session, (cancel.key.contract_id, cancel.key.epoch), cancel.code)
