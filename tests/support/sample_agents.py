@@ -36,6 +36,11 @@ def process_id() -> int:
     return os.getpid()
 
 
+@sample.capability("demo.repeat_in_worker")
+def repeat_in_worker(text: str, times: int) -> str:
+    return text * times
+
+
 @sample.capability("demo.thread", threads=True)
 def thread_name() -> str:
     return threading.current_thread().name

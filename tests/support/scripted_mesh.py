@@ -20,19 +20,28 @@ from google.protobuf.duration_pb2 import Duration
 
 from muster.model.errors import Code, MusterError
 from muster.v1 import response_pb2, session_pb2
+from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 from muster.v1.executor_service_pb2_grpc import (
     ExecutorServiceServicer,
     add_ExecutorServiceServicer_to_server,
 )
 from muster.v1.request_pb2 import Request
-from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
+from muster.v1.scheduler_service_pb2 import (
+    SubmitStreamRequest,
+    SubmitStreamResponse,
+    WaitContractRequest,
+    WaitContractResponse,
+    WatchContractsRequest,
+    WatchContractsResponse,
+)
 from muster.v1.scheduler_service_pb2_grpc import (
     SchedulerServiceServicer,
     add_SchedulerServiceServicer_to_server,
 )
 from muster.wire.channel import SERVER_OPTIONS
 from muster.wire.errors import GRPC_CODES, status_of
+from tests.support.scripted_blobs import ScriptedBlobs
 
 Key = tuple[str, int]
 
@@ -92,6 +101,10 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
 
     def __init__(self) -> None:
         self.port = 0
+        self.blobs = ScriptedBlobs()
+        # What each call of WatchContracts sends; a call beyond that says nothing.
+        self.watches: list[list[WatchContractsResponse | MusterError]] = []
+        self.watched: list[WatchContractsRequest] = []
         self.contracts: dict[str, Contract] = {}
         self.by_request: dict[str, Contract] = {}
         self.waiting: deque[Contract] = deque()
@@ -118,6 +131,7 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         add_ExecutorServiceServicer_to_server(self, self._server)
         add_SchedulerServiceServicer_to_server(self, self._server)
+        add_BlobServiceServicer_to_server(self.blobs, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
@@ -287,6 +301,23 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
             self.place()
             await self._tell()
         outlet.end()
+
+    async def WatchContracts(
+        self, request: WatchContractsRequest, context: Any
+    ) -> AsyncIterator[WatchContractsResponse]:
+        self.watched.append(request)
+        await self._tell()
+        for said in self.watches.pop(0) if self.watches else []:
+            if isinstance(said, MusterError):
+                await abort(context, said)
+            else:
+                yield said
+
+    async def WaitContract(
+        self, request: WaitContractRequest, context: Any
+    ) -> WaitContractResponse:
+        contract = self.contracts[request.contract_id]
+        return WaitContractResponse(response=contract.response)
 
     def submit(self, request: Request, outlet: Outlet | None = None) -> Contract | None:
         request_id = request.request_id or child_id(request)

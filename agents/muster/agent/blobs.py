@@ -24,6 +24,7 @@ from muster.v1.blob_service_pb2 import (
     PutBlobHeader,
     PutBlobRequest,
     StatBlobRequest,
+    StatBlobResponse,
 )
 from muster.v1.payload_pb2 import BlobRef
 from muster.wire.errors import error_of_rpc
@@ -90,28 +91,27 @@ class Blobs:
 
     async def _upload(self, blob: Blob, read: Callable[[int, int], bytes]) -> None:
         ref = blob_ref(blob)
-        offset, tries = 0, 0
+        offset, furthest, tries = 0, 0, 0
         while True:
-            parts = _parts(ref, offset, read)
             try:
+                parts = _parts(ref, offset, read)
                 await self._stub().PutBlob(parts, metadata=self._metadata)
+                return
             except grpc.RpcError as error:
                 tries = await _wait_for_another_try(error, tries)
-            else:
-                return
-            received = await self._received(blob)
-            tries = 0 if received > offset else tries
-            offset = received
-            if offset == blob.size_bytes and offset:
-                offset = 0  # all of it was there once: let the mesh say whether it still is
+            found = await self._stat(blob)
+            if found.HasField("ref"):
+                return  # all of it had arrived, and only the answer was lost
+            offset = found.received_bytes
+            if offset > furthest:
+                furthest, tries = offset, 0
 
-    async def _received(self, blob: Blob) -> int:
+    async def _stat(self, blob: Blob) -> StatBlobResponse:
         request = StatBlobRequest(sha256=blob.sha256)
         try:
-            found = await self._stub().StatBlob(request, metadata=self._metadata)
+            return await self._stub().StatBlob(request, metadata=self._metadata)
         except grpc.RpcError:
-            return 0
-        return found.received_bytes
+            return StatBlobResponse()
 
 
 def blob_ref(blob: Blob) -> BlobRef:
