@@ -1,4 +1,4 @@
-"""The audit on a real mesh: processes, worker processes, blobs. Findings depend on sources alone."""
+"""The audit on a real mesh: processes, workers, blobs. Findings depend on the sources alone."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from muster.model.errors import AlreadyExists, FailedPrecondition, NotFound
+from muster.model import limits
+from muster.model.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from muster.model.versions import Version, parse_selector, parse_version
 from muster.scheduler.compatibility import first_break
 
@@ -55,6 +56,12 @@ class Catalogue:
                     reason="CAPABILITY_CONFLICT",
                 )
             return False
+        if self.next_revision(new.tenant) > limits.CATALOGUE_ENTRIES_MAX:
+            raise ResourceExhausted(
+                f"the catalogue holds {limits.CATALOGUE_ENTRIES_MAX} capability versions, and "
+                "takes no more; offer versions that are there",
+                retry_after_seconds=0,
+            )
         older = [v for v in versions if v.major == new.version.major and v < new.version]
         if older:
             broken = first_break(versions[max(older)].input_schema, new.input_schema)

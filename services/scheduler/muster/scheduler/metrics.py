@@ -21,13 +21,12 @@ class SchedulerCollector(Collector):
         """What a scrape gets."""
         core, committer = self._scheduler.core, self._scheduler.committer
         states = Counter((c.tenant, c.state.name.lower()) for c in core.contracts.values())
-        counts = dict(states)
-        for (tenant, state), count in self._scheduler.applying.ended.items():
-            counts[tenant, state.name.lower()] = count
+        for (tenant, ended), count in self._scheduler.applying.ended.items():
+            states[tenant, ended.name.lower()] = count
         gauge = GaugeMetricFamily(
             "muster_contracts", "Contracts in the ledger", labels=["tenant", "state"]
         )
-        for (tenant, state), count in sorted(counts.items()):
+        for (tenant, state), count in sorted(states.items()):
             gauge.add_metric([tenant, state], count)
         yield gauge
         for name, text in (

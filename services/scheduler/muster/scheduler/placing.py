@@ -109,7 +109,7 @@ class Placing:
 
     def plan(self, now: Now, give_lease: GiveLease, expire: Expire) -> bool:
         """Lease what can be leased, by calling `give_lease`. True: there is more to do at once."""
-        self._plan_alone(give_lease)
+        self._plan_alone(now, give_lease, expire)
         heads = {key: head for key, lane in self._dirty.items() if (head := lane.ranked_head())}
         self._dirty = {key: self._dirty[key] for key in heads}
         planned = 0
@@ -148,8 +148,11 @@ class Placing:
         self._aside.setdefault(lane.key, []).append(contract)
         return True
 
-    def _plan_alone(self, give_lease: GiveLease) -> None:
+    def _plan_alone(self, now: Now, give_lease: GiveLease, expire: Expire) -> None:
         for contract in list(self._alone.values()):
+            if now.mono >= contract.deadline:
+                expire(contract)
+                continue
             key = (contract.tenant, contract.capability, contract.selector)
             agent = self.fleet.pool(key).choose_alone(contract.id)
             if agent is not None:

@@ -1,8 +1,9 @@
 """Lets the usual request through without the full check.
 
-Checking every rule costs a tenth of a contract. A request that sets nothing but an id, a capability,
-a small JSON payload and perhaps a conversation can be seen to be fine by two expressions; whatever
-else there is goes to `check`. A test holds the two together: what passes here passes there.
+Checking every rule costs a tenth of a contract. A request that sets nothing but an id, a
+capability, a small JSON payload and perhaps a conversation can be seen to be fine by two
+expressions; whatever else there is goes to `check`. A test holds the two together: what passes here
+passes there.
 """
 
 from __future__ import annotations

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from muster.model.errors import InvalidArgument, Violation
+from muster.runtime.descriptor_pools import make_pool
 from muster.scheduler.catalogue import Entry
-from muster.v1.capability_pb2 import Capability, Schema
+from muster.v1.capability_pb2 import Capability, MessageType, Schema
 from muster.v1.payload_pb2 import Payload
 
-VALIDATORS_MAX = 10_000  # compiled schemas, about 5 KB each
+CHECKS_MAX = 10_000  # compiled schemas, about 5 KB each
+PROBLEM_CHARS_MAX = 500
 
 
 class BadSchema(InvalidArgument):
@@ -25,10 +31,8 @@ def _refuse_remote(uri: str) -> Any:
     raise ValueError(f"the reference {uri!r} is remote, and nothing is fetched")
 
 
-def compile_schema(schema: Schema, where: str) -> tuple[Any, Any]:
-    """A JSON Schema as (parsed, validator); (None, None) for another kind. Raises `BadSchema`."""
-    if schema.WhichOneof("kind") != "json_schema":
-        return None, None
+def compile_json_schema(schema: Schema, where: str) -> tuple[Any, Any]:
+    """A JSON Schema as (parsed, validator). Raises `BadSchema`."""
     try:
         parsed = json.loads(schema.json_schema)
         validator = jsonschema_rs.Draft202012Validator(parsed, retriever=_refuse_remote)
@@ -36,6 +40,22 @@ def compile_schema(schema: Schema, where: str) -> tuple[Any, Any]:
         text = str(error).splitlines()[0][:200]
         raise BadSchema(f"{where} is not a usable JSON Schema: {text}") from None
     return parsed, validator
+
+
+def message_class(kind: MessageType) -> type[Message]:
+    """The class of a registered protobuf type. Raises `InvalidArgument` (SCHEMA)."""
+    pool = make_pool(kind.full_name, kind.file_descriptor_set)
+    return GetMessageClass(pool.FindMessageTypeByName(kind.full_name))
+
+
+def check_schema(schema: Schema, where: str) -> Any:
+    """Raise where a schema cannot be used; a JSON Schema comes back parsed, None for another."""
+    match schema.WhichOneof("kind"):
+        case "json_schema":
+            return compile_json_schema(schema, where)[0]
+        case "message":
+            message_class(schema.message)
+    return None
 
 
 def identity_of(capability: Capability) -> bytes:
@@ -47,60 +67,92 @@ def identity_of(capability: Capability) -> bytes:
     return same.SerializeToString(deterministic=True)
 
 
+Check = Callable[[Payload], None]
+
+
 class PayloadChecks:
     """Compiled input schemas, by catalogue entry."""
 
     def __init__(self) -> None:
-        self._validators: dict[tuple[str, str, str], Any] = {}
+        self._checks: dict[tuple[str, str, str], Check] = {}
 
     def check(self, entry: Entry, payload: Payload) -> None:
         """Raise `InvalidArgument` (PAYLOAD_MISMATCH) when the payload does not fit.
 
         Content behind a blob reference is not read here: the agent's SDK checks it.
         """
-        schema = entry.capability.input
-        kind = schema.WhichOneof("kind")
-        content = payload.WhichOneof("content")
-        if content == "json":
-            value = self._parse(payload.json)
-            if kind == "json_schema":
-                self._validate(entry, schema, value)
-        elif kind is None or content == "blob":
-            return
-        elif kind == "message" and content == "message":
-            wanted = schema.message.full_name
-            found = payload.message.type_url.rpartition("/")[2]
-            if found != wanted:
-                raise _mismatch(f"is a {found or 'message without type'}; {wanted} is wanted")
-        elif kind == "json_schema" and content is None:
-            self._validate(entry, schema, {})
-        else:
-            wanted = "JSON" if kind == "json_schema" else f"a {schema.message.full_name}"
-            raise _mismatch(f"is {content or 'empty'}; {wanted} is wanted")
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _mismatch(f"is not JSON: {str(error)[:200]}") from None
-
-    def _validate(self, entry: Entry, schema: Schema, value: Any) -> None:
         key = (entry.tenant, entry.name, str(entry.version))
-        validator = self._validators.get(key)
-        if validator is None:
-            if len(self._validators) >= VALIDATORS_MAX:
-                self._validators.clear()
-            _, validator = compile_schema(schema, "the input schema")
-            self._validators[key] = validator
-        if validator.is_valid(value):
-            return
-        error = next(iter(validator.iter_errors(value)))
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-        raise _mismatch(f"does not fit {entry.name} {entry.version}: {error.message[:500]}", path)
+        check = self._checks.get(key)
+        if check is None:
+            if len(self._checks) >= CHECKS_MAX:
+                self._checks.clear()
+            check = self._checks[key] = _check_of(entry)
+        if payload.WhichOneof("content") != "blob":
+            check(payload)
+
+
+def _check_of(entry: Entry) -> Check:
+    schema = entry.capability.input
+    match schema.WhichOneof("kind"):
+        case "json_schema":
+            return _json_check(entry, schema)
+        case "message":
+            return _message_check(schema.message)
+    return _any_check
+
+
+def _any_check(payload: Payload) -> None:
+    if payload.HasField("json"):
+        _parse(payload.json)
+
+
+def _json_check(entry: Entry, schema: Schema) -> Check:
+    _, validator = compile_json_schema(schema, "the input schema")
+
+    def check(payload: Payload) -> None:
+        content = payload.WhichOneof("content")
+        if content not in (None, "json"):
+            raise _mismatch(f"is {content}; JSON is wanted")
+        value = _parse(payload.json) if content else {}
+        if not validator.is_valid(value):
+            error = next(iter(validator.iter_errors(value)))
+            path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
+            raise _mismatch(f"does not fit {entry.name} {entry.version}: {error.message}", path)
+
+    return check
+
+
+def _message_check(kind: MessageType) -> Check:
+    made = message_class(kind)
+
+    def check(payload: Payload) -> None:
+        try:
+            match payload.WhichOneof("content"):
+                case "message":
+                    found = payload.message.type_url.rpartition("/")[2]
+                    if found != kind.full_name:
+                        what = found or "message without type"
+                        raise _mismatch(f"is a {what}; a {kind.full_name} is wanted")
+                    made.FromString(payload.message.value)
+                case "json" | None:
+                    json_format.Parse(payload.json or "{}", made())
+                case _:
+                    raise _mismatch(f"is bytes; a {kind.full_name} is wanted")
+        except (json_format.ParseError, DecodeError, RecursionError) as error:
+            raise _mismatch(f"is no {kind.full_name}: {error}") from None
+
+    return check
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _mismatch(f"is not JSON: {error}") from None
 
 
 def _mismatch(problem: str, path: str = "") -> InvalidArgument:
-    field = f"request.payload{path}"
+    field, problem = f"request.payload{path}", problem[:PROBLEM_CHARS_MAX]
     return InvalidArgument(
         f"{field} {problem}",
         reason="PAYLOAD_MISMATCH",

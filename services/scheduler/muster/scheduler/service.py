@@ -39,7 +39,7 @@ from muster.scheduler.messages_in import id_of, refuse_unserved, submission_of
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.rows import was_reported
-from muster.scheduler.schemas import PayloadChecks, compile_schema, identity_of
+from muster.scheduler.schemas import PayloadChecks, check_schema, identity_of
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
@@ -119,8 +119,8 @@ class Scheduler:
         self, tenant: str, capability: Capability, revision: int, created_ms: int
     ) -> Entry:
         """A catalogue entry; raises `InvalidArgument` (SCHEMA) where a schema cannot be used."""
-        parsed, _ = compile_schema(capability.input, f"the input schema of {capability.name}")
-        compile_schema(capability.output, f"the output schema of {capability.name}")
+        parsed = check_schema(capability.input, f"the input schema of {capability.name}")
+        check_schema(capability.output, f"the output schema of {capability.name}")
         version = parse_version(capability.version)
         identity = identity_of(capability)
         return Entry(

@@ -68,6 +68,7 @@ TREE_DEPTH_MAX = 8
 CHILDREN_OPEN_MAX = 10_000  # open children of one contract
 OPEN_CONTRACTS_MAX = 500_000  # of one scheduler; at about 2 KB each, 1 GB
 QUEUE_FULL_RETRY_SECONDS = 1.0
+CATALOGUE_ENTRIES_MAX = 20_000  # of one tenant; entries are for ever, at about 2 KB each: 40 MB
 SUSPENDED_MAX = 10_000  # suspended attempts of one tenant, beyond which no root is started
 RETENTION_SECONDS = 7 * 24 * 3600.0
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
