@@ -24,6 +24,7 @@ from muster.audit.limits import (
 )
 from muster.audit.rules import (
     COMPLEXITY_RULE,
+    CRASH_RULE,
     IGNORED,
     SELECTED,
     SYNTAX_RULE,
@@ -56,10 +57,19 @@ _OPTIONS: Final = (
 _ENVIRONMENT: Final = {"RAYON_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 RawFinding = dict[str, Any]
+_CRASH: Final[RawFinding] = {
+    "code": CRASH_RULE,
+    "message": "Nested too deeply for the linter: this file has no other findings",
+    "location": {"row": 1, "column": 1},
+}
 
 
 class LintError(Exception):
     """Ruff could not be run, or did not answer as it should."""
+
+
+class LintCrash(LintError):
+    """Ruff died by a signal: one of the sources was too much for it."""
 
 
 def lint(batch: Batch) -> LintResult:
@@ -68,7 +78,7 @@ def lint(batch: Batch) -> LintResult:
     Raises LintError; a source that does not parse is a finding, not an error.
     """
     files = [read(source) for source in batch["sources"]]
-    found = _run_ruff([file for file in files if file.is_python])
+    found = _lint_files([file for file in files if file.is_python])
     rules: dict[str, RuleInfo] = {}
     for raw in (raw for group in found.values() for raw in group):
         rules.setdefault(_rule(raw), _rule_info(raw))
@@ -79,10 +89,21 @@ def lint(batch: Batch) -> LintResult:
     }
 
 
-def _run_ruff(files: list[Text]) -> dict[str, list[RawFinding]]:
-    """Ruff's own findings by path."""
+def _lint_files(files: list[Text]) -> dict[str, list[RawFinding]]:
+    """Ruff's own findings by path. A file that crashes it costs only its own findings: the batch is
+    halved until the culprit is alone."""
     if not files:
         return {}
+    try:
+        return _run_ruff(files)
+    except LintCrash:
+        if len(files) == 1:
+            return {files[0].path: [_CRASH]}
+        half = len(files) // 2
+        return {**_lint_files(files[:half]), **_lint_files(files[half:])}
+
+
+def _run_ruff(files: list[Text]) -> dict[str, list[RawFinding]]:
     with tempfile.TemporaryDirectory(prefix="muster-audit-") as folder:
         root = Path(folder).resolve()
         paths = {_write(root, number, file): file.path for number, file in enumerate(files)}
@@ -115,6 +136,8 @@ def _call(arguments: list[str], folder: Path | None = None) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LintError(f"ruff could not be run: {type(error).__name__}") from error
+    if done.returncode < 0:
+        raise LintCrash(f"ruff died by signal {-done.returncode}")
     if done.returncode != 0:
         raise LintError(f"ruff failed with {done.returncode}: {done.stderr[-500:]!r}")
     return done.stdout.decode("utf-8")

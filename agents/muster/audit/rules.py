@@ -13,6 +13,8 @@ from muster.audit.shapes import Category, Severity
 
 SYNTAX_RULE: Final = "invalid-syntax"
 COMPLEXITY_RULE: Final = "C901"
+# Our own: the linter crashed on the file, as its parser recurses and some nesting is too deep.
+CRASH_RULE: Final = "not-analysed"
 
 SELECTED: Final = ("C901", "PLR09", "S", "D1", "B", "F", "PLE", "E722")
 # Docstrings of magic methods and of __init__, which readers do not miss; the second of two rules
