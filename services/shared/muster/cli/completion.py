@@ -1,0 +1,61 @@
+"""What the shell offers when a person presses Tab: asked of the mesh, quickly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muster.agent.client import Client
+
+_SECONDS = 1.0
+_OFFERED_MAX = 50
+
+
+def contract_states(incomplete: str) -> list[str]:
+    """The states of contracts."""
+    from muster.model.states import ContractState
+
+    names = (state.name.lower() for state in ContractState)
+    return [name for name in names if name.startswith(incomplete.lower())]
+
+
+def capability_names(incomplete: str) -> list[str]:
+    """Capabilities of the mesh, by name."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for entry in client.capabilities(incomplete):
+            yield entry.capability.name
+
+    return _offered(ask, "registry")
+
+
+def contract_ids(incomplete: str) -> list[str]:
+    """The newest contracts."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for contract in client.list(most=_OFFERED_MAX):
+            if contract.id.startswith(incomplete):
+                yield contract.id
+
+    return _offered(ask, "scheduler")
+
+
+def _offered(ask: Callable[[Client], AsyncIterator[str]], service: str) -> list[str]:
+    import asyncio
+
+    from muster.cli.place import Place, connected
+
+    async def collect() -> list[str]:
+        found: dict[str, None] = {}
+        async with asyncio.timeout(_SECONDS), connected(Place(), service) as client:
+            async for name in ask(client):
+                found[name] = None
+                if len(found) >= _OFFERED_MAX:
+                    break
+        return list(found)
+
+    try:
+        return asyncio.run(collect())
+    except Exception:  # noqa: BLE001 - whatever it is, nothing is offered, and the line stays whole
+        return []
