@@ -102,6 +102,10 @@ def test_a_frame_of_ordinary_items_has_a_bound(world):
     with pytest.raises(MusterError) as caught:
         world.send(session, reports=reports)
     assert refused(caught.value) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+    with pytest.raises(MusterError) as caught:
+        world.connect(reports=reports)
+    assert refused(caught.value) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+    assert world.has(session)
 
 
 def test_a_heartbeat_may_be_as_large_as_it_is(world):

@@ -11,7 +11,7 @@ from typing import Final
 from muster.executor.core import Core
 from muster.executor.core_sessions import Opening
 from muster.executor.core_state import Session
-from muster.executor.pump_items import FrameReader
+from muster.executor.pump_items import FrameReader, check_size
 from muster.model import limits
 from muster.model.errors import (
     FailedPrecondition,
@@ -53,6 +53,8 @@ class Greeter:
         if not frame.HasField("hello"):
             raise FailedPrecondition("the first frame must hold a hello", reason="SESSION_PROTOCOL")
         hello = frame.hello
+        size = frame.ByteSize()
+        check_size(frame, size)
         _check_hello(hello)
         opening = Opening(
             secrets.token_hex(8),
@@ -67,10 +69,10 @@ class Greeter:
         await self._fill(session, frame)
         now = self._clock()
         self._core.sessions.opened(session, now)
-        self._core.host.frame(session, now, frame.frame_seq, frame.seen_seq, frame.ByteSize())
+        self._core.host.frame(session, now, frame.frame_seq, frame.seen_seq, size)
         for detach in frame.detaches:
             self._core.sessions.detach(session, detach.name)
-        self._reader.items(session, frame, frame.ByteSize(), now)
+        self._reader.items(session, frame, size, now)
         return session
 
     async def _fill(self, session: Session, frame: ConnectRequest) -> None:

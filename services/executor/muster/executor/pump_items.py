@@ -58,9 +58,7 @@ class FrameReader:
         """One frame after the hello. Raises `MusterError` where the stream must end."""
         size = frame.ByteSize()
         self._core.host.frame(session, now, frame.frame_seq, frame.seen_seq, size)
-        if size > FRAME_BYTES_MAX and size - frame.heartbeat.ByteSize() > FRAME_BYTES_MAX:
-            message = f"a frame without its heartbeat has at most {FRAME_BYTES_MAX} bytes"
-            raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
+        check_size(frame, size)
         if frame.attaches or frame.detaches:
             self._agents(session, frame)
         self.items(session, frame, size, now)
@@ -200,6 +198,16 @@ class FrameReader:
 
 
 # --- checks ---------------------------------------------------------------------------------------
+
+
+def check_size(frame: ConnectRequest, size: int) -> None:
+    """Raises `ResourceExhausted` for a frame of ordinary items that is too large to be relayed.
+    What names leases or opens the session may be larger: it is not relayed as it is."""
+    if size > FRAME_BYTES_MAX:
+        size -= frame.heartbeat.ByteSize() + frame.hello.ByteSize()
+        if size > FRAME_BYTES_MAX:
+            message = f"besides hello and heartbeat, a frame has at most {FRAME_BYTES_MAX} bytes"
+            raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
 
 
 def _is_plain(report: Report) -> bool:
