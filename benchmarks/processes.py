@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -54,7 +55,7 @@ async def wait_until_serving(target: str) -> None:
         asyncio.timeout(READY_SECONDS),
         grpc.aio.insecure_channel(target, [("grpc.max_reconnect_backoff_ms", 200)]) as channel,
     ):
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest()
         call = stub.Watch(request, wait_for_ready=True)
         async for reply in call:

@@ -17,7 +17,9 @@ async def _echo(request: bytes, context: Any) -> bytes:
 async def _serve(port: int) -> None:
     server = grpc.aio.server()
     service, method = METHOD.strip("/").split("/")
-    handlers = {method: grpc.unary_unary_rpc_method_handler(_echo)}
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        method: grpc.unary_unary_rpc_method_handler(_echo)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

@@ -123,7 +123,7 @@ async def raw_per_second(port: int, seconds: float) -> float:
         running("raw", "-m", "benchmarks.raw_echo", str(port)),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        call = channel.unary_unary(METHOD)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         await call(payload, wait_for_ready=True)
         ends_at = time.perf_counter() + seconds
         done = 0

@@ -20,7 +20,7 @@ from muster.model.errors import (
 )
 from muster.model.retry import RetryPolicy
 from muster.v1.contract_pb2 import ContractFilter
-from muster.v1.event_pb2 import EVENT_TYPE_ACCEPTED, EVENT_TYPE_ENDED
+from muster.v1.event_pb2 import EVENT_TYPE_ACCEPTED, EVENT_TYPE_ENDED, Event
 from muster.v1.response_pb2 import (
     CONTRACT_STATE_CANCELLED,
     CONTRACT_STATE_EXPIRED,
@@ -272,14 +272,14 @@ async def test_a_watch_of_many_resumes_from_its_cursor_without_a_gap(mesh: Mesh)
         frames = aiter(watch)
         cursor = (await anext(frames)).cursor
         await client.call("test.echo", {"text": "first"})
-        seen = []
+        seen: list[Event] = []
         while not any(event.type == EVENT_TYPE_ENDED for event in seen):
             frame = await anext(frames)
             seen += frame.events
         watch.cancel()
         await client.call("test.echo", {"text": "second"})
         resumed = stub.WatchContracts(WatchContractsRequest(filter=ContractFilter(), cursor=cursor))
-        replayed = []
+        replayed: list[Event] = []
         async for frame in resumed:
             replayed += frame.events
             if sum(event.type == EVENT_TYPE_ENDED for event in replayed) == 2:

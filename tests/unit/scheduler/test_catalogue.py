@@ -16,7 +16,11 @@ from muster.scheduler.schemas import PayloadChecks, check_schema
 from muster.v1.capability_pb2 import Capability, Schema
 from muster.v1.payload_pb2 import Binary, Payload
 
-TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+TEXT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}},
+    "required": ["text"],
+}
 
 
 def entry(version: str = "1.0.0", schema: Any = TEXT, identity: bytes = b"") -> Entry:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from muster.runtime.validation import violations_of
 from muster.scheduler.plain_requests import is_plain
-from muster.v1.request_pb2 import Request
+from muster.v1.request_pb2 import PRIORITY_NORMAL, Request
 
 NAMES = st.one_of(
     st.from_regex(r"[a-z][a-z0-9_-]{0,5}(\.[a-z0-9_-]{0,4}){0,3}", fullmatch=True), st.text()
@@ -43,7 +43,7 @@ def test_a_request_with_anything_else_is_checked_in_full() -> None:
         other.CopyFrom(request)
         match change:
             case "priority":
-                other.priority = 2
+                other.priority = PRIORITY_NORMAL
             case "parent":
                 other.parent.contract_id = "x"
             case "timeouts":
