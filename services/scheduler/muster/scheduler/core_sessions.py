@@ -7,7 +7,8 @@ The same patience applies after a start: leases found in the ledger wait one lea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from muster.model import limits
@@ -48,9 +49,11 @@ class Sessions:
     def __init__(self, core: Core, attempts: Attempts) -> None:
         self._core = core
         self._attempts = attempts
-        self._orphans: dict[int, Contract] = {}  # leased before a restart, not claimed yet
+        # Leased before a restart and not claimed yet: (tenant, host) -> contract id -> contract.
+        self._orphans: dict[tuple[str, str], dict[int, Contract]] = {}
         self._orphans_until = 0.0
         self._gone: dict[str, Host] = {}  # by session: hosts whose link is gone
+        self._newest: dict[tuple[str, str], str] = {}  # (tenant, host) -> session
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -69,6 +72,8 @@ class Sessions:
         host = fleet.hosts.get(session_id)
         if host is None:
             host = fleet.hosts[session_id] = Host(session_id, tenant, name, link, session_epoch)
+            host.older_id = self._newest.get((tenant, name), "")
+            self._newest[tenant, name] = session_id
         host.link = link
         host.link_gone_at = None
         host.draining = draining
@@ -124,7 +129,9 @@ class Sessions:
     def claim(self, now: Now, session_id: str, held: Sequence[Held]) -> None:
         """Decide on each lease that a session's host says it holds; lose those it does not.
 
-        A lease is kept when the contract's open attempt has exactly that epoch and host.
+        A lease is kept when the contract's open attempt has exactly that epoch and host. What the
+        host had before a restart of ours, or on a session whose link is gone, it says here or has
+        not any more.
         """
         host = self._core.fleet.hosts.get(session_id)
         if host is None:
@@ -149,9 +156,15 @@ class Sessions:
         self._lose_all(
             now, host, {c for c in host.leases if c not in kept}, "its host no longer holds it"
         )
+        why = "its host came back, and does not hold it"
+        for contract in self._orphans.pop((host.tenant, host.name), {}).values():
+            if contract.lease is not None and not contract.lease.session_id:
+                self._attempts.lose_lease(now, contract, why)
+        older = self._core.fleet.hosts.get(host.older_id)
+        if older is not None and older.link is None:
+            self.end(now, older.session_id, why)
 
     def _bind(self, now: Now, host: Host, contract: Contract, lease: Lease, item: Held) -> None:
-        self._orphans.pop(contract.id, None)
         if lease.session_id != host.session_id or lease.slots is None:
             agent = host.agents.get(lease.agent)
             self._unbind(contract, lease)
@@ -188,6 +201,8 @@ class Sessions:
         if host is None:
             return
         self._gone.pop(session_id, None)
+        if self._newest.get((host.tenant, host.name)) == session_id:
+            del self._newest[host.tenant, host.name]
         self._lose_all(now, host, set(host.leases), why)
         host.stopping.clear()
         self._core.fleet.remove_host(host)
@@ -210,12 +225,6 @@ class Sessions:
                 host.link_gone_at = now.mono
                 self._gone[host.session_id] = host
 
-    def level_told(self, now: Now, executor_sessions: Iterable[str], known: Iterable[str]) -> None:
-        """A new link told its whole level: sessions of that executor that it lacks are over."""
-        told = set(executor_sessions)
-        for session_id in [s for s in known if s not in told]:
-            self.end(now, session_id, "its executor no longer has its session")
-
     def tick(self, now: Now, stalled_seconds: float) -> None:
         """Judge executors, and hosts that did not come back after a start.
 
@@ -234,7 +243,7 @@ class Sessions:
                 self.end(now, host.session_id, "its executor was lost")
         if self._orphans and now.mono >= self._orphans_until:
             orphans, self._orphans = self._orphans, {}
-            for contract in orphans.values():
+            for contract in chain.from_iterable(each.values() for each in orphans.values()):
                 if contract.lease is not None and not contract.lease.session_id:
                     self._attempts.lose_lease(now, contract, "its host did not come back")
 
@@ -326,7 +335,7 @@ class Sessions:
             chunks=chunks,
         )
         contract.state = stored.state
-        self._orphans[contract.id] = contract
+        self._orphans.setdefault((stored.tenant, attempt.host), {})[contract.id] = contract
 
     def restored(self, now: Now) -> None:
         """All open contracts are there: join the trees, and start the hosts' time to return."""

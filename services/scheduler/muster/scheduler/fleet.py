@@ -34,6 +34,7 @@ class Host:
         "link",
         "link_gone_at",
         "name",
+        "older_id",
         "session_epoch",
         "session_id",
         "stopping",
@@ -50,6 +51,7 @@ class Host:
         self.link = link
         self.session_epoch = session_epoch
         self.link_gone_at: float | None = None
+        self.older_id = ""  # the host's session before this one
         self.draining = False
         self.agents: dict[str, AgentSlots] = {}
         self.leases: dict[int, Any] = {}  # contract id -> contract

@@ -63,15 +63,25 @@ class Links:
             old.close()
         peer = LinkPeer(hello.executor, hello.incarnation)
         self._peers[hello.executor] = peer
-        # Sessions that the executor had on its last link and does not tell again are over.
-        missing = old.sessions - {s.session_id for s in first.sessions} if old else set()
         self._apply(peer, first)
-        now = self._scheduler.clock()
-        for session_id in missing:
-            self._scheduler.sessions.end(now, session_id, "its executor no longer has it")
+        if old is not None:
+            self._compare(old, peer)
         self._scheduler.settle()
         _log.info("link opened", executor=peer.executor, sessions=len(peer.sessions))
         return peer
+
+    def _compare(self, old: LinkPeer, new: LinkPeer) -> None:
+        """Deal with the sessions that an executor had on its last link, and does not tell again.
+
+        The same process has ended them. One that was started anew knows of none: their hosts have
+        a lease's time to come back, as if the link were gone still.
+        """
+        now, sessions = self._scheduler.clock(), self._scheduler.sessions
+        if new.incarnation == old.incarnation:
+            for session_id in old.sessions - new.sessions:
+                sessions.end(now, session_id, "its executor no longer has it")
+        else:
+            sessions.link_gone(now, old)
 
     def _welcome(self, peer: LinkPeer) -> LinkResponse:
         frame = LinkResponse()
