@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from muster.backends.ledger_base import LedgerBusy
 from muster.runtime.config import Config, ConfigError, Role, load_config
 from muster.runtime.logs import configure_logs, get_logger
 from muster.runtime.serve import Part, serve
@@ -33,6 +34,9 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
     except ConfigError as error:
         print(f"muster: {error}", file=sys.stderr)  # noqa: T201 - for whoever typed the command
         return EXIT_MISCONFIGURED
+    except LedgerBusy as error:  # the other owner may go away: another start may help
+        print(f"muster: {error.message}", file=sys.stderr)  # noqa: T201 - the same
+        return EXIT_FAILED
     except Exception:  # noqa: BLE001 - logged with its traceback; the code tells the supervisor
         get_logger("muster.runtime").exception("the process failed")
         return EXIT_FAILED
