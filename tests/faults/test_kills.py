@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.faults.world import World, world
+from tests.faults.conftest import Note
+from tests.faults.world import World
 from tests.support.history import REUSED, executions_per_contract, violations
 from tests.support.processes import SHAPES
 
@@ -53,17 +54,11 @@ CASES = [
 ]
 
 
-@pytest.fixture
-async def mesh(request, tmp_path, monkeypatch) -> AsyncIterator[World]:
-    async with world(request.param, tmp_path, monkeypatch) as made:
-        yield made
-
-
 @pytest.mark.parametrize(
     ("mesh", "victim"), CASES, indirect=["mesh"], ids=["-".join(case) for case in CASES]
 )
 async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
-    mesh: World, victim: str, record_property: Callable[[str, object], None]
+    mesh: World, victim: str, note: Note
 ) -> None:
     async with mesh.recorder.following():
         async with asyncio.TaskGroup() as tasks:
@@ -77,7 +72,7 @@ async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
     assert violations(mesh.history) == []
     runs = executions_per_contract(mesh.history)
     figures = f"{struck - began:.1f} s down, {runs:.3f} executions per contract"
-    record_property("figure", f"{victim} killed: {figures}")
+    note(f"{victim} killed: {figures}")
     if victim == "registry":
         assert runs == 1.0  # nothing that it does is on a contract's path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,7 +60,8 @@ class World:
     def open_gate(self, gate: str) -> None:
         """Lets everything finish that holds at this gate."""
         for host in self.hosts.values():
-            host.signal(GATES[gate])
+            if host.exit_code is None:
+                host.signal(GATES[gate])
 
     async def kill_hosts(self, *names: str) -> None:
         """Kill -9 of hosts, or of all."""
@@ -129,9 +129,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(
-    shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, hosts: bool = True
-) -> AsyncIterator[World]:
+async def world(shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A mesh in this shape, which serves, with all hosts connected; its environment is ours."""
     async with machine(folder) as started:
         mesh = MeshProcesses(started, shape, folder / "data")
@@ -139,19 +137,7 @@ async def world(
             monkeypatch.setenv(name, value)
         async with recording(mesh.address("scheduler")) as recorder:
             made = World(started, mesh, recorder)
-            if hosts:
-                await made.start_hosts()  # they wait for the mesh by themselves
+            await made.start_hosts()  # they wait for the mesh by themselves
             await mesh.start()
-            if hosts:
-                await made.hosts_ready()
+            await made.hosts_ready()
             yield made
-
-
-def freeze(process: Process) -> None:
-    """SIGSTOP."""
-    process.signal(signal.SIGSTOP)
-
-
-def thaw(process: Process) -> None:
-    """SIGCONT."""
-    process.signal(signal.SIGCONT)
