@@ -177,12 +177,11 @@ def _greedy_groups(sequence: _Sequence, repeats: Iterable[Repeat]) -> list[Clone
     claimed = bytearray(len(sequence.symbols))
     groups = []
     for lines, repeat in sorted(_with_lines(sequence, repeats), key=_saving_first):
-        free = list(_free(repeat, claimed))
+        free = list(_free(sequence, repeat, claimed))
         if len(free) > 1:
-            for start in free:
+            for start, _ in free:
                 claimed[start : start + repeat.length] = b"\1" * repeat.length
-            places = [_location(sequence, start, repeat.length) for start in free]
-            groups.append(_group(lines, places))
+            groups.append(_group(lines, [place for _, place in free]))
     return groups
 
 
@@ -199,13 +198,18 @@ def _saving_first(item: tuple[int, Repeat]) -> tuple[int, int, int]:
     return (-lines * (len(repeat.starts) - 1), -lines, repeat.starts[0])
 
 
-def _free(repeat: Repeat, claimed: bytearray) -> Iterator[int]:
-    """The places no better group has taken, and that do not overlap each other."""
-    end = 0
+def _free(
+    sequence: _Sequence, repeat: Repeat, claimed: bytearray
+) -> Iterator[tuple[int, CloneLocation]]:
+    """The places no better group has taken, and that share no line: code may repeat itself so soon
+    that the next copy begins within the last one."""
+    last = CloneLocation(path="", start=0, end=0)
     for start in repeat.starts:
-        if start >= end and claimed.find(1, start, start + repeat.length) < 0:
-            end = start + repeat.length
-            yield start
+        place = _location(sequence, start, repeat.length)
+        overlaps = place["path"] == last["path"] and place["start"] <= last["end"]
+        if not overlaps and claimed.find(1, start, start + repeat.length) < 0:
+            last = place
+            yield start, place
 
 
 def _location(sequence: _Sequence, start: int, length: int) -> CloneLocation:

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 from textwrap import indent
 
 from hypothesis import given, settings
@@ -95,6 +96,15 @@ def test_a_copy_within_one_file_is_found():
     found = clones_of(source("a.py", COPIED + lines_of("between", 20) + COPIED))
     assert [len(group["locations"]) for group in found["groups"]] == [2]
     assert set(found["by_file"]) == {"a.py"}
+
+
+@given(st.integers(5, 9), st.integers(2, 9))
+@settings(max_examples=25)
+def test_places_of_one_group_share_no_line(period: int, times: int):
+    found = clones_of(source("a.py", lines_of("same", period) * times))
+    for group in places(found):
+        for (_, _, end), (_, start, _) in pairwise(group):
+            assert start > end
 
 
 def test_tables_imports_and_prose_are_not_copies():
