@@ -103,10 +103,16 @@ def count_in_worker(upto: int) -> Iterator[int]:
     yield from range(upto)
 
 
+def note_process(path: str) -> None:
+    """Says in a file which process this is; the file is there at once with all that it says."""
+    with open(f"{path}.part", "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(f"{path}.part", path)
+
+
 @sample.capability("demo.spin")
 def spin(path: str, ctx: SyncContext) -> str:
-    with open(path, "w") as file:
-        file.write(str(os.getpid()))
+    note_process(path)
     while not ctx.cancelled:
         time.sleep(0.01)
     return "noticed"
@@ -114,8 +120,7 @@ def spin(path: str, ctx: SyncContext) -> str:
 
 @sample.capability("demo.stubborn")
 def stubborn(path: str) -> None:
-    with open(path, "w") as file:
-        file.write(str(os.getpid()))
+    note_process(path)
     while True:
         time.sleep(0.01)
 

@@ -9,8 +9,8 @@ into JSON once more:
     the contents' bytes, one after another
 
 What a host says ("do"): `run` with a capability and its input; `cancel` with a code; `answer` to
-what a worker asked. What a worker says ("say"): `tell`
-(nobody answers), `ask`, and `done` or `failed` when the function has ended.
+what the worker asked. What a worker says ("say"): `begun` when the capability is found and its code
+runs; `tell` (nobody answers); `ask`; and `done` or `failed` when it has ended.
 """
 
 from __future__ import annotations

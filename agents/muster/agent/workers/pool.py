@@ -49,6 +49,7 @@ class WorkerProcess:
         self._out = process.stdin
         self._in = process.stdout
         self._prefix = b""
+        self.has_begun = False  # with what it was last asked to run
         self.idle_timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -126,23 +127,33 @@ class WorkerPool:
     async def run(self, job: Job, content: Content) -> Content:
         """Runs a capability in a worker and returns its output; raises `Failed`.
 
-        When the caller is cancelled, the code is told so, and its process is killed if it does not
-        end in time.
+        A worker that died while it was idle is nobody's failure: another one begins. When the
+        caller is cancelled, the code is told so, and its process is killed if it does not end in
+        time.
         """
         async with self.turns.turn(job.key, job.facts.depth):
-            worker = await self._worker()
-            try:
-                await worker.send(_run_message(job), [content])
-                job.started()
-                return await self._follow(worker, job)
-            finally:
-                self._give_back(worker)
+            while True:
+                worker = self._idle_worker()
+                was_idle = worker is not None
+                worker = worker or await self._new_worker()
+                worker.has_begun = False
+                try:
+                    return await self._follow(worker, job, content)
+                except WorkerDied:
+                    if worker.has_begun or not was_idle:
+                        raise
+                finally:
+                    self._give_back(worker)
 
-    async def _follow(self, worker: WorkerProcess, job: Job) -> Content:
+    async def _follow(self, worker: WorkerProcess, job: Job, content: Content) -> Content:
         try:
+            await worker.send(_run_message(job), [content])
             while True:
                 message = await worker.receive()
                 match message.said["say"]:
+                    case "begun":
+                        worker.has_begun = True
+                        job.started()
                     case "tell":
                         job.tell(message)
                     case "ask":
@@ -171,7 +182,7 @@ class WorkerPool:
 
     # --- processes --------------------------------------------------------------------------------
 
-    async def _worker(self) -> WorkerProcess:
+    def _idle_worker(self) -> WorkerProcess | None:
         while self._idle:
             worker = self._idle.pop()
             if worker.idle_timer is not None:
@@ -179,6 +190,9 @@ class WorkerPool:
             if worker.alive:
                 return worker
             self._all.discard(worker)
+        return None
+
+    async def _new_worker(self) -> WorkerProcess:
         worker = await WorkerProcess.start()
         self._all.add(worker)
         return worker

@@ -69,6 +69,7 @@ class Worker(Channel):
             capability = find_capability(message.said)
             facts = Facts(**message.said["facts"])
             port = SyncAttemptPort(self, capability)
+            self._write({"say": "begun"})
             content = perform_sync(capability, message.contents[0], facts, port)
             self._write({"say": "done"}, [content])
         except BaseException as error:  # noqa: BLE001 - the host is told, and goes on with it
