@@ -80,3 +80,27 @@ def test_the_newest_agent_of_a_name_wins() -> None:
     world.submit()
     [(_, lease)] = world.plan()
     assert lease.session_id == "s2"
+
+
+def test_a_slot_that_stopped_while_the_link_was_gone_is_free_again() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    world.plan()
+    world.core.cancel(world.now, contract.id, "default", "")
+    world.sessions.link_gone(world.now, world.core.fleet.hosts["s1"].link)
+    world.submit("next")
+    world.host()
+    assert len(world.plan()) == 1
+
+
+def test_a_return_that_crosses_a_cancel_frees_the_slot() -> None:
+    world = World()
+    world.host()
+    contract = world.submit()
+    [(_, lease)] = world.plan()
+    world.core.cancel(world.now, contract.id, "default", "")
+    world.submit("next")
+    assert world.plan() == []
+    world.attempts.give_back(world.now, "s1", contract.id, lease.epoch)
+    assert len(world.plan()) == 1

@@ -93,6 +93,8 @@ class Attempts:
         if contract is not None:
             contract.attempts -= 1
             self._core.requeue(now, contract, Outcome.RETURNED, "RETURNED")
+        else:
+            self.stopped(session_id, contract_id, epoch)
 
     def lose(self, now: Now, session_id: str, contract_id: int, epoch: int, why: str) -> None:
         """The session no longer holds the attempt, and nobody reported on it."""

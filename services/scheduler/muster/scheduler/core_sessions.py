@@ -156,6 +156,10 @@ class Sessions:
         self._lose_all(
             now, host, {c for c in host.leases if c not in kept}, "its host no longer holds it"
         )
+        named = {(item.contract_id, item.epoch) for item in held}
+        for key in [key for key in host.stopping if key not in named]:
+            # It stopped while no link could say so.
+            self._attempts.stopped(session_id, *key)
         why = "its host came back, and does not hold it"
         for contract in self._orphans.pop((host.tenant, host.name), {}).values():
             if contract.lease is not None and not contract.lease.session_id:
