@@ -1,6 +1,5 @@
 """Large payloads and blobs, through a connection that breaks."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,10 +38,8 @@ async def mesh() -> AsyncIterator[ScriptedMesh]:
 @pytest.fixture
 async def client(mesh: ScriptedMesh) -> AsyncIterator[Client]:
     host = Host([keeper, sample], target=mesh.target, name="host")
-    async with asyncio.TaskGroup() as tasks, connect(mesh.target) as client:
-        tasks.create_task(host.run())
+    async with host.running(), connect(mesh.target) as client:
         yield client
-        host.leave()
 
 
 async def test_what_is_large_travels_as_a_blob_and_nobody_notices(

@@ -1,6 +1,5 @@
 """The client against a scripted mesh, over real gRPC."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -19,10 +18,8 @@ async def mesh() -> AsyncIterator[ScriptedMesh]:
 @pytest.fixture
 async def client(mesh: ScriptedMesh) -> AsyncIterator[Client]:
     host = Host([sample], target=mesh.target, name="host")
-    async with asyncio.TaskGroup() as tasks, connect(mesh.target) as client:
-        tasks.create_task(host.run())
+    async with host.running(), connect(mesh.target) as client:
         yield client
-        host.leave()
 
 
 async def test_gather_gives_outputs_in_the_order_of_the_asks(client: Client) -> None:

@@ -4,27 +4,18 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from muster.agent import Agent, Client, ContractFailed, Host, connect
+from muster.agent import Agent, Client, Context, ContractFailed, Failed, Host, connect
 from muster.v1 import session_pb2
 from tests.support.sample_agents import Point, sample
 from tests.support.scripted_mesh import ScriptedMesh, scripted_mesh
 
 
-@asynccontextmanager
-async def running(mesh: ScriptedMesh, *agents: Agent, workers: int = 1) -> AsyncIterator[Host]:
-    host = Host(agents, target=mesh.target, name="host", leave_seconds=5, workers=workers)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(host.run())
-        await host.connected()
-        try:
-            yield host
-        finally:
-            host.leave()
+def host_of(mesh: ScriptedMesh, *agents: Agent) -> Host:
+    return Host(agents, target=mesh.target, name="host", leave_seconds=5, workers=1)
 
 
 @pytest.fixture
@@ -35,7 +26,7 @@ async def mesh() -> AsyncIterator[ScriptedMesh]:
 
 @pytest.fixture
 async def client(mesh: ScriptedMesh) -> AsyncIterator[Client]:
-    async with running(mesh, sample), connect(mesh.target) as client:
+    async with host_of(mesh, sample).running(), connect(mesh.target) as client:
         yield client
 
 
@@ -183,7 +174,7 @@ async def test_a_cancelled_attempt_stops_and_says_so(mesh: ScriptedMesh) -> None
         finally:
             ended.set()
 
-    async with running(mesh, sleeper), connect(mesh.target) as client:
+    async with host_of(mesh, sleeper).running(), connect(mesh.target) as client:
         await client.submit("demo.sleep")
         await begun.wait()
         (contract,) = mesh.contracts.values()
@@ -220,7 +211,7 @@ async def test_a_duplicate_assignment_runs_once(mesh: ScriptedMesh) -> None:
         runs += 1
         await go.wait()
 
-    async with running(mesh, counter), connect(mesh.target) as client:
+    async with host_of(mesh, counter).running(), connect(mesh.target) as client:
         handle = await client.submit("demo.wait")
         await mesh.until(lambda: any(frame.starts for frame in mesh.sessions[0].frames))
         (contract,) = mesh.contracts.values()
@@ -234,7 +225,7 @@ async def test_a_duplicate_assignment_runs_once(mesh: ScriptedMesh) -> None:
 
 
 async def test_an_assignment_that_nobody_here_can_serve_is_answered(mesh: ScriptedMesh) -> None:
-    async with running(mesh, sample):
+    async with host_of(mesh, sample).running():
         frame = mesh.sessions[0].outlet.frame
         stranger = frame.assignments.add(agent="stranger", capability="demo.echo")
         stranger.key.contract_id, stranger.key.epoch = "0" * 16, 1
@@ -246,7 +237,7 @@ async def test_an_assignment_that_nobody_here_can_serve_is_answered(mesh: Script
 
 
 async def test_the_schemas_and_the_description_go_out_with_the_hello(mesh: ScriptedMesh) -> None:
-    async with running(mesh, sample):
+    async with host_of(mesh, sample).running():
         (spec,) = mesh.sessions[0].hello.agents
     offered = {capability.name: capability for capability in spec.capabilities}
     assert offered["demo.echo"].description == "Says it again."
@@ -262,7 +253,7 @@ async def test_the_schemas_and_the_description_go_out_with_the_hello(mesh: Scrip
 
 async def test_a_refused_report_becomes_a_permanent_failure(mesh: ScriptedMesh) -> None:
     mesh.acknowledges = False
-    async with running(mesh, sample), connect(mesh.target) as client:
+    async with host_of(mesh, sample).running(), connect(mesh.target) as client:
         handle = await client.submit("demo.echo", {"text": "a"})
         await mesh.until(lambda: mesh.reports)
         ack = mesh.sessions[0].outlet.frame.report_acks.add(key=mesh.reports[0].key)
@@ -271,3 +262,44 @@ async def test_a_refused_report_becomes_a_permanent_failure(mesh: ScriptedMesh) 
         mesh.acknowledges = True
         with pytest.raises(ContractFailed, match="REPORT_REFUSED: too odd"):
             await handle.result()
+
+
+async def test_what_the_wire_would_refuse_is_mended_or_raised_where_it_is_said(
+    mesh: ScriptedMesh,
+) -> None:
+    careless = Agent("careless")
+
+    @careless.capability("demo.odd")
+    async def odd(what: str, ctx: Context) -> None:
+        if what == "code":
+            raise Failed("not upper snake", "so it is", retry_after=1e9, details=object())
+        ctx.progress(float("nan"), "x" * 5_000)
+        ctx.log("\ud800" + "é" * 10_000)
+        ctx.use(input_tokens=-1)
+
+    async with host_of(mesh, careless).running(), connect(mesh.target) as client:
+        with pytest.raises(ContractFailed) as caught:
+            await client.call("demo.odd", {"what": "code"})
+        assert caught.value.code == "AGENT_ERROR"
+        assert caught.value.message == "not upper snake: so it is"
+        assert "no place in JSON" in caught.value.details
+        assert mesh.reports[0].failure.retry_after.seconds == 86_400
+        with pytest.raises(ContractFailed, match="less than nothing"):
+            await client.call("demo.odd", {"what": "else"})
+        progress, log = mesh.sessions[0].items
+        assert progress.progress.fraction == -1
+        assert len(progress.progress.message) == 1_022
+        assert len(log.log.message.encode()) <= 8_192
+
+
+async def test_code_that_cancels_itself_fails_and_the_host_goes_on(mesh: ScriptedMesh) -> None:
+    odd = Agent("odd")
+
+    @odd.capability("demo.cancel_myself")
+    async def cancel_myself() -> None:
+        raise asyncio.CancelledError
+
+    async with host_of(mesh, odd, sample).running(), connect(mesh.target) as client:
+        with pytest.raises(ContractFailed, match="it cancelled itself"):
+            await client.call("demo.cancel_myself")
+        assert await client.call("demo.echo", {"text": "a"}) == "a"

@@ -152,6 +152,17 @@ async def test_a_host_waits_for_a_mesh_that_is_not_there_yet(mesh: ScriptedMesh)
         host.leave()
 
 
+async def test_a_host_that_runs_beside_a_block_raises_what_ends_it(mesh: ScriptedMesh) -> None:
+    mesh.refuse_connect = InvalidArgument("the host's name is odd")
+    with pytest.raises(InvalidArgument, match="odd"):
+        async with Host([sample], target=mesh.target, name="host").running():
+            pass
+    mesh.refuse_connect = None
+    with pytest.raises(LookupError, match="mine"):
+        async with Host([sample], target=mesh.target, name="host").running():
+            raise LookupError("mine")
+
+
 async def expect(host: Host, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         await host.run()

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from muster.agent.attempt_port import AttemptPort
 from muster.agent.capability import Capability, Runs
 from muster.agent.contents import fetch, fill, fill_small, is_small
-from muster.agent.context import Facts, Usage
-from muster.agent.failures import Failed
+from muster.agent.context import Facts
+from muster.agent.failures import AGENT_ERROR, Failed
+from muster.agent.messages import facts_of, fill_failure, fill_usage
 from muster.agent.performing import failed_of, perform_async
 from muster.agent.session.core_outbox import Key, Lease
-from muster.agent.text import cut
-from muster.agent.values import Content, content_of
+from muster.agent.values import Content
 from muster.agent.workers import sync_desk
 from muster.agent.workers.pipe import Message
 from muster.agent.workers.turns import Turns
-from muster.model import limits
-from muster.v1.response_pb2 import Failure
 from muster.v1.session_pb2 import Assignment, Report
-from muster.wire.times import duration_of_seconds, seconds_of_duration, seconds_of_timestamp
+from muster.wire.times import seconds_of_duration
+
+logger = logging.getLogger("muster.agent")
 
 if TYPE_CHECKING:
     from muster.agent.work import Work
@@ -74,12 +75,21 @@ class Attempt:
         except asyncio.CancelledError:
             if self.cancel_code is None:
                 raise
+        except Exception:
+            # Whatever this is, it must not take the other attempts with it.
+            logger.exception("attempt %s could not be reported", self.lease.key[0])
+            report = self._empty_report()
+            fill_failure(report.failure, Failed(AGENT_ERROR, "its report could not be made"))
         finally:
             self.work.ended(self, report)
 
-    async def _perform(self) -> Report:
+    def _empty_report(self) -> Report:
         report = Report()
         report.key.contract_id, report.key.epoch = self.lease.key
+        return report
+
+    async def _perform(self) -> Report:
+        report = self._empty_report()
         try:
             content = await self._output()
             if is_small(content):
@@ -114,7 +124,7 @@ class Attempt:
         port.close()
         report.output_chunks = port.chunks
         if port.usage is not None:
-            _fill_usage(report, port.usage)
+            fill_usage(report, port.usage)
 
     def stop(self, code: str) -> None:
         """The mesh wants it stopped."""
@@ -184,59 +194,3 @@ class Attempt:
 
     async def serve(self, message: Message) -> tuple[dict[str, Any], Sequence[Content]]:
         return await sync_desk.serve(self.port, message)
-
-
-def facts_of(assignment: Assignment) -> Facts:
-    """What an assignment says, without its payload."""
-    has = assignment.HasField
-    return Facts(
-        contract_id=assignment.key.contract_id,
-        epoch=assignment.key.epoch,
-        attempt=assignment.attempt,
-        agent=assignment.agent,
-        capability=assignment.capability,
-        version=assignment.capability_version,
-        deadline=seconds_of_timestamp(assignment.deadline) if has("deadline") else None,
-        start_to_close=(
-            seconds_of_duration(assignment.start_to_close) if has("start_to_close") else None
-        ),
-        conversation_id=assignment.conversation_id,
-        root_id=assignment.root_id,
-        parent_id=assignment.parent_id,
-        depth=assignment.depth,
-        principal=assignment.principal,
-        tenant=assignment.tenant,
-        labels=dict(assignment.labels),
-        traceparent=assignment.trace_context.traceparent if has("trace_context") else "",
-        last_failure=assignment.last_failure.code if has("last_failure") else "",
-    )
-
-
-def fill_failure(failure: Failure, failed: Failed) -> None:
-    """Says on the wire how an attempt failed."""
-    failure.code = failed.code
-    failure.message = cut(failed.message, limits.FAILURE_MESSAGE_BYTES_MAX)
-    failure.permanent = failed.permanent
-    if failed.retry_after is not None:
-        failure.retry_after.CopyFrom(duration_of_seconds(max(0.0, failed.retry_after)))
-    if failed.details is not None:
-        _fill_details(failure, failed.details)
-
-
-def _fill_details(failure: Failure, details: Any) -> None:
-    try:
-        content = content_of(details)
-    except ValueError as error:
-        content = content_of(f"the details have no place in JSON: {error}")
-    if not is_small(content):
-        content = content_of("the details were larger than 64 KiB")
-    fill_small(failure.details, content)
-
-
-def _fill_usage(report: Report, usage: Usage) -> None:
-    report.usage.input_tokens = usage.input_tokens
-    report.usage.output_tokens = usage.output_tokens
-    report.usage.cost_micros = usage.cost_micros
-    report.usage.model = cut(usage.model, 128)
-    if usage.cpu_seconds > 0:
-        report.usage.cpu_time.CopyFrom(duration_of_seconds(usage.cpu_seconds))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Unpack
 
 from muster.agent.blob import Blob
-from muster.agent.delegation import Call, ChildHandle, SyncChildHandle
+from muster.agent.delegation import Call, CallOptions, ChildHandle, SyncChildHandle
 from muster.agent.failures import AttemptCancelled
 
 BINARY = "application/octet-stream"
@@ -172,8 +172,12 @@ class BaseContext:
         return self._port.cancel_code is not None
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Says how far the attempt is, from 0 to 1. Dropped when the mesh cannot keep up."""
-        self._port.progress(min(max(float(fraction), 0.0), 1.0), message)
+        """Says how far the attempt is, from 0 to 1; negative when it does not know.
+
+        Dropped when the mesh cannot keep up.
+        """
+        known = min(float(fraction), 1.0) if fraction >= 0 else -1.0
+        self._port.progress(known, message)
 
     def log(self, message: str, level: LogLevel = "info") -> None:
         """Adds a line to the attempt's log. Dropped when the mesh cannot keep up."""
@@ -188,7 +192,10 @@ class BaseContext:
         cpu_seconds: float = 0.0,
         model: str = "",
     ) -> None:
-        """Adds to what the attempt has spent, which its report states."""
+        """Adds to what the attempt has spent, which its report states. Nothing can be negative."""
+        if min(input_tokens, output_tokens, cost_micros, cpu_seconds) < 0:
+            message = "an attempt cannot spend less than nothing"
+            raise ValueError(message)
         self._port.use(Usage(input_tokens, output_tokens, cost_micros, cpu_seconds, model))
 
 
@@ -207,11 +214,13 @@ class Context(BaseContext):
         """Delivers a part of the output ahead of the response; waits while the window is full."""
         await self._port.output(value)
 
-    async def submit(self, capability: str, input: Any = None, **options: Any) -> ChildHandle:
+    async def submit(
+        self, capability: str, input: Any = None, **options: Unpack[CallOptions]
+    ) -> ChildHandle:
         """Delegates a child contract and returns at once; see `Call` for the options."""
         return await self._port.submit(Call(capability, input, **options))
 
-    async def call(self, capability: str, input: Any = None, **options: Any) -> Any:
+    async def call(self, capability: str, input: Any = None, **options: Unpack[CallOptions]) -> Any:
         """Delegates a child contract and waits for its output, suspended meanwhile.
 
         Raises `ChildFailed` when it ends without output.
@@ -254,11 +263,13 @@ class SyncContext(BaseContext):
         """Delivers a part of the output ahead of the response; waits while the window is full."""
         self._port.output(value)
 
-    def submit(self, capability: str, input: Any = None, **options: Any) -> SyncChildHandle:
+    def submit(
+        self, capability: str, input: Any = None, **options: Unpack[CallOptions]
+    ) -> SyncChildHandle:
         """Delegates a child contract and returns at once; see `Call` for the options."""
         return self._port.submit(Call(capability, input, **options))
 
-    def call(self, capability: str, input: Any = None, **options: Any) -> Any:
+    def call(self, capability: str, input: Any = None, **options: Unpack[CallOptions]) -> Any:
         """Delegates a child contract and waits for its output, suspended meanwhile.
 
         Raises `ChildFailed` when it ends without output.

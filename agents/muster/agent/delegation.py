@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
+
+
+class CallOptions(TypedDict, total=False):
+    """What can be said about a child besides its capability and input; see `Call`."""
+
+    version: str
+    key: str
+    timeout: float | None
+    on_parent_close: Literal["cancel", "abandon"]
+    labels: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import grpc
@@ -132,6 +132,36 @@ class Host:
                 await services.close()
         if failure is not None:
             raise failure
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Host]:
+        """Runs the host beside the block: connected when that begins, and leaving when it ends.
+
+        Raises what `run` raises.
+        """
+        failure: BaseException | None = None
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self._run_quietly())
+            connected = tasks.create_task(self.connected())
+            await asyncio.wait([running, connected], return_when=asyncio.FIRST_COMPLETED)
+            connected.cancel()
+            if not running.done():
+                try:
+                    yield self
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised below
+                    failure = error  # and not from inside the group, which would wrap it
+                finally:
+                    self.leave()
+        failure = failure or running.result()
+        if failure is not None:
+            raise failure
+
+    async def _run_quietly(self) -> Exception | None:
+        try:
+            await self.run()
+        except (Superseded, MusterError) as error:
+            return error
+        return None
 
     async def _leave_in_time(self, connecting: asyncio.Task[None]) -> None:
         await self._leaving.wait()

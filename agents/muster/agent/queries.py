@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +12,10 @@ import grpc
 
 from muster.agent.asking import output_of
 from muster.agent.services import Services
+from muster.agent.session.core import reconnect_pause
 from muster.agent.watching import follow_contract, position, watch_contracts
 from muster.model import limits
+from muster.model.errors import Unavailable
 from muster.v1 import registry_service_pb2 as registry
 from muster.v1 import scheduler_service_pb2 as scheduler
 from muster.v1.contract_pb2 import ContractFilter
@@ -75,21 +79,32 @@ class Queries:
             request.page_token = page.next_page_token
 
     async def wait(self, contract_id: str, timeout: float | None = None) -> Response | None:
-        """Waits for a contract's response; None when `timeout` seconds pass first."""
+        """Waits for a contract's response; None when `timeout` seconds pass first.
+
+        Goes on across restarts of the mesh, without a timeout for as long as it takes.
+        """
         until = None if timeout is None else time.monotonic() + timeout
+        failures = 0
         while True:
             left = limits.WAIT_DEFAULT_SECONDS
             if until is not None:
                 left = min(left, max(0.0, until - time.monotonic()))
-            request = scheduler.WaitContractRequest(contract_id=contract_id)
-            request.timeout.CopyFrom(duration_of_seconds(left))
-            answer = await self._ask(
-                self._services.scheduler.WaitContract(request, metadata=self._metadata)
-            )
-            if answer.HasField("response"):
-                return answer.response
-            if until is not None and time.monotonic() >= until:
-                return None
+            try:
+                response = await self._wait_once(contract_id, left)
+                failures = 0
+            except Unavailable:
+                response = None
+                await asyncio.sleep(min(left, reconnect_pause(failures, random.random())))
+                failures += 1
+            if response is not None or (until is not None and time.monotonic() >= until):
+                return response
+
+    async def _wait_once(self, contract_id: str, seconds: float) -> Response | None:
+        request = scheduler.WaitContractRequest(contract_id=contract_id)
+        request.timeout.CopyFrom(duration_of_seconds(seconds))
+        call = self._services.scheduler.WaitContract(request, metadata=self._metadata)
+        answer = await self._ask(call)
+        return answer.response if answer.HasField("response") else None
 
     async def result(
         self, contract_id: str, returns: Any = None, *, timeout: float | None = None

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
 
 SWEEP_SECONDS = 0.25
-_HOPELESS = frozenset({Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED})
+# What a new stream would not change.
+_HOPELESS = frozenset(
+    {
+        Code.INVALID_ARGUMENT,
+        Code.PERMISSION_DENIED,
+        Code.UNAUTHENTICATED,
+        Code.UNIMPLEMENTED,
+    }
+)
 _FOR_NOW = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED})
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from muster.agent.agent import Agent
-from muster.agent.attempt import Attempt, fill_failure
+from muster.agent.attempt import Attempt
 from muster.agent.capability import Runs
 from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REFUSED, Failed
+from muster.agent.messages import fill_failure
 from muster.agent.session.core import Decision, SessionCore, Verdict
 from muster.agent.session.core_outbox import Key, Lease
 from muster.model.errors import MusterError

@@ -113,6 +113,8 @@ class Frame:
         self.leaving = False
 
 
+ATTACHES_MAX = 32  # in a frame: agents with all their schemas are large
+
 Lane = deque[tuple[Lease, Item]]
 
 
@@ -246,7 +248,7 @@ class Outbox:
 
     def _take_control(self, frame: Frame) -> None:
         most = self.frame_items_max
-        frame.attaches = _taken(self._attaches, most)
+        frame.attaches = _taken(self._attaches, ATTACHES_MAX)
         frame.detaches = _taken(self._detaches, most)
         frame.accepts = _taken(self._accepts, most)
         frame.starts = _taken(self._starts, most)
