@@ -121,7 +121,7 @@ class Refused:
 class CommitResult:
     """What became of a batch."""
 
-    position: int  # of this commit in the outbox; only ever grows
+    position: int  # of the newest commit with events; never goes back, across restarts either
     refused: Sequence[Refused]
     seconds: float  # how long the commit itself took, fsync included
 

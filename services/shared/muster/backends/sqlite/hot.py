@@ -95,3 +95,10 @@ EXISTS = {
 
 # Progress supersedes itself; of logs only the newest bytes are kept.
 PROGRESS_TRIM = "DELETE FROM items WHERE contract_id = ?1 AND epoch = ?2 AND kind = 1 AND idx < ?3"
+
+# Everything before the line with which, counted from the newest, the bytes ?3 are full.
+LOG_TRIM = (
+    "DELETE FROM items WHERE contract_id = ?1 AND epoch = ?2 AND kind = 2 AND idx < ("
+    "SELECT max(idx) FROM (SELECT idx, sum(length(item)) OVER (ORDER BY idx DESC) AS bytes "
+    "FROM items WHERE contract_id = ?1 AND epoch = ?2 AND kind = 2) WHERE bytes >= ?3)"
+)

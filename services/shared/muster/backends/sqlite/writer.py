@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost
 from muster.backends.sqlite import hot
 from muster.model.ledger import (
+    ITEM_LOG,
     ITEM_PROGRESS,
     Batch,
     CommitResult,
@@ -16,9 +17,11 @@ from muster.model.ledger import (
     Row,
     Segment,
 )
+from muster.model.limits import LOG_BYTES_KEPT_MAX
 
 OUTBOX_COMMITS_KEPT_MAX = 200_000  # about 16 bytes an event: at 20 events a commit, 64 MB
 OUTBOX_TRIM_EVERY = 1_000  # commits
+LOG_TRIM_EVERY = 16  # lines on average: trimming reads all that is kept, up to 2,000 short ones
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY})
 
 
@@ -34,7 +37,7 @@ class Writer:
         """Write the batch in one transaction and fsync it. See `Ledger.commit` for the errors."""
         db = self._db
         refused: list[Refused] = []
-        position = self._position + 1
+        position = self._position
         try:
             db.execute("BEGIN IMMEDIATE")
             if db.execute(hot.FOREIGN_SHARDS, (self._generation,)).fetchone()[0]:
@@ -44,10 +47,12 @@ class Writer:
             for segment in batch.segments:
                 self._write(segment, refused)
             if batch.events:
+                # Only what stands in a row is counted: a restart goes on from the last row.
+                position += 1
                 now_ms = time.time_ns() // 1_000_000
                 db.execute(hot.OUTBOX, (position, now_ms, batch.events.tobytes()))
-            if position % OUTBOX_TRIM_EVERY == 0:
-                db.execute(hot.OUTBOX_TRIM, (position - OUTBOX_COMMITS_KEPT_MAX,))
+                if position % OUTBOX_TRIM_EVERY == 0:
+                    db.execute(hot.OUTBOX_TRIM, (position - OUTBOX_COMMITS_KEPT_MAX,))
             started = time.perf_counter()
             db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -78,12 +83,17 @@ class Writer:
             self._db.executemany(hot.STARTS, segment.starts)
         if segment.items:
             self._db.executemany(hot.ITEMS, segment.items)
-            trims = [row[:3] for row in segment.items if row[3] == ITEM_PROGRESS]
-            self._db.executemany(hot.PROGRESS_TRIM, trims)
+            self._trim_items(segment.items)
         if segment.endings:
             self._fenced("endings", hot.ENDINGS, segment.endings, refused)
         if segment.responses:
             self._fenced("responses", hot.RESPONSES, segment.responses, refused)
+
+    def _trim_items(self, rows: Sequence[Row]) -> None:
+        trims = [row[:3] for row in rows if row[3] == ITEM_PROGRESS]
+        self._db.executemany(hot.PROGRESS_TRIM, trims)
+        logs = {(row[0], row[1]) for row in rows if row[3] == ITEM_LOG and _is_turn(row[2])}
+        self._db.executemany(hot.LOG_TRIM, [(*key, LOG_BYTES_KEPT_MAX) for key in logs])
 
     def _scopes_taken(self, rows: Sequence[Row]) -> list[Refused]:
         refused = []
@@ -101,3 +111,8 @@ class Writer:
             key = (row[0], row[1], row[3]) if kind == "responses" else (row[0], row[1])
             if self._db.execute(hot.EXISTS[kind], key).fetchone() is None:
                 refused.append(Refused(kind, row))
+
+
+def _is_turn(index: int) -> bool:
+    """True for one in `LOG_TRIM_EVERY`, whatever the pattern in which kinds of items alternate."""
+    return index * 0x9E3779B1 % 2**32 < 2**32 // LOG_TRIM_EVERY
