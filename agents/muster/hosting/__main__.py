@@ -18,6 +18,7 @@ from muster.model.errors import MusterError
 from muster.model.fleet import HostJob
 
 EXIT_MISCONFIGURED = 2
+JOB_VARIABLE = "MUSTER_HOST_JOB"
 LEAVE_SECONDS = 0.8 * limits.HOST_STOP_SECONDS  # before the pool kills
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     """Runs the host until it is told to stop; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        job = HostJob.from_json(os.environ.get("MUSTER_HOST_JOB", ""))
+        job = HostJob.from_json(os.environ.get(JOB_VARIABLE, ""))
         host = Host(
             agents_of_job(job), name=job.name, workers=job.workers, leave_seconds=LEAVE_SECONDS
         )

@@ -111,8 +111,8 @@ def _add(agent: Agent, source: str) -> None:
         elif callable(offered):
             offered(agent)
         else:
-            what = "is not there" if offered is None else "is no Agent and no function"
-            message = f"{source}: {attribute} {what}"
+            what = "there is no such thing" if offered is None else "it is no Agent and no function"
+            message = f"{source}: {what}"
             raise LoadError(message)
     except (TypeError, ValueError) as error:
         message = f"{source}: {error}"

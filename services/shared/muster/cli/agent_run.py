@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from muster.cli import exits, text
 from muster.cli.exits import Trouble, trouble_of
-from muster.cli.place import Place
+from muster.cli.place import Place, answers
 from muster.cli.terminal import say
+from muster.model import limits
 
 if TYPE_CHECKING:
     from muster.agent import Agent
@@ -40,7 +42,11 @@ def run_agents(place: Place, options: RunOptions) -> int:
     agents = agents_to_run(options)
     capabilities = sorted({name for agent in agents for name, _ in agent.capabilities})
     say(f"{_named(agents)}: {text.listed(capabilities, 6)}")
-    say(f"connecting to {endpoints.executor}; Ctrl-C ends it", style="bright_black")
+    if asyncio.run(answers(endpoints.executor, limits.CONNECT_SECONDS)):
+        say(f"connecting to {endpoints.executor}; Ctrl-C ends it", style="bright_black")
+    else:
+        say(f"no mesh answers at {endpoints.executor} yet; waiting for one", style="yellow")
+        say("start one with: muster up", style="bright_black")
     host = Host(agents, workers=options.workers)
     try:
         host.run_forever()

@@ -152,9 +152,9 @@ def call(
     input: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[JSON | @FILE | - | KEY=TEXT KEY:=JSON …]",
+            metavar="[INPUT]",
             show_default=False,
-            help="The input: JSON, a file, stdin, or fields one by one.",
+            help="JSON, @FILE, - for stdin, or fields one by one: text=hello limit:=20.",
         ),
     ] = None,
     timeout: Annotated[

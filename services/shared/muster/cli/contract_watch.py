@@ -25,17 +25,20 @@ async def watch_contracts(
 
     1 when the one contract ends without output.
     """
-    show = _print_json if as_json else _print
     async with connected(place) as client:
         if not named:
             if not as_json:
                 say("watching; Ctrl-C ends it", style="bright_black")
             async for change in client.watch(capabilities=list(capabilities), root_id=root_id):
-                show(change, True)
+                print_json_line(_as_json(change)) if as_json else _print(change, many=True)
             return exits.OK
         contract = await find_contract(client, named)
+        is_past = contract.HasField("response")
         async for update in client.follow(contract.id):
-            show(update, False)
+            if as_json:
+                print_json_line(_as_json(update))
+            else:
+                _print(update, many=False, is_past=is_past)
             if isinstance(update, watching.Ended):
                 return exits.OK if _succeeded(update) else exits.FAILED
     return exits.OK
@@ -45,14 +48,13 @@ def _succeeded(ended: watching.Ended) -> bool:
     return state_name(ended.response.state) == "SUCCEEDED"
 
 
-def _print_json(update: watching.Update, _many: bool) -> None:
+def _as_json(update: watching.Update) -> dict[str, Any]:
     if isinstance(update, watching.Ended):
-        print_json_line({"kind": "response", **message_json(update.response)})
-        return
+        return {"kind": "response", **message_json(update.response)}
     fields: dict[str, Any] = asdict(update)
     if isinstance(update, watching.Output):
         fields["value"] = _plain(update.value)
-    print_json_line({"kind": type(update).__name__.lower(), **fields})
+    return {"kind": type(update).__name__.lower(), **fields}
 
 
 def _plain(value: Any) -> Any:
@@ -63,12 +65,12 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | list | dict)
 
 
-def _print(update: watching.Update, many: bool) -> None:
+def _print(update: watching.Update, *, many: bool, is_past: bool = False) -> None:
     if isinstance(update, watching.Ended):
         return  # the change before it has said so
-    now = time.time()
-    at = getattr(update, "time", now)
-    line = Text(_stamp(at), style="bright_black")
+    # What has no time of its own happens now, unless all of it has happened before.
+    at = getattr(update, "time", None if is_past else time.time())
+    line = Text("            " if at is None else _stamp(at), style="bright_black")
     line.append("  ")
     match update:
         case watching.Change():

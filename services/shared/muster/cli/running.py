@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -44,17 +45,20 @@ def _guarded(work: Callable[[], int | None]) -> int:
 
     try:
         return work() or exits.OK
+    except BrokenPipeError:
+        # Whoever read the answer has seen enough. Nothing is left to flush at exit.
+        with suppress(OSError):
+            sys.stdout.close()
+        return exits.OK
     except Trouble as trouble:
         return _complain(trouble)
     except MusterError as error:
         return _complain(exits.trouble_of(error))
     except KeyboardInterrupt:
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the answer has seen enough. Nothing is left to flush at exit.
-        with suppress(OSError):
-            sys.stdout.close()
-        return exits.OK
+    except Exception:  # noqa: BLE001 - a person should see where it was, and a program that it was
+        traceback.print_exc()
+        return _complain(Trouble("this is a defect of muster; please report it", exits.DEFECT))
 
 
 def _complain(trouble: Trouble) -> int:

@@ -190,8 +190,11 @@ def _show(found: _Findings, now: float, place: Place) -> None:
 
 def _headline(found: _Findings, now: float) -> Text:
     line = Text("muster ", style="bold")
-    line.append_text(state_text("serving" if found.well else "not serving"))
     mesh = found.mesh
+    state = "serving" if found.well else "not serving"
+    # While it starts or stops, that is what matters.
+    phase = state if mesh is None or mesh.phase == "serving" else mesh.phase
+    line.append_text(state_text(phase))
     if mesh is not None:
         line.append(f" in {mesh.shape}, up {text.age(now - mesh.started)}", style="not bold")
     return line

@@ -20,7 +20,7 @@ from muster.cli.terminal import err, say
 from muster.model import limits
 from muster.model.fleet import Fleet
 from muster.supervisor.finding import PORT_DEFAULT, find_data_dir
-from muster.supervisor.plan import PORT_MAX, AlreadyRunning, Plan, StartError
+from muster.supervisor.plan import PORT_MAX, AlreadyRunning, Plan, StartError, make_folders
 from muster.supervisor.state import MeshState, read_state
 
 
@@ -143,9 +143,10 @@ def _announce(address: str, plan: Plan, fleet: Fleet | None, seconds: float) -> 
 
 
 def _detached(plan: Plan) -> int:
-    plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    logs = plan.data_dir / "logs"
-    logs.mkdir(exist_ok=True, mode=0o700)
+    try:
+        logs = make_folders(plan.data_dir)
+    except StartError as error:
+        raise trouble_of_start(error, plan) from None
     began = time.monotonic()
     read_end, write_end = os.pipe()
     try:

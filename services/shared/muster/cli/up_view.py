@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -29,8 +29,8 @@ class _Figures:
     """What the mesh says about itself."""
 
     statistics: GetStatisticsResponse | None = None
-    kinds: dict[str, int] = field(default_factory=dict)
     ended_per_second: float = 0.0
+    misses: int = 0
 
 
 async def watch_mesh(mesh: Mesh) -> None:
@@ -61,7 +61,7 @@ async def _poll(client: Client, figures: _Figures) -> None:
                 figures.ended_per_second = max(0, count - ended) / max(now - before, 0.001)
             before, ended = now, count
         except (MusterError, TimeoutError):
-            figures.statistics = None
+            figures.statistics, figures.misses = None, figures.misses + 1
         await asyncio.sleep(_PERIOD_SECONDS)
 
 
@@ -82,6 +82,8 @@ class _View:
     def _lines(self) -> Iterator[Text]:
         hosts = self._mesh.hosts
         statistics = self._figures.statistics
+        if statistics is None and self._figures.misses == 0:
+            return  # it has not been asked yet
         if statistics is None:
             yield Text("the scheduler does not answer just now", style="yellow")
             return

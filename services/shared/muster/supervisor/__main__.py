@@ -48,10 +48,14 @@ def main() -> int:
 
 
 def stop_on_signals(mesh: Mesh) -> None:
-    """SIGINT, SIGTERM and the end of the terminal stop the mesh; a second one waits for nothing."""
+    """SIGINT, SIGTERM and the end of the terminal stop the mesh; a second one waits for nothing.
+
+    What is ignored stays ignored: `nohup` and a shell's background jobs mean it so.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, mesh.request_stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, mesh.request_stop)
 
 
 class _Starter:
@@ -75,7 +79,9 @@ class _Starter:
 
 async def _run(plan: Plan, starter: _Starter) -> int:
     def tell(text: str) -> None:
-        print(datetime.now(UTC).isoformat(timespec="milliseconds"), text, file=sys.stderr)  # noqa: T201
+        with suppress(OSError):
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+            print(stamp, text, file=sys.stderr, flush=True)  # noqa: T201 - this is its log
         starter.say(note=text)
 
     try:

@@ -31,6 +31,7 @@ from muster.supervisor.plan import (
     choose_ports,
     endpoints_of,
     environment_of,
+    make_folders,
     services_of,
 )
 from muster.supervisor.remains import sweep_remains
@@ -126,11 +127,7 @@ class Mesh:
 
     async def _start(self) -> None:
         folder = self.plan.data_dir
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            message = f"the data folder {folder} cannot be made: {error.strerror}"
-            raise Refused(message) from None
+        make_folders(folder)
         self._take_lock()
         await asyncio.to_thread(sweep_remains, folder, self._tell)
         services = choose_ports(services_of(self.plan))
@@ -296,7 +293,11 @@ class Mesh:
             if pid is not None and (identity := identify(pid)) is not None
         )
         self._state = replace(self._state, phase=phase or self._phase, processes=processes)
-        write_state(self.plan.data_dir, self._state)
+        try:
+            write_state(self.plan.data_dir, self._state)
+        except OSError as error:
+            # The mesh goes on; only commands that look for it may find what was true before.
+            self._tell(f"what runs cannot be written down: {error.strerror}")
 
     # --- stopping ---------------------------------------------------------------------------------
 

@@ -76,6 +76,26 @@ class Service:
         return None if self.http_port is None else _join(self.host, self.http_port)
 
 
+def make_folders(data_dir: Path) -> Path:
+    """Makes the data folder, for its owner only, and returns the one for logs in it.
+
+    Raises `Refused`.
+    """
+    logs = data_dir / "logs"
+    try:
+        for folder in (data_dir, logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        message = f"the data folder {data_dir} cannot be made: {error.strerror}"
+        raise Refused(message) from None
+    if not os.access(logs, os.W_OK):
+        message = (
+            f"the data folder {data_dir} cannot be written to; name another: --data-dir FOLDER"
+        )
+        raise Refused(message)
+    return logs
+
+
 def services_of(plan: Plan) -> list[Service]:
     """The services in the order in which they start; ports 0 are still to be chosen."""
     if not plan.separate:
