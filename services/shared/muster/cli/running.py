@@ -11,40 +11,42 @@ from typing import Any, NoReturn
 
 from muster.cli import exits
 from muster.cli.exits import Trouble
+from muster.model import limits
+from muster.model.errors import MusterError
 
-# The whole of a command that asks for something that is there already: connecting, a few answers.
-_MARGIN_SECONDS = 5.0
+Work = Callable[[], Coroutine[Any, Any, int]]
 
 
-def run(work: Callable[[], Coroutine[Any, Any, int | None]], *, seconds: float | None) -> NoReturn:
-    """Runs `work` for at most `seconds`, and ends the process with the code that it returns.
+def run(work: Work) -> NoReturn:
+    """Runs what asks for something that is there, and ends the process with the code it returns.
 
-    None is for what people end themselves; it has its own limits inside.
+    It has COMMAND_SECONDS for it.
     """
-    sys.exit(_guarded(lambda: asyncio.run(_bounded(work, seconds))))
+    sys.exit(_guarded(lambda: asyncio.run(_bounded(work))))
 
 
-def run_plain(work: Callable[[], int | None]) -> NoReturn:
-    """The same without an event loop."""
+def run_until_told(work: Work) -> NoReturn:
+    """Runs what goes on until a person or a deadline ends it; it has its own limits inside."""
+    sys.exit(_guarded(lambda: asyncio.run(work())))
+
+
+def run_plain(work: Callable[[], int]) -> NoReturn:
+    """Runs what makes an event loop of its own, or none."""
     sys.exit(_guarded(work))
 
 
-async def _bounded(
-    work: Callable[[], Coroutine[Any, Any, int | None]], seconds: float | None
-) -> int:
+async def _bounded(work: Work) -> int:
     try:
-        async with asyncio.timeout(None if seconds is None else seconds + _MARGIN_SECONDS):
-            return await work() or exits.OK
+        async with asyncio.timeout(limits.COMMAND_SECONDS + limits.CONNECT_SECONDS):
+            return await work()
     except TimeoutError:
-        message = f"the mesh did not answer in {seconds:.0f} s"
+        message = f"the mesh did not answer in {limits.COMMAND_SECONDS:.0f} s"
         raise Trouble(message, exits.TIMED_OUT, "how it is: muster status") from None
 
 
-def _guarded(work: Callable[[], int | None]) -> int:
-    from muster.model.errors import MusterError
-
+def _guarded(work: Callable[[], int]) -> int:
     try:
-        return work() or exits.OK
+        return work()
     except BrokenPipeError:
         # Whoever read the answer has seen enough. Nothing is left to flush at exit.
         with suppress(OSError):

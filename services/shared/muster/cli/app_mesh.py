@@ -1,0 +1,98 @@
+"""The commands that are about the mesh as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muster.cli.options import Address, DataDir, Form, Output
+
+
+def up(
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Three processes instead of one.")
+    ] = False,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A YAML file that says which agents run with it."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Run in the background, once it serves.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            show_default=False,
+            help="The first port; 0 takes any that are free. Default: 7171, and 7180 for HTTP; "
+            "apart, 7172 to 7174 and 7182 to 7184.",
+        ),
+    ] = None,
+    http: Annotated[
+        bool, typer.Option("--http/--no-http", help="Serve /metrics, /live and /ready.")
+    ] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Start a mesh on this machine."""
+    from muster.cli.running import run_plain
+    from muster.cli.up import UpOptions, up
+
+    run_plain(lambda: up(UpOptions(separate, fleet, detach, port, http, data_dir)))
+
+
+def down(data_dir: DataDir = None) -> None:
+    """Stop the mesh of this machine."""
+    from muster.cli.down import down
+    from muster.cli.place import Place
+    from muster.cli.running import run_plain
+
+    run_plain(lambda: down(Place(data_dir=data_dir)))
+
+
+def status(output: Output = Form.TABLE, address: Address = None, data_dir: DataDir = None) -> None:
+    """Show services, agents and contracts at a glance."""
+    from muster.cli.place import Place
+    from muster.cli.running import run
+    from muster.cli.status import status
+
+    place = Place(address, data_dir)
+    run(lambda: status(place, output == Form.JSON))
+
+
+def audit(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PATH]",
+            show_default=False,
+            help="A folder of source code. Default: Python's own standard library.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="Where the HTML and JSON reports go. Default: in the data folder.",
+        ),
+    ] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Another fleet than its own."),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the mesh running, to look around in it.")
+    ] = False,
+    output: Output = Form.TABLE,
+    address: Address = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Let a mesh of agents audit source code."""
+    from muster.cli.audit import AuditOptions, audit
+    from muster.cli.place import Place
+    from muster.cli.running import run_plain
+
+    place = Place(address, data_dir)
+    run_plain(lambda: audit(AuditOptions(place, path, report, fleet, keep, output == Form.JSON)))

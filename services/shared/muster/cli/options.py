@@ -1,0 +1,70 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muster.cli.completion import capability_names, contract_ids
+
+
+class Form(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        "-a",
+        metavar="HOST:PORT",
+        show_default=False,
+        help="Where the mesh is. Default: MUSTER_ADDRESS, the mesh of the data folder, or "
+        "127.0.0.1:7171.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where the mesh keeps its data. Default: MUSTER_DATA_DIR, or ~/.local/share/muster.",
+    ),
+]
+Output = Annotated[
+    Form, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", "-l", metavar="KEY=VALUE", show_default=False, help="Repeatable."),
+]
+Capabilities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--capability",
+        "-c",
+        metavar="NAME",
+        show_default=False,
+        autocompletion=capability_names,
+        help="Repeatable.",
+    ),
+]
+Root = Annotated[
+    str, typer.Option("--root", metavar="ID", show_default=False, help="In the tree of this one.")
+]
+ContractId = Annotated[
+    str,
+    typer.Argument(
+        metavar="[ID]",
+        show_default=False,
+        help="A contract's id, or your request_id. Without it: the newest contract.",
+        autocompletion=contract_ids,
+    ),
+]
