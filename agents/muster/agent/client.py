@@ -183,8 +183,10 @@ async def connect(
             running = tasks.create_task(pipe.run())
             try:
                 yield Client(services, pipe)
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised below
-                failure = error  # and not from inside the group, which would wrap it
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, where no group wraps it
+                failure = error
             finally:
                 running.cancel()
     finally:

@@ -148,8 +148,10 @@ class Host:
             if not running.done():
                 try:
                     yield self
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised below
-                    failure = error  # and not from inside the group, which would wrap it
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - raised below, unwrapped
+                    failure = error
                 finally:
                     self.leave()
         failure = failure or running.result()
