@@ -189,11 +189,19 @@ SHAPES: dict[str, dict[str, str]] = {
 class MeshProcesses:
     """The processes of one mesh, in one of the `SHAPES`."""
 
-    def __init__(self, machine: Machine, shape: str, data_dir: Path) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        shape: str,
+        data_dir: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`environment` is what the services are told besides where everything is."""
         self.services = tuple(SHAPES[shape])
         self._modules = SHAPES[shape]
         self._machine = machine
         self._data_dir = data_dir
+        self._environment = environment or {}
         self._ports = dict(zip(self.services, _free_ports(len(self.services)), strict=True))
         self.running: dict[str, Process] = {}
 
@@ -221,6 +229,7 @@ class MeshProcesses:
             "MUSTER_LOG_FORMAT": "json",
             "MUSTER_SCHEDULER_TARGETS": self.address("scheduler"),
             "MUSTER_REGISTRY_TARGETS": self.address("registry"),
+            **self._environment,
         }
         return await self._machine.start(
             service, "-m", self._modules[service], environment=environment
