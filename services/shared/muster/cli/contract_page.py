@@ -163,7 +163,7 @@ def _title(name: str) -> None:
 def _section(name: str, rows: Iterable[tuple[str, str]]) -> None:
     _title(name)
     for key, value in rows:
-        out().print(f"  {key:<12}{text.printable(value)}", soft_wrap=True)
+        out().print(f"  {key:<14}{text.printable(value)}", soft_wrap=True)
 
 
 def _request_rows(contract: Contract, now: float) -> Iterator[tuple[str, str]]:
@@ -197,7 +197,7 @@ def _show_payload(payload: Payload) -> None:
     size = text.size(payload_size(payload))
     line = payload_line(payload, room)
     suffix = f"  ({size})" if line.endswith("…") and payload.WhichOneof("content") == "json" else ""
-    out().print(f"  {'payload':<12}{line}{suffix}", soft_wrap=True)
+    out().print(f"  {'payload':<14}{line}{suffix}", soft_wrap=True)
 
 
 def _show_attempts(contract: Contract) -> None:
