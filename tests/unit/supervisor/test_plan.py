@@ -104,7 +104,10 @@ def test_processes_and_those_who_keep_them_agree_on_what_is_hopeless() -> None:
         ([], ""),
         (["muster: 127.0.0.1:1 is in use"], "127.0.0.1:1 is in use"),
         (['{"message": "x"}', "muster: two", "lines"], "two\nlines"),
-        (['{"message": "the process failed", "exception": "T\\nE: no"}'], "the process failed: E: no"),
+        (
+            ['{"message": "the process failed", "exception": "T\\nE: no"}'],
+            "the process failed: E: no",
+        ),
         (["Traceback", "ValueError: bad"], "ValueError: bad"),
         (["[1]"], "[1]"),
     ],

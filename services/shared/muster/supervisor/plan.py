@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from muster.supervisor.finding import PORT_DEFAULT, Endpoints
 _HTTP_OFFSET_TOGETHER = 9
 _HTTP_OFFSET_APART = 10
 _SERVICES = ("registry", "scheduler", "executor")
+_FREE_PORTS = range(20_000, 32_000)
+_FREE_PORTS_TRIED = 100
 PORT_MAX = 65535 - _HTTP_OFFSET_APART - len(_SERVICES)
 
 
@@ -26,6 +29,10 @@ class StartError(Exception):
 
 class Refused(StartError):
     """It cannot start like this, and another try would not help."""
+
+
+class _Taken(Refused):
+    """The port is somebody else's."""
 
 
 class Interrupted(StartError):
@@ -164,15 +171,38 @@ def choose_ports(services: list[Service]) -> list[Service]:
 def _hold(held: ExitStack, host: str, port: int | None) -> int | None:
     if port is None:
         return None
+    if port == 0:
+        return _hold_any(held, host)
+    family, address = _resolved(host, port)
+    try:
+        listener = held.enter_context(socket.create_server(address, family=family))
+    except OSError as error:
+        raise _Taken(_why_not(host, port, error)) from None
+    return int(listener.getsockname()[1])
+
+
+def _hold_any(held: ExitStack, host: str) -> int | None:
+    """A free port that no system gives to outgoing connections.
+
+    One of those could be gone while a service is being started again, and might even be taken by
+    the very connection that looks for the service.
+    """
+    for port in random.sample(_FREE_PORTS, _FREE_PORTS_TRIED):
+        try:
+            return _hold(held, host, port)
+        except _Taken:
+            continue
+    message = f"{_FREE_PORTS_TRIED} ports were tried and none is free; name one: muster up --port N"
+    raise Refused(message)
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = held.enter_context(socket.create_server(address[:2], family=family))
     except socket.gaierror:
         message = f"the host {host!r} has no address; set MUSTER_HOST"
         raise Refused(message) from None
-    except OSError as error:
-        raise Refused(_why_not(host, port, error)) from None
-    return int(listener.getsockname()[1])
+    return family, (str(address[0]), port)
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:
