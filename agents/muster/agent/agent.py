@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from muster.agent.capability import Capability
+from muster.agent.capability import NAME_CHARS_MAX, Capability
 from muster.model.versions import VERSION_DEFAULT
 
 if TYPE_CHECKING:
     from muster.v1.agent_pb2 import AgentSpec
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +35,9 @@ class Agent:
         labels: Mapping[str, str] | None = None,
         max_in_flight: int = 1,
     ) -> None:
+        if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
+            message = f"{name!r} is no agent's name: letters, digits and _ . - within"
+            raise ValueError(message)
         self.name = name
         self.kind = kind
         self.version = version

@@ -33,6 +33,7 @@ class Attempt:
 
     __slots__ = (
         "_facts",
+        "_has_begun",
         "_port",
         "_turns",
         "_waiting",
@@ -60,6 +61,7 @@ class Attempt:
         self.received = received  # by the loop's clock
         self.task: asyncio.Task[None] | None = None
         self.cancel_code: str | None = None
+        self._has_begun = False
         self._facts: Facts | None = None
         self._port: AttemptPort | None = None
         self._turns: Turns | None = None
@@ -70,6 +72,7 @@ class Attempt:
     async def run(self) -> None:
         """Runs the capability and hands its report in. The body of the attempt's task."""
         report: Report | None = None
+        self._has_begun = True
         try:
             report = await self._perform()
         except asyncio.CancelledError:
@@ -128,10 +131,13 @@ class Attempt:
 
     def stop(self, code: str) -> None:
         """The mesh wants it stopped."""
-        if self.cancel_code is None:
-            self.cancel_code = code
-            if self.task is not None:
-                self.task.cancel(code)
+        if self.cancel_code is not None:
+            return
+        self.cancel_code = code
+        if self.task is not None:
+            self.task.cancel(code)
+        if not self._has_begun:  # a task that is cancelled before its first step takes none
+            self.work.ended(self, None)
 
     def overdue(self, now: float) -> bool:
         """Whether its contract's deadline has passed, by the time left that the mesh named."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 import sys
 import typing
 from collections import abc
@@ -38,6 +39,9 @@ class Runs(enum.Enum):
     THREAD = "in a thread of the host"
     WORKER = "in a worker process"
 
+
+NAME_CHARS_MAX = 128
+_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)*")
 
 # What a worker process finds again by module, function, name and version.
 WORKER_CAPABILITIES: dict[tuple[str, str, str, str], Capability] = {}
@@ -76,6 +80,9 @@ class Capability:
         names: Mapping[str, Any] | None = None,
     ) -> None:
         """`names` are further names that the annotations may use, besides the module's own."""
+        if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
+            message = f"{name!r} is no capability's name: it is like text.summarize, in lower case"
+            raise ValueError(message)
         parse_version(version)
         self.function = function
         self.name = name

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterable
@@ -41,6 +42,12 @@ _HOPELESS = frozenset(
 )
 
 
+def _own_name() -> str:
+    """Unlike any other on this machine."""
+    machine = re.sub("[^A-Za-z0-9]+", "-", socket.gethostname().split(".")[0]).strip("-")
+    return f"{machine or 'host'}-{os.getpid()}"
+
+
 class Superseded(Exception):
     """Another process runs a host of the same name; this one gives way."""
 
@@ -63,7 +70,7 @@ class Host:
         leave_seconds: float = limits.LEAVE_SECONDS_DEFAULT,
     ) -> None:
         self.agents = {agent.name: agent for agent in agents}
-        self.name = name or f"{socket.gethostname().split('.')[0] or 'host'}-{os.getpid()}"
+        self.name = name or _own_name()
         self.workers = workers or min(limits.WORKERS_DEFAULT_MAX, os.cpu_count() or 1)
         self._targets = find_targets(target, tenant=tenant, principal=principal)
         self._leave_seconds = leave_seconds

@@ -73,6 +73,7 @@ class SubmitPipe:
         """`connect` begins a new call of SubmitStream; it may use a new channel each time."""
         self._connect = connect
         self._open: dict[str, Submission] = {}
+        self._open_bytes = 0
         self._expiring: dict[str, Submission] = {}
         self._unsent: deque[Submission] = deque()
         self._wake = asyncio.Event()
@@ -90,12 +91,13 @@ class SubmitPipe:
         earlier = self._open.get(request_id)
         if earlier is not None:
             return earlier
-        if len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX:
+        if self.full:
             message = f"{len(self._open)} requests are open on this stream; wait for some to end"
             raise ResourceExhausted(message)
         expires = 0.0 if timeout is None else self._loop.time() + timeout
         submission = Submission(request_id, request, self._loop.create_future(), expires)
         self._open[request_id] = submission
+        self._open_bytes += submission.size
         self._unsent.append(submission)
         self._wake.set()
         if timeout is not None:
@@ -113,7 +115,10 @@ class SubmitPipe:
     @property
     def full(self) -> bool:
         """Whether `submit` would be refused."""
-        return len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX
+        return (
+            len(self._open) >= limits.SUBMIT_STREAM_OPEN_MAX
+            or self._open_bytes >= limits.SUBMIT_STREAM_OPEN_BYTES_MAX
+        )
 
     async def room(self) -> None:
         """Waits until another request can be submitted."""
@@ -236,6 +241,8 @@ class SubmitPipe:
 
     def _close(self, request_id: str) -> Submission | None:
         submission = self._open.pop(request_id, None)
+        if submission is not None:
+            self._open_bytes -= submission.size
         if self._expiring:
             self._expiring.pop(request_id, None)
         if not self._room.is_set():

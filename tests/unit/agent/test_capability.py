@@ -248,3 +248,15 @@ def test_output_that_json_cannot_say_is_a_permanent_failure(value: object) -> No
 def test_misfits_are_told_from_outside_in() -> None:
     found = Misfit("odd").below("[1]").below("list").below("top")
     assert str(found) == "top.list[1]: odd"
+
+
+@pytest.mark.parametrize("name", ["", "Text", "text.", "a b", "1a", "text..sum", "a" * 129])
+def test_a_malformed_name_is_refused_where_it_is_written(name: str) -> None:
+    with pytest.raises(ValueError, match="is no capability's name"):
+        Capability(at_the_top, name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a" * 129])
+def test_a_malformed_agents_name_is_refused_where_it_is_written(name: str) -> None:
+    with pytest.raises(ValueError, match="is no agent's name"):
+        Agent(name)

@@ -59,6 +59,11 @@ class Options(TypedDict):
     note: NotRequired[str]
 
 
+class Late(TypedDict):
+    depth: "int"
+    note: "NotRequired[str]"
+
+
 class Model(pydantic.BaseModel):
     number: int = pydantic.Field(ge=0)
     when: datetime.datetime | None = None
@@ -116,6 +121,7 @@ FITS: list[tuple[Any, Any, Any]] = [
     (Place, {"city": "a", "zip": "1"}, Place("a", "1")),
     (Options, {"depth": 1}, {"depth": 1}),
     (Options, {"depth": 1, "note": "b"}, {"depth": 1, "note": "b"}),
+    (Late, {"depth": 1}, {"depth": 1}),
     (UserId, "a", "a"),
     (Annotated[int, "how many"], 5, 5),
     (bytes, "AAE=", b"\0\1"),

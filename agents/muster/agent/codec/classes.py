@@ -194,14 +194,15 @@ def _compile_named_tuple(cls: Any, definitions: Definitions) -> Codec:
 def _compile_typed_dict(cls: Any, definitions: Definitions) -> Codec:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = [
-        Field(name, _without_qualifier(hint), name in cls.__required_keys__)
+        Field(name, *_qualified(hint, name in cls.__required_keys__))
         for name, hint in hints.items()
     ]
     decode = object_decoder(fields, definitions)
     encode_known = _object_encoder(
         fields, definitions, lambda value, name: value.get(name, MISSING)
     )
-    known, required = frozenset(hints), frozenset(cls.__required_keys__)
+    known = frozenset(hints)
+    required = frozenset(field.name for field in fields if field.required)
 
     def encode(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -215,10 +216,15 @@ def _compile_typed_dict(cls: Any, definitions: Definitions) -> Codec:
     return Codec(object_schema(fields, definitions), decode, encode)
 
 
-def _without_qualifier(hint: Any) -> Any:
-    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
-        return typing.get_args(hint)[0]
-    return hint
+def _qualified(hint: Any, required: bool) -> tuple[Any, bool]:
+    """The annotation itself, and whether the key is required.
+
+    Where annotations are kept as text, `__required_keys__` has not seen what they say.
+    """
+    origin = typing.get_origin(hint)
+    if origin is typing.Required or origin is typing.NotRequired:
+        return typing.get_args(hint)[0], origin is typing.Required
+    return hint, required
 
 
 def _compile_enum(cls: Any, _definitions: Definitions) -> Codec:
