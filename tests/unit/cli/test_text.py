@@ -37,17 +37,22 @@ def test_an_age_is_short(seconds: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "seconds"),
-    [("90", 90), ("1.5s", 1.5), ("10m", 600), ("1h30m", 5400), ("2d", 172800), ("250ms", 0.25)],
+    [
+        ("90", 90),
+        ("1.5s", 1.5),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("2d", 172800),
+        ("250ms", 0.25),
+        ("1m30", 90),
+    ],
 )
 def test_a_duration_can_be_typed(typed: str, seconds: float) -> None:
     assert text.parse_duration(typed) == seconds
 
 
-@pytest.mark.parametrize("typed", ["", "x", "10x", "-5", "1h30", "m", "5 apples", "nan", "inf"])
+@pytest.mark.parametrize("typed", ["", "x", "10x", "-5", "m", "5 apples", "nan", "inf"])
 def test_what_is_no_duration_is_refused(typed: str) -> None:
-    if typed == "1h30":
-        assert text.parse_duration(typed) == 3630  # a number without a unit is seconds
-        return
     with pytest.raises(ValueError, match="is no duration"):
         text.parse_duration(typed)
 

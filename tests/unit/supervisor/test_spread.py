@@ -73,11 +73,9 @@ def test_a_job_comes_back_from_its_text() -> None:
     assert HostJob.from_json(job.to_json()) == job
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"name": "x"}', '{"name": 1, "groups": [1]}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"name": "x"}', '{"groups": [1]}'])
 def test_anything_else_is_no_job(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="this is not a host's job"):
         HostJob.from_json(text)
 
 

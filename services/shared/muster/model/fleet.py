@@ -93,7 +93,7 @@ class HostJob:
                 for each in value["groups"]
             )
             return cls(value["name"], groups, int(value["workers"]), tuple(value["paths"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"this is not a host's job: {error!r}"
             raise ValueError(message) from None
 
