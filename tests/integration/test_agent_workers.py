@@ -221,3 +221,20 @@ async def test_a_file_that_is_no_module_of_its_own_is_loaded_by_its_path(
         tasks.create_task(host.run())
         assert await added(client) != os.getpid()
         host.leave()
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("muster.agent.workers.worker", "asyncio google grpc logging pydantic ssl"),
+        ("tests.support.sample_agents", "asyncio google grpc logging pydantic ssl"),
+        ("muster.agent.host", "muster.agent.client pydantic uuid"),
+    ],
+)
+async def test_nothing_heavy_is_loaded_that_is_not_needed(module: str, heavy: str) -> None:
+    code = f"import sys, {module}; print(*(set({heavy.split()}) & set(sys.modules)))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    loaded, _ = await process.communicate()
+    assert loaded.split() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, Protocol
 
@@ -100,8 +99,8 @@ def failed_of(error: BaseException) -> Failed:
             return Failed(error.reason or AGENT_ERROR, error.message, permanent=permanent)
         case SystemExit():
             return Failed(AGENT_ERROR, f"it called exit({error.code!r})")
-        case asyncio.CancelledError():
-            return Failed(AGENT_ERROR, "it cancelled itself")
+    if type(error).__name__ == "CancelledError":  # a worker process need not load asyncio for it
+        return Failed(AGENT_ERROR, "it cancelled itself")
     # An OSError's own text names the file.
     said = error.strerror if isinstance(error, OSError) else str(error)
     text = " ".join((said or "").split())
