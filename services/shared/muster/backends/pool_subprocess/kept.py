@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from muster.backends.pool_subprocess.process import Command, Log, Process, ending
+from muster.backends.pool_subprocess.process import Command, Log, Process, ending, group_gone
 from muster.model import limits
 
 EXIT_MISCONFIGURED = 2
@@ -136,6 +136,7 @@ class Kept:
                 await self._end(process)
         finally:
             code = process.reap()
+        await group_gone(process.pid)
         return code
 
     async def _end(self, process: Process) -> None:

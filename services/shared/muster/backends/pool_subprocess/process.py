@@ -18,6 +18,8 @@ from muster.model import limits
 
 _CHILD = "muster.backends.pool_subprocess.child"
 _TAIL_BYTES = 16 * 1024
+_SWEEP_SECONDS = 1.0
+_SWEEP_LOOKS = 100
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,18 @@ class Process:
         if self._popen.stdin is not None:
             self._popen.stdin.close()
         return code
+
+
+async def group_gone(group: int) -> None:
+    """Returns when nobody is left of a group that was killed: moments later, and at most a second.
+
+    What is killed runs no more, but may hold its ports and files for a moment; and nothing tells
+    when somebody else's child has ended. Where nobody reaps orphans, they stay for ever.
+    """
+    with suppress(ProcessLookupError, PermissionError):
+        for _ in range(_SWEEP_LOOKS):
+            os.killpg(group, 0)
+            await asyncio.sleep(_SWEEP_SECONDS / _SWEEP_LOOKS)
 
 
 def _exited(pid: int) -> asyncio.Future[Any]:
