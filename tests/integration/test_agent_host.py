@@ -123,6 +123,19 @@ async def test_output_waits_while_the_window_is_full_and_progress_is_dropped(
     assert [output.chunk for output in outputs] == list(range(100))
 
 
+async def test_outputs_that_wait_together_all_go_out(mesh: ScriptedMesh) -> None:
+    choir = Agent("choir")
+
+    @choir.capability("demo.sing")
+    async def sing(voices: int, ctx: Context) -> None:
+        await asyncio.gather(*(ctx.output("x" * 20_000) for _ in range(voices)))
+
+    async with host_of(mesh, choir).running(), connect(mesh.target) as client:
+        await client.call("demo.sing", {"voices": 50})
+        outputs = [item.output.chunk for item in mesh.sessions[0].items]
+        assert outputs == list(range(50))
+
+
 async def test_a_generator_yields_parts_of_the_output_and_the_response_is_all_of_them(
     mesh: ScriptedMesh, client: Client
 ) -> None:

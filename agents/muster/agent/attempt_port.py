@@ -78,7 +78,8 @@ class AttemptPort:
         item.output.payload.CopyFrom(payload)
         size = self._stamp(item)
         while not core.has_room(lease, size):
-            self._room = asyncio.Event()
+            if self._room is None:
+                self._room = asyncio.Event()
             await self._room.wait()
         item.output.chunk = self.chunks
         self.chunks += 1

@@ -13,6 +13,7 @@ class CallOptions(TypedDict, total=False):
     version: str
     key: str
     timeout: float | None
+    schedule_to_start: float | None
     on_parent_close: Literal["cancel", "abandon"]
     labels: Mapping[str, str] | None
 

@@ -287,6 +287,19 @@ def test_unacknowledged_items_are_sent_again_on_a_new_session() -> None:
     assert taken(core).items == [1, 2]
 
 
+def test_what_is_said_after_the_report_is_heard_by_nobody() -> None:
+    core = welcomed()
+    lease, other = core.assign(KEY, "a"), core.assign(OTHER, "a")
+    assert lease
+    assert other
+    core.report(lease, "report", 1)
+    core.emit(lease, "late", 1)
+    core.decide(OTHER, Decision.DROP)
+    core.emit(other, "late", 1)
+    frame = taken(core)
+    assert (frame.items, frame.reports) == ([], ["report"])
+
+
 def test_a_host_that_leaves_is_finished_when_it_holds_and_has_to_say_nothing() -> None:
     core = welcomed()
     lease = core.assign(KEY, "a")

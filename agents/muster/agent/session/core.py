@@ -236,7 +236,12 @@ class SessionCore:
         )
 
     def emit(self, lease: Lease, message: Any, size_bytes: int) -> None:
-        """Sends a stream item whose index is `lease.index + 1`; the window must have room."""
+        """Sends a stream item whose index is `lease.index + 1`; the window must have room.
+
+        What code says after its attempt is over is heard by nobody.
+        """
+        if lease.state is LeaseState.REPORTED or lease.key not in self.leases:
+            return
         lease.index += 1
         item = Item(lease.index, message, size_bytes)
         if lease.unacked is None:
