@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.agent import Ask, Blob, ContractFailed, connect
+from muster.agent import Agent, Ask, Blob, Context, ContractFailed, Failed, connect
 from muster.agent.watching import Ended, Log, Output, Progress
 from muster.model.errors import FailedPrecondition, InvalidArgument, NotFound
 from tests.support.meshes import Mesh
@@ -99,3 +99,25 @@ async def test_what_is_known_can_be_asked(mesh: Mesh) -> None:
                 await asyncio.sleep(0.05)
         entries = [entry async for entry in client.capabilities("demo.ec")]
         assert [entry.capability.name for entry in entries] == ["demo.echo"]
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+async def test_a_later_attempt_finds_the_child_that_an_earlier_one_named(
+    mesh: Mesh, timeout: float | None
+) -> None:
+    parent = Agent("parent")
+
+    @parent.capability("demo.retry")
+    async def retry(ctx: Context) -> list[object]:
+        child = await ctx.call("demo.process", key="one", timeout=timeout)
+        if ctx.attempt < 3:
+            raise Failed("AGAIN")
+        return [ctx.attempt, child]
+
+    async with mesh.host(sample, parent), connect() as client:
+        handle = await client.submit("demo.retry")
+        attempt, _ = await handle.result()
+        assert attempt == 3
+        root = await handle.accepted()
+        children = [child async for child in client.list(parent_id=root)]
+        assert len(children) == 1
