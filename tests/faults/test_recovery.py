@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from muster.agent import Client, connect
 from muster.agent.watching import Ended
 from muster.v1.response_pb2 import Response
 from tests.faults.conftest import Note
-from tests.faults.world import World
+from tests.faults.world import HOSTS, READY_SECONDS, World
 from tests.support.history import violations
+from tests.support.processes import GONE_SECONDS, until
+from tests.support.recording_host import AGENTS
 
 RUNNING = 150  # contracts, of which half finish while something is down
 KEPT_SHARE_MIN = 0.9  # of them finish without a rerun
@@ -68,6 +71,45 @@ async def test_what_a_killed_host_ran_is_soon_with_another(mesh: World, note: No
     mesh.open_gate("first")
     await mesh.settle()
     assert violations(mesh.history) == []
+
+
+SITTER = """
+import os, pathlib, time
+from muster.agent import Agent
+
+agent = Agent("sitter")
+
+@agent.capability("fault.sit")
+def sit(path: str) -> None:
+    pathlib.Path(path).write_text(f"{os.getpid()}.")
+    time.sleep(3600)
+
+if __name__ == "__main__":
+    agent.run()
+"""
+
+
+@pytest.mark.parametrize("mesh", ["all-in-one"], indirect=True)
+async def test_a_killed_host_takes_its_workers_with_it(mesh: World, tmp_path: Path) -> None:
+    script, trace = tmp_path / "sitter.py", tmp_path / "pid"
+    script.write_text(SITTER)
+    host = await mesh.start_script("sitter", script)
+    await mesh.agents_ready(len(HOSTS) * AGENTS + 1)
+    await mesh.recorder.submit("sit", "fault.sit", path=str(trace))
+    await until(lambda: trace.exists() and "." in trace.read_text(), READY_SECONDS, "it sits")
+    worker = int(trace.read_text().rstrip("."))
+    assert worker != host.pid
+    await host.kill()
+    await until(lambda: not is_alive(worker), GONE_SECONDS, "the worker is gone")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
 
 
 @pytest.mark.parametrize("mesh", ["all-in-one", "separate"], indirect=True)

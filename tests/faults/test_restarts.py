@@ -17,6 +17,7 @@ from tests.support.recording_client import Recorder
 
 CONTRACTS = 400
 OPERATIONS_BEFORE = 50  # of each kind, before the first service is restarted
+HELD = 20  # contracts that run all the while
 REFUSED_SECONDS_MAX = 5.0
 
 pytestmark = pytest.mark.timeout(90)
@@ -82,6 +83,7 @@ OPERATIONS: tuple[Operation, ...] = (
 async def test_no_operation_fails_while_services_are_restarted(mesh: World, note: Note) -> None:
     failures, done = list[str](), 0
     await call(mesh.recorder, 0)
+    await mesh.hold("first", HELD)
     over, warm = asyncio.Event(), asyncio.Event()
 
     async def repeat(operation: Operation) -> None:
@@ -105,8 +107,9 @@ async def test_no_operation_fails_while_services_are_restarted(mesh: World, note
         for service in mesh.mesh.services:
             assert await mesh.mesh.terminate(service) == [0]
             await mesh.mesh.start(service)
-        await mesh.hosts_ready()
+        await mesh.agents_ready()
         over.set()
+        mesh.open_gate("first")
     took = time.monotonic() - began
     note(f"{len(failures)} of {done} operations failed in {took:.1f} s of restarts")
     assert failures == []

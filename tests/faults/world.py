@@ -42,16 +42,21 @@ class World:
                 environment=self.mesh.environment(),
             )
 
-    async def hosts_ready(self, count: int = len(HOSTS)) -> None:
-        """Returns when the scheduler can place on the agents of so many hosts."""
+    async def start_script(self, name: str, script: Path) -> Process:
+        """Starts another host, which this script is."""
+        environment = self.mesh.environment()
+        return await self._machine.start(name, str(script), environment=environment)
+
+    async def agents_ready(self, count: int = len(HOSTS) * AGENTS) -> None:
+        """Returns when the scheduler can place on so many agents."""
 
         async def enough() -> bool:
             reply = await self.recorder.stub.GetStatistics(
                 GetStatisticsRequest(), wait_for_ready=True, timeout=READY_SECONDS
             )
-            return reply.agents == count * AGENTS
+            return reply.agents == count
 
-        await until(enough, READY_SECONDS, f"{count} hosts are connected")
+        await until(enough, READY_SECONDS, f"{count} agents are connected")
 
     def journal(self, host: str) -> Path:
         """Where a host writes down what it runs."""
@@ -139,5 +144,5 @@ async def world(shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> As
             made = World(started, mesh, recorder)
             await made.start_hosts()  # they wait for the mesh by themselves
             await mesh.start()
-            await made.hosts_ready()
+            await made.agents_ready()
             yield made
