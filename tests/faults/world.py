@@ -62,11 +62,11 @@ class World:
         """Where a host writes down what it runs."""
         return self._machine.folder / f"{host}.journal"
 
-    def open_gate(self, gate: str) -> None:
-        """Lets everything finish that holds at this gate."""
-        for host in self.hosts.values():
-            if host.exit_code is None:
-                host.signal(GATES[gate])
+    def open_gate(self, gate: str, *names: str) -> None:
+        """Lets everything finish that holds at this gate of these hosts, or of all that run."""
+        for name in names or self.hosts:
+            if self.hosts[name].exit_code is None:
+                self.hosts[name].signal(GATES[gate])
 
     async def kill_hosts(self, *names: str) -> None:
         """Kill -9 of hosts, or of all."""
@@ -134,10 +134,15 @@ class World:
 
 
 @asynccontextmanager
-async def world(shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A mesh in this shape, which serves, with all hosts connected; its environment is ours."""
+async def world(
+    shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str
+) -> AsyncIterator[World]:
+    """A mesh in this shape, which serves, with all hosts connected; its environment is ours.
+
+    `settings` are what its services are told besides.
+    """
     async with machine(folder) as started:
-        mesh = MeshProcesses(started, shape, folder / "data")
+        mesh = MeshProcesses(started, shape, folder / "data", settings)
         for name, value in mesh.environment().items():
             monkeypatch.setenv(name, value)
         async with recording(mesh.address("scheduler")) as recorder:
