@@ -18,7 +18,7 @@ from muster.cli.contract_tree import tree_lines
 from muster.cli.contracts import find_contract
 from muster.cli.messages import message_json, payload_line, payload_size
 from muster.cli.place import Place, connected
-from muster.cli.terminal import out, print_json, state_text, table
+from muster.cli.terminal import out, print_json, state_text, table, without_empty_last
 from muster.wire.times import seconds_of_duration, seconds_of_timestamp
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ def _show_attempts(contract: Contract) -> None:
     _title("attempts")
     accepted = seconds_of_timestamp(contract.accept_time)
     columns = [">  #", "<AGENT", "<HOST", "OUTCOME", ">LEASED", ">RAN", "<WHY"]
-    out().print(table(columns, [_attempt_row(each, accepted) for each in contract.attempts]))
+    rows = [_attempt_row(each, accepted) for each in contract.attempts]
+    out().print(table(*without_empty_last(columns, rows)))
 
 
 def _attempt_row(attempt: Attempt, accepted: float) -> list[str | Text]:

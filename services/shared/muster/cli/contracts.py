@@ -16,7 +16,14 @@ from muster.cli.call_input import labels_of
 from muster.cli.exits import Trouble
 from muster.cli.messages import message_json
 from muster.cli.place import Place, connected
-from muster.cli.terminal import out, print_json, say, state_text, table
+from muster.cli.terminal import (
+    out,
+    print_json,
+    say,
+    state_text,
+    table,
+    without_empty_last,
+)
 from muster.model.states import ContractState
 from muster.wire.times import seconds_of_timestamp
 
@@ -98,9 +105,7 @@ async def list_contracts(place: Place, options: ContractOptions, as_json: bool) 
     else:
         rows = [_row(contract, time.time()) for contract in shown]
         columns = ["CONTRACT", "STATE", "<CAPABILITY", ">AGE", ">TOOK", "<BY", "<WHY"]
-        if not any(row[-1] for row in rows):
-            columns, rows = columns[:-1], [row[:-1] for row in rows]
-        out().print(table(columns, rows))
+        out().print(table(*without_empty_last(columns, rows)))
         if len(shown) < len(found):
             say("there are more; show them with: -n 100, or -n 0 for all", style="bright_black")
     return exits.OK

@@ -102,6 +102,9 @@ def state_text(state: str) -> Text:
     return Text(word, style=STATE_STYLES.get(word, ""))
 
 
+Row = list[str | Text]
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """A table without lines.
 
@@ -122,6 +125,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     for row in held:
         made.add_row(*row)
     return made
+
+
+def without_empty_last(columns: list[str], rows: list[Row]) -> tuple[list[str], list[Row]]:
+    """The same without its last column, if there is nothing in it."""
+    if any(row[-1] for row in rows):
+        return columns, rows
+    return columns[:-1], [row[:-1] for row in rows]
 
 
 def fit(widths: Sequence[int], flexible: Sequence[int], available: int) -> list[int]:

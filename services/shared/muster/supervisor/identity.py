@@ -56,7 +56,10 @@ class Identity:
         return True
 
     def wait_gone(self, timeout: float) -> bool:
-        """Waits until it has ended, for at most so many seconds; whether it has."""
+        """Waits until it has ended, for at most so many seconds; whether it has.
+
+        Then its ports and files are free, which is later than its first thread's end.
+        """
         ends_at = time.monotonic() + timeout
         try:
             descriptor = _open_pidfd(self.pid)
@@ -65,12 +68,11 @@ class Identity:
         if descriptor is None:
             return self._poll_gone(ends_at)
         try:
-            if not self.is_running:
+            if start_of(self.pid, remains_too=True) != self.start:
                 return True
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
-            poll.poll(max(0.0, ends_at - time.monotonic()) * 1000)
-            return not self.is_running
+            return bool(poll.poll(max(0.0, ends_at - time.monotonic()) * 1000))
         finally:
             os.close(descriptor)
 
@@ -88,14 +90,14 @@ def identify(pid: int) -> Identity | None:
     return Identity(pid, start) if start is not None else None
 
 
-def start_of(pid: int) -> str | None:
+def start_of(pid: int, *, remains_too: bool = False) -> str | None:
     """When the process with this number started; None when there is none, or only its remains."""
     if pid <= 0:
         return None
-    return _start_from_proc(pid) if _PROC_SELF.exists() else _start_from_ps(pid)
+    return _start_from_proc(pid, remains_too) if _PROC_SELF.exists() else _start_from_ps(pid)
 
 
-def _start_from_proc(pid: int) -> str | None:
+def _start_from_proc(pid: int, remains_too: bool) -> str | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -103,7 +105,7 @@ def _start_from_proc(pid: int) -> str | None:
     # The program's name, in brackets, may hold anything, brackets too: proc(5).
     fields = stat.rpartition(")")[2].split()
     state, ticks = fields[0], fields[19]
-    return None if state in "ZX" else f"{_boot()}-{ticks}"
+    return None if state in "ZX" and not remains_too else f"{_boot()}-{ticks}"
 
 
 @cache
