@@ -6,7 +6,7 @@ the number of agents: a scan over 10,000 would cost hundreds of times as much as
 
 Filter: tenant, capability and version by the pool; window, draining and exclusive hosts when an
 agent comes up. Exclude: agents that failed the contract, while there are others. Score: the least
-loaded host, in runs, so that assignments to one host share a frame.
+loaded host, in runs as long as its load allows, so that assignments to one host share a frame.
 """
 
 from __future__ import annotations
@@ -168,8 +168,10 @@ class Pool:
         self._rota.rotate(-looks)
         hosts.sort(key=lambda host: host.load)
         if len(hosts) > 1:
+            # A busy host hardly notices half as much again, and its frames fill; an idle one gets
+            # one, so that a handful of contracts run beside each other.
             lead = hosts[1].active - hosts[0].active
-            self._run = max(0, min(RUN_MAX, lead) - 1)
+            self._run = min(RUN_MAX, max(1, lead, hosts[0].active // 2)) - 1
         else:
             self._run = RUN_MAX
         return hosts
