@@ -33,7 +33,7 @@ def format_id(number: int) -> str:
 
 
 def parse_id(text: str) -> int:
-    """The id as the ledger keeps it. Raises `ValueError` for anything but 16 lower-case hex digits."""
+    """The id as the ledger keeps it. Raises `ValueError` for anything but 16 hex digits."""
     number = int(text, 16)
     if len(text) != _HEX_DIGITS or f"{number:016x}" != text or number >> 63:
         raise ValueError(text)

@@ -87,13 +87,13 @@ WAIT_DEFAULT_SECONDS = 60.0
 STREAM_BACKLOG_MAX = 100_000  # responses waiting on one submit stream
 SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
 
-# --- registrations without a session ----------------------------------------------------------------
+# --- registrations without a session --------------------------------------------------------------
 
 REGISTRATION_SECONDS_DEFAULT = 30.0
 REGISTRATIONS_MAX = 100_000
 AGENT_CHANGES_KEPT_MAX = 100_000  # presence changes kept for watchers to resume
 
-# --- the agent SDK ----------------------------------------------------------------------------------
+# --- the agent SDK --------------------------------------------------------------------------------
 
 RECONNECT_SECONDS_MIN = 0.2  # doubling with each failure, with full jitter
 RECONNECT_SECONDS_MAX = 5.0
