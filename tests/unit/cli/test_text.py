@@ -35,6 +35,16 @@ def test_an_age_is_short(seconds: float, shown: str) -> None:
     assert text.age(seconds) == shown
 
 
+def test_an_age_in_a_table_is_shorter() -> None:
+    assert [text.short_age(s) for s in (0, 8.9, 184, 7500, 90000)] == [
+        "now",
+        "8s",
+        "3m",
+        "2h",
+        "1d",
+    ]
+
+
 @pytest.mark.parametrize(
     ("typed", "seconds"),
     [

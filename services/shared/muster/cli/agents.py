@@ -74,6 +74,6 @@ def _row(agent: Agent, now: float) -> list[str | Text]:
         state_text(state),
         f"{agent.active}{waiting}/{spec.max_in_flight or 1}",
         agent.host or agent.address,
-        text.age(now - seconds_of_timestamp(agent.create_time)),
+        text.short_age(now - seconds_of_timestamp(agent.create_time)),
         text.listed((capability.name for capability in spec.capabilities), 4),
     ]

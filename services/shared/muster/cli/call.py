@@ -129,7 +129,7 @@ async def _follow(client: Client, contract_id: str, options: CallOptions) -> tup
     waits = asyncio.Event()
     loop.add_signal_handler(signal.SIGINT, interrupted.set)
     try:
-        with view:
+        with view.progress:
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(follow())
                 aside = [

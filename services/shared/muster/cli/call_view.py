@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.progress import TimeElapsedColumn as ElapsedColumn
 from rich.text import Text
@@ -20,13 +17,14 @@ _PART_CHARACTERS = 2000
 class CallView:
     """On a terminal, a line that is gone when it ends; what is said scrolls above it.
 
-    Elsewhere there are only the lines. Quiet, there is nothing.
+    Elsewhere there are only the lines. Quiet, there is nothing. It is alive inside `with
+    view.progress`.
     """
 
     def __init__(self, capability: str, contract_id: str, *, quiet: bool) -> None:
         self._quiet = quiet
         self._live = err().is_terminal and not quiet
-        self._progress = Progress(
+        self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -36,21 +34,9 @@ class CallView:
             transient=True,
             disable=not self._live,
         )
-        self._task = self._progress.add_task(f"{capability}: submitted", total=None)
+        self._task = self.progress.add_task(f"{capability}: submitted", total=None)
         self._capability = capability
         self._contract_id = contract_id
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def show(self, update: watching.Update) -> None:
         """Shows what has happened."""
@@ -79,7 +65,7 @@ class CallView:
     def note(self, message: str) -> None:
         """Says something else."""
         if not self._quiet:
-            self._progress.console.print(message, style="yellow", soft_wrap=True)
+            self.progress.console.print(message, style="yellow", soft_wrap=True)
 
     def _change(self, change: watching.Change) -> None:
         word = {
@@ -88,7 +74,7 @@ class CallView:
             "STARTED": f"running on {change.agent}",
             "REQUEUED": "queued again",
         }.get(change.type, change.state.lower())
-        self._progress.update(self._task, description=f"{self._capability}: {word}")
+        self.progress.update(self._task, description=f"{self._capability}: {word}")
         if change.type == "REQUEUED":
             self._advance(-1, "")
             why = f"{change.agent} ended without output ({change.code}); another attempt follows"
@@ -96,7 +82,7 @@ class CallView:
 
     def _advance(self, fraction: float, message: str) -> None:
         known = fraction >= 0
-        self._progress.update(
+        self.progress.update(
             self._task,
             total=1.0 if known else None,
             completed=max(0.0, fraction),
@@ -108,4 +94,4 @@ class CallView:
             return
         line = Text(f"{what:<8} ", style="bright_black")
         line.append(text.printable(message), style=style or "default")
-        self._progress.console.print(line, soft_wrap=True)
+        self.progress.console.print(line, soft_wrap=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.padding import Padding
 from rich.text import Text
 
 from muster.agent import watching
@@ -72,7 +71,7 @@ async def _read(client: Client, page: _Page) -> None:
         pass
     root = contract.root_id or contract.id
     page.tree = [each async for each in client.list(root_id=root, most=_TREE_CONTRACTS_MAX)]
-    if is_open:
+    if state_name(contract.state) == "QUEUED":
         page.placement = await client.explain(contract.id)
 
 
@@ -249,7 +248,8 @@ def _show_events(page: _Page) -> None:
         out().print(f"  {text.offset(at - accepted):>10}  {text.printable(line)}", soft_wrap=True)
     if len(page.logs) > len(shown):
         earlier = len(page.logs) - len(shown)
-        hint = f"  and {text.counted(earlier, 'earlier line')} of log: muster contracts watch ID"
+        watch = f"muster contracts watch {page.contract.id}"
+        hint = f"  and {text.counted(earlier, 'earlier line')} of log: {watch}"
         out().print(hint, style="bright_black")
     if page.outputs:
         out().print(f"  {text.counted(page.outputs, 'part')} of output", style="bright_black")
@@ -271,7 +271,7 @@ def _change_line(change: watching.Change) -> str:
 
 def _show_placement(placement: ExplainPlacementResponse) -> None:
     _title("placement")
-    out().print(Padding(Text(text.printable(placement.summary), style="yellow"), (0, 0, 0, 2)))
+    out().print(f"  {text.printable(placement.summary)}", style="yellow", soft_wrap=True)
     for count, reason in _reasons([each.reason for each in placement.agents if not each.feasible]):
         out().print(f"  {text.counted(count, 'agent')}: {text.printable(reason)}", soft_wrap=True)
 
@@ -291,7 +291,7 @@ def _show_response(contract: Contract) -> None:
         message = text.printable(response.failure.message)
         out().print(f"  {response.failure.code}", style="red")
         if message:
-            out().print(Padding(message, (0, 0, 0, 2)))
+            out().print(f"  {message}", soft_wrap=True)
         if response.failure.HasField("details"):
             out().print(f"  details: {payload_line(response.failure.details, 2000)}")
         return

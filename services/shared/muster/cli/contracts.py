@@ -121,7 +121,7 @@ def _row(contract: Contract, now: float) -> list[str | Text]:
         contract.id,
         state_text(state_name(contract.state)),
         contract.request.capability.name,
-        text.age(now - accepted),
+        text.short_age(now - accepted),
         took,
         contract.response.agent,
         text.shortened(" ".join(part for part in (failure.code, failure.message) if part), 120),

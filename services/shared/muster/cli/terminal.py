@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 # Wide enough that nothing is cut where no person's window limits it.
@@ -105,26 +103,35 @@ def state_text(state: str) -> Text:
 Row = list[str | Text]
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A table without lines.
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Text:
+    """A table without lines between its cells.
 
     The values of a column "<NAME" are cut where the window is too narrow; those of ">NAME" are
     aligned to the right.
     """
-    held = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
-    names = [column.lstrip("<>") for column in columns]
-    widths = [
-        max([cell_len(name), *(row[at].cell_len for row in held)]) for at, name in enumerate(names)
-    ]
+    names = [Text(column.lstrip("<>"), style="bright_black") for column in columns]
+    held = [names, *([cell if isinstance(cell, Text) else Text(cell) for cell in r] for r in rows)]
+    widths = [max(row[at].cell_len for row in held) for at in range(len(columns))]
     flexible = [at for at, column in enumerate(columns) if column.startswith("<")]
-    limits = fit(widths, flexible, out().width - _GAP * (len(columns) - 1))
-    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bright_black")
-    for column, name, width in zip(columns, names, limits, strict=True):
-        justify: JustifyMethod = "right" if column.startswith(">") else "left"
-        made.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
-    for row in held:
-        made.add_row(*row)
+    widths = fit(widths, flexible, out().width - _GAP * (len(columns) - 1))
+    to_right = [column.startswith(">") for column in columns]
+    lines = [_table_line(row, widths, to_right) for row in held]
+    made = Text("\n", no_wrap=True, overflow="crop").join(lines)
+    made.no_wrap, made.overflow = True, "crop"
     return made
+
+
+def _table_line(row: Sequence[Text], widths: Sequence[int], to_right: Sequence[bool]) -> Text:
+    line = Text()
+    for at, (cell, width, right) in enumerate(zip(row, widths, to_right, strict=True)):
+        cut = cell.copy()
+        cut.truncate(width, overflow="ellipsis")
+        space = " " * (width - cut.cell_len)
+        line.append(space if right else "").append_text(cut)
+        if at < len(widths) - 1:
+            line.append(("" if right else space) + " " * _GAP)
+    line.rstrip()
+    return line
 
 
 def without_empty_last(columns: list[str], rows: list[Row]) -> tuple[list[str], list[Row]]:

@@ -35,6 +35,11 @@ def age(seconds: float) -> str:
     return _two_units(whole)
 
 
+def short_age(seconds: float) -> str:
+    """The same for a column of a table: "now", "8s", "3m", "2h", "3d"."""
+    return age(seconds).partition(" ")[0]
+
+
 def _two_units(whole: int) -> str:
     for at, (unit, size) in enumerate(_UNITS):
         if whole >= size:

@@ -8,7 +8,11 @@ from collections.abc import Callable, Collection
 import grpc
 
 from muster.supervisor.finding import Metadata
-from muster.v1.registry_service_pb2 import AgentChangeType, WatchAgentsRequest
+from muster.v1.registry_service_pb2 import (
+    AgentChangeType,
+    WatchAgentsRequest,
+    WatchAgentsResponse,
+)
 from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
 from muster.wire.channel import open_channel
 
@@ -25,14 +29,18 @@ async def count_agents(
         while True:
             try:
                 async for frame in stub.WatchAgents(WatchAgentsRequest(), metadata=metadata):
-                    if frame.reset:
-                        there.clear()
-                    for change in frame.changes:
-                        put = change.type == AgentChangeType.AGENT_CHANGE_TYPE_PUT
-                        if put and change.agent.host in hosts:
-                            there.add(change.agent.spec.name)
-                        else:
-                            there.discard(change.agent.spec.name)
+                    _apply(frame, hosts, there)
                     tell(len(there))
             except grpc.RpcError:
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _apply(frame: WatchAgentsResponse, hosts: Collection[str], there: set[str]) -> None:
+    if frame.reset:
+        there.clear()
+    for change in frame.changes:
+        put = change.type == AgentChangeType.AGENT_CHANGE_TYPE_PUT
+        if put and change.agent.host in hosts:
+            there.add(change.agent.spec.name)
+        else:
+            there.discard(change.agent.spec.name)

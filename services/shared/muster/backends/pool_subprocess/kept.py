@@ -145,7 +145,8 @@ class Kept:
         if not self._hurry.done():
             await _first(self._grace_seconds, process.exited, self._hurry)
         if not process.exited.done():
-            self._say(KeptState.STOPPING, pid=process.pid, detail="is killed: it took too long")
+            why = "it was not waited for" if self._hurry.done() else "it took too long"
+            self._say(KeptState.STOPPING, pid=process.pid, detail=f"is killed: {why}")
 
     def _say(self, state: KeptState, *, starts: int | None = None, **facts: Any) -> None:
         starts = self.last.starts if starts is None else starts
