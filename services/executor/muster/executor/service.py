@@ -74,6 +74,7 @@ class Executor:
         identity = Identity(settings.name, settings.scheduler_address, settings.registry_address)
         self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
         self._stack = AsyncExitStack()
+        self._draining = False
 
     async def __aenter__(self) -> Executor:
         loops = [link.run for link in self._links.values()]
@@ -111,6 +112,15 @@ class Executor:
         self.flush()
         return agent
 
+    async def drain(self) -> None:
+        """Ends every stream; returns when that is done.
+
+        From here on nobody is judged: who is gone was sent away, and comes back with all that he
+        holds, to another executor or to the next one of this name.
+        """
+        self._draining = True
+        await self.pump.close()
+
     def flush(self) -> None:
         """Wakes whoever has something to write since the last time."""
         book = self.core.book
@@ -130,7 +140,8 @@ class Executor:
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
             await asyncio.sleep(0)  # what has come during a stall is read first
-            self.core.judge.sweep(self._clock())
+            if not self._draining:
+                self.core.judge.sweep(self._clock())
             self.pump.reap()
             self.flush()
 

@@ -29,6 +29,6 @@ def executor_part(executor: Executor) -> Part:
         name="executor",
         services={SERVICE: lambda server: add_ExecutorServiceServicer_to_server(servicer, server)},
         run=run,
-        drain=executor.pump.close,
+        drain=executor.drain,
         metrics=[executor_metrics(executor.core)],
     )

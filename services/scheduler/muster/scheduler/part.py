@@ -33,6 +33,7 @@ class SchedulerPart:
 def scheduler_part(name: str, ledger: Ledger, blobs: Blobs) -> SchedulerPart:
     """Makes the scheduler; it owns the ledger while the part runs."""
     scheduler = Scheduler(ledger, name)
+    servicer = SchedulerServicer(scheduler)
     links = Links(scheduler)
     catalogue = CatalogueServicer(scheduler)
 
@@ -43,7 +44,7 @@ def scheduler_part(name: str, ledger: Ledger, blobs: Blobs) -> SchedulerPart:
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            SchedulerServicer(scheduler), server
+            servicer, server
         ),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server
@@ -55,5 +56,6 @@ def scheduler_part(name: str, ledger: Ledger, blobs: Blobs) -> SchedulerPart:
             LinkServicer(links), server
         ),
     }
-    part = Part("scheduler", services, run, metrics=(scheduler_metrics(scheduler),))
+    metrics = (scheduler_metrics(scheduler),)
+    part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

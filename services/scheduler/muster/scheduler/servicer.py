@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from muster.model import limits
-from muster.model.errors import FailedPrecondition, NotFound
+from muster.model.errors import FailedPrecondition, NotFound, Unavailable
 from muster.model.ids import format_id
 from muster.model.states import TERMINAL, ContractState
 from muster.runtime.principal import current_principal
@@ -57,6 +57,15 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self._waiting: set[OneAnswer] = set()
+        self._draining = False
+
+    async def drain(self) -> None:
+        """Sends away who waits for the end of a contract: that may not come while we stop."""
+        self._draining = True
+        for answer in self._waiting:
+            if not answer.ended.done():
+                answer.ended.set_exception(_going_away())
 
     async def Submit(self, request: SubmitRequest, context: _Context) -> SubmitResponse:
         """Accepts one request."""
@@ -145,14 +154,18 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
             return ended_response(await scheduler.stored(number, tenant))
         if owner != tenant:
             raise NotFound(f"there is no contract {format_id(number)}")
+        if self._draining:
+            raise _going_away()
         answer = OneAnswer()
         scheduler.hub.listen(number, answer)
+        self._waiting.add(answer)
         try:
             async with asyncio.timeout(timeout):
                 return await answer.ended
         except TimeoutError:
             return None
         finally:
+            self._waiting.discard(answer)
             scheduler.hub.unlisten(number, answer)
 
     async def CancelContract(
@@ -219,6 +232,10 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         )
         _count_states(scheduler, tenant, reply)
         return reply
+
+
+def _going_away() -> Unavailable:
+    return Unavailable("the scheduler is going away; wait again")
 
 
 def _count_states(scheduler: Scheduler, tenant: str, reply: GetStatisticsResponse) -> None:
