@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from muster.agent.services import Services
     from muster.v1.response_pb2 import Response
 
-_PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
+# CANCELLED is what gRPC gives a call that reaches a server while it stops; who cancels a watch of
+# his own gets no error.
+_PASSING = frozenset(
+    {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED, Code.CANCELLED},
+)
 
 
 @dataclass(frozen=True, slots=True)
