@@ -1,11 +1,11 @@
 """The supervisor behind `muster up`: it restarts what dies, and leaves nothing behind."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +204,12 @@ async def test_whoever_does_not_end_in_time_is_killed_and_that_is_said() -> None
     stubborn.stdout.close()
 
 
+def cpu_seconds() -> float:
+    """What ended children have computed: what they take where nobody else is busy."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_comes_at_once() -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     program = (
@@ -216,7 +222,7 @@ def test_help_comes_at_once() -> None:
     )
     times = []
     for _ in range(3):
-        began = time.monotonic()
+        before = cpu_seconds()
         ended = subprocess.run(
             [sys.executable, "-c", program],
             capture_output=True,
@@ -224,7 +230,7 @@ def test_help_comes_at_once() -> None:
             check=True,
             env=environment,
         )
-        times.append(time.monotonic() - began)
+        times.append(cpu_seconds() - before)
         assert "Start a mesh on this machine." in ended.stdout
         assert ended.stderr == "", "help imports what it does not need"
     assert min(times) < 0.3
