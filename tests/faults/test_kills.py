@@ -77,6 +77,23 @@ async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
         assert runs == 1.0  # nothing that it does is on a contract's path
 
 
+STORM = ("executor", "host", "scheduler", "registry", "everything", "scheduler")
+
+
+@pytest.mark.parametrize("mesh", ["separate"], indirect=True)
+async def test_the_promise_holds_in_a_storm_of_kills(mesh: World, note: Note) -> None:
+    async with mesh.recorder.following():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(mesh.load(CONTRACTS))
+            for count, victim in enumerate(STORM, 1):
+                await mesh.answered(count * CONTRACTS // (len(STORM) + 1))
+                await STRIKES[victim](mesh)
+        await resubmit(mesh)
+    await mesh.settle()
+    assert violations(mesh.history) == []
+    note(f"{executions_per_contract(mesh.history):.3f} executions per contract")
+
+
 async def resubmit(mesh: World) -> None:
     """S7 across the kill: the same request finds its contract, another body is refused."""
     for number in range(RESUBMITTED):
