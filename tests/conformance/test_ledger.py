@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muster.backends.ledger_base import Ledger, LedgerBusy, LedgerFull, OwnershipLost
+from muster.backends.ledger_base import Ledger, LedgerFull
 from muster.backends.sqlite.ledger import SqliteLedger
 from muster.model.ledger import (
-    ITEM_PROGRESS,
     Batch,
     CommitResult,
     Refused,
@@ -25,7 +22,6 @@ from muster.model.ledger import (
     events_of,
 )
 from muster.model.states import Author, ContractState, EventType, Outcome
-from tests.conformance.conftest import MakeLedger
 from tests.support.ledger_rows import (
     AGENT,
     MESH,
@@ -37,7 +33,6 @@ from tests.support.ledger_rows import (
     contract,
     ending,
     id_at,
-    item,
     lease,
     leased,
     response,
@@ -218,84 +213,6 @@ async def test_a_lease_that_follows_an_ending_of_the_same_commit_has_its_own_seg
     made.for_lease_of(ONE).leases.append(lease(6))
     assert not (await ledger.commit(made)).refused
     assert [attempt.epoch for attempt in (await one(ledger)).attempts] == [5, 6]
-
-
-# --- ownership ------------------------------------------------------------------------------------
-
-
-async def test_a_restart_raises_the_generation_and_finds_what_is_open(
-    make_ledger: MakeLedger,
-) -> None:
-    ledger = make_ledger()
-    first = await ledger.open()
-    assert (first.last_id, list(first.open_contracts), first.position) == (0, [], 0)
-    rows = [leased(ONE, 5), contract(TWO, tenant="other"), leased(THREE, 5)]
-    await ledger.commit(batch(contracts=rows, events=[(ONE, 1)]))
-    items = [item(n, epoch=5) for n in (1, 2)] + [item(3, ITEM_PROGRESS, epoch=5)]
-    started = [ONE, 5, T0 + 7]
-    result = await ledger.commit(
-        batch(starts=[started], items=items, responses=[response(5, THREE)], events=[(ONE, 3)])
-    )
-    capability = ["acme", "echo", "1.0.0", 1, T0, b"capability"]
-    made = Batch(empty=False, capabilities=[capability])
-    await ledger.commit(made)
-    before = await ledger.load([ONE, TWO])
-    await ledger.close()
-
-    ledger = make_ledger()
-    second = await ledger.open()
-    assert second.generation > first.generation
-    assert second.last_id == THREE
-    assert second.position >= result.position
-    assert list(second.open_contracts) == before
-    assert before[0].state is ContractState.RUNNING
-    assert second.output_chunks == {(ONE, 5): (3, 2)}
-    assert second.ended == {("acme", ContractState.SUCCEEDED): 1}
-    (row,) = second.catalogue
-    assert (row.tenant, row.name, row.version, row.revision) == ("acme", "echo", "1.0.0", 1)
-    assert row.capability == b"capability"
-    await ledger.close()
-
-
-async def test_a_second_owner_is_refused_until_the_first_has_left(make_ledger: MakeLedger) -> None:
-    first, second = make_ledger(), make_ledger()
-    await first.open()
-    async with asyncio.timeout(5):
-        with pytest.raises(LedgerBusy, match="owner 0"):
-            await second.open()
-    await second.close()
-    assert not (await first.commit(batch(contracts=[contract()]))).refused
-    await first.close()
-    third = make_ledger()
-    assert [each.id for each in (await third.open()).open_contracts] == [ONE]
-    await third.close()
-
-
-async def test_an_owner_that_was_overtaken_writes_nothing(
-    make_ledger: MakeLedger, tmp_path: Path
-) -> None:
-    """Were the lock to fail, as it may on a network file system, the generation still fences."""
-    first = make_ledger()
-    await first.open()
-    (tmp_path / "ledger.db.lock").unlink()
-    second = make_ledger()
-    await second.open()
-    with pytest.raises(OwnershipLost):
-        await first.commit(batch(contracts=[contract(ONE)]))
-    assert not (await second.commit(batch(contracts=[contract(TWO)]))).refused
-    assert [each.id for each in await second.load([ONE, TWO])] == [TWO]
-    await first.close()
-    await second.close()
-
-
-async def test_closing_is_safe_twice_and_before_opening(make_ledger: MakeLedger) -> None:
-    unopened = make_ledger()
-    await unopened.close()
-    await unopened.close()
-    ledger = make_ledger()
-    await ledger.open()
-    await ledger.close()
-    await ledger.close()
 
 
 # --- whatever happens -----------------------------------------------------------------------------

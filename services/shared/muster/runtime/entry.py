@@ -11,7 +11,7 @@ from typing import Any
 from muster.backends.ledger_base import LedgerBusy
 from muster.runtime.config import Config, ConfigError, Role, load_config
 from muster.runtime.logs import configure_logs, get_logger
-from muster.runtime.serve import Part, serve
+from muster.runtime.serve import Part, Server
 
 # Objects that live for one contract die by reference count; the collector is for the few cycles. At
 # its default threshold it took 4 % of a busy mesh's time.
@@ -44,10 +44,13 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
 
 
 async def _run(config: Config, build: Callable[[Config], Sequence[Part]]) -> None:
-    async with serve(config.listen, build(config)) as server:
+    server = Server(config.listen, build(config))
+    # From before it serves: whoever sees it serving may stop it at once.
+    with server.stopped_by_signals():
+        await server.start()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD_OBJECTS)
-        await server.run_until_signalled()
+        await server.wait_stopped()
 
 
 def run_in_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -13,8 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 
 import grpc
@@ -159,8 +164,9 @@ class Server:
         if self._life is not None:
             await self._life.wait()
 
-    async def run_until_signalled(self) -> None:
-        """Runs until SIGTERM or SIGINT has drained it; a second signal does not wait for that."""
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """SIGTERM or SIGINT drains while the block runs; a second one does not wait for that."""
         loop = asyncio.get_running_loop()
 
         def on_signal() -> None:
@@ -169,10 +175,15 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         try:
-            await self.wait_stopped()
+            yield
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    async def run_until_signalled(self) -> None:
+        """Runs until SIGTERM or SIGINT has drained it; see `stopped_by_signals`."""
+        with self.stopped_by_signals():
+            await self.wait_stopped()
 
     async def _live(self, ready: asyncio.Future[None]) -> None:
         async with AsyncExitStack() as stack:
