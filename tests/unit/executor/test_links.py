@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from google.rpc.status_pb2 import Status
 
 from muster.executor.core_state import Session
 from muster.model import limits
@@ -192,7 +193,7 @@ def test_of_attach_and_detach_in_one_link_frame_the_last_word_counts(world):
 def test_an_agent_that_the_scheduler_refuses_is_off_the_session(world):
     session = world.connect(agents=[spec("a"), spec("b")])
     world.read(session)
-    error = {"code": 6, "message": "other schemas"}
+    error = Status(code=6, message="other schemas")
     world.say(session, attach_results=[AttachResult(agent="a", error=error)])
     (result,) = world.read(session).attach_results
     assert (result.agent, result.error.code) == ("a", 6)
