@@ -1,8 +1,8 @@
 """The agents that work can be placed on, and the choice among them.
 
 The index is one *pool* per lane (tenant, capability, version selector): for each host a ring of
-agents with a free slot. Choosing looks at no more than `LOOKS` hosts and `LOOKS` agents, whatever
-the number of agents: a scan over 10,000 would cost hundreds of times as much as all else.
+agents with a free slot. Choosing looks at about `LOOKS` hosts and `LOOKS` agents, whatever the
+number of agents: a scan over 10,000 would cost hundreds of times as much as all else.
 
 Filter: tenant, capability and version by the pool; window, draining and exclusive hosts when an
 agent comes up. Exclude: agents that failed the contract, while there are others. Score: the least
@@ -153,19 +153,28 @@ class Pool:
             if agent is not None:
                 self._run -= 1
                 return agent
-        for host in self._least_loaded():
-            agent = self._look(host, excluded)
-            if agent is not None:
-                self._current = host
-                return agent
+        # One round finds somebody, as a rule. More are needed only past hosts that are full, and
+        # those leave the rota on the way, so what is looked at in vain is looked at once.
+        for _ in range(1 + len(self._rota) // LOOKS):
+            for host in self._least_loaded():
+                agent = self._look(host, excluded)
+                if agent is not None:
+                    self._current = host
+                    return agent
         self._current = None
         return None
 
     def _least_loaded(self) -> list[Host]:
-        """Up to `LOOKS` hosts of the rota, the least loaded first."""
-        looks = min(LOOKS, len(self._rota))
-        hosts = [host for host in (self._rota[i] for i in range(looks)) if not host.exclusive_id]
-        self._rota.rotate(-looks)
+        """Up to `LOOKS` hosts of the rota that have somebody ready, the least loaded first."""
+        hosts: list[Host] = []
+        for _ in range(min(LOOKS, len(self._rota))):
+            host = self._rota.popleft()
+            if not self.ready[host.session_id]:
+                del self.ready[host.session_id]
+                continue
+            self._rota.append(host)
+            if not host.exclusive_id:
+                hosts.append(host)
         hosts.sort(key=lambda host: host.load)
         if len(hosts) > 1:
             # A busy host hardly notices half as much again, and its frames fill; an idle one gets
@@ -180,7 +189,7 @@ class Pool:
         ring = self.ready.get(host.session_id)
         if not ring or host.exclusive_id or not host.reachable:
             return None
-        looks = min(LOOKS, len(ring))
+        looks = min(LOOKS + len(excluded or ()), len(ring))
         while ring and looks:
             agent = ring[0]
             if agent.free <= 0 or agent.draining:
