@@ -13,6 +13,7 @@ from typing import TypeVar
 import grpc
 
 from muster.agent import Client, connect
+from muster.model import limits
 from muster.model.errors import Code, MusterError
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
@@ -47,6 +48,8 @@ T = TypeVar("T")
 
 CALL_SECONDS = 2.0  # of one try
 ANSWER_SECONDS = 40.0  # until a contract has ended, whatever was killed meanwhile
+# A watch that broke off comes back within the SDK's longest pause and the channel's own.
+FOLLOWED_SECONDS = 2 * limits.RECONNECT_SECONDS_MAX
 PAUSE_SECONDS = 0.2  # between two tries, at random up to this
 AT_ONCE = 50  # questions, when everything is read back
 
@@ -191,7 +194,7 @@ class Recorder:
             yield
             wanted = set(self.history.contract_ids)
             with suppress(AssertionError):  # the checker says which are missing
-                await until(lambda: wanted <= ended, CALL_SECONDS, "all ends were seen")
+                await until(lambda: wanted <= ended, FOLLOWED_SECONDS, "all ends were seen")
             following.cancel()
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
