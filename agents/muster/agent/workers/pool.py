@@ -177,7 +177,9 @@ class WorkerPool:
                 await worker.send({"do": "cancel", "code": code})
                 while (await worker.receive()).said["say"] not in ("done", "failed"):
                     continue
-        except (TimeoutError, WorkerDied):
+        except (TimeoutError, WorkerDied, asyncio.CancelledError):
+            # Before Python 3.11.3, a timeout in a task that is being cancelled comes out as its
+            # cancellation (gh-102780). Either way nobody waits for this worker any more.
             await self._end(worker)
 
     # --- processes --------------------------------------------------------------------------------
