@@ -77,7 +77,7 @@ async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
         assert runs == 1.0  # nothing that it does is on a contract's path
 
 
-STORM = ("executor", "host", "scheduler", "registry", "everything", "scheduler")
+STORM = ("executor", "host", "everything", "scheduler")
 
 
 @pytest.mark.parametrize("mesh", ["separate"], indirect=True)
