@@ -15,13 +15,15 @@ from muster.runtime.network import join_address
 from muster.runtime.serve import Part
 
 
-def build(config: Config) -> Sequence[Part]:
-    """The parts of an executor process."""
-    settings = Settings(
+def settings_of(
+    config: Config, scheduler_address: str = "", registry_address: str = ""
+) -> Settings:
+    """What an executor is told; hosts find the other services at its own address by default."""
+    return Settings(
         name=config.name,
         address=join_address(config.listen.host, config.listen.grpc_port),
-        scheduler_address=config.scheduler_targets[0],
-        registry_address=config.registry_targets[0],
+        scheduler_address=scheduler_address,
+        registry_address=registry_address,
         timers=Timers(
             heartbeat_seconds=config.timers.heartbeat_seconds,
             lease_periods=config.timers.lease_periods,
@@ -30,6 +32,11 @@ def build(config: Config) -> Sequence[Part]:
         ),
         sweep_seconds=config.timers.sweep_seconds,
     )
+
+
+def build(config: Config) -> Sequence[Part]:
+    """The parts of an executor process."""
+    settings = settings_of(config, config.scheduler_targets[0], config.registry_targets[0])
     schedulers = {target: dial_link(target) for target in config.scheduler_targets}
     registries = {target: dial_presence(target) for target in config.registry_targets}
     return [executor_part(Executor(settings, schedulers, registries))]
