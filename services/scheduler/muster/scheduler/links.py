@@ -8,6 +8,7 @@ from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimple
 from muster.model.ledger import ITEM_LOG, ITEM_OUTPUT, ITEM_PROGRESS
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
+from muster.runtime.validation import check
 from muster.scheduler.link_peer import LinkPeer
 from muster.scheduler.messages_in import agent_info, held_leases, id_of
 from muster.scheduler.offers import register_offers
@@ -181,6 +182,7 @@ class SessionWords:
         host = self._scheduler.core.fleet.hosts[self._session_id]
         error: MusterError | None = None
         try:
+            check(spec)  # what another executor lets through is not for this one to trust
             register_offers(self._scheduler, host.tenant, spec)
         except MusterError as refused:
             error = refused
