@@ -115,11 +115,11 @@ class Recorder:
 
     async def on_stream(self, request_id: str, capability: str, **values: object) -> Response:
         """Submits with the SDK, and waits for the response on its stream."""
-        self.submitting(request_id, capability, values)
+        body = self.submitting(request_id, capability, values)
         handle = await self.client.submit(capability, values, request_id=request_id)
         async with asyncio.timeout(ANSWER_SECONDS):
             contract_id = await handle.accepted()
-            self.note(Acknowledgement(request_id, contract_id, *self._caller))
+            self.note(Acknowledgement(request_id, contract_id, *self._caller, body))
             self.note(Question(STREAM, contract_id))
             response = await handle.response()
         self.note(answer_of(STREAM, response))
@@ -167,7 +167,7 @@ class Recorder:
             self.note(Refusal(request_id, body, error.reason, *self._caller))
             return ""
         contract_id = reply.accepted.contract_id
-        self.note(Acknowledgement(request_id, contract_id, *self._caller))
+        self.note(Acknowledgement(request_id, contract_id, *self._caller, body))
         if reply.HasField("response"):
             self.note(answer_of(SUBMIT, reply.response))
         return contract_id

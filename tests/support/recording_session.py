@@ -21,6 +21,7 @@ from tests.support.history.journal import Journal
 from tests.support.history.messages import item_sent, report_of, verdict_name
 from tests.support.history.records import (
     Assigned,
+    Beat,
     Decision,
     Offered,
     Released,
@@ -67,6 +68,8 @@ class Wire:
             self._journal.write(report_of(report, self._session))
         for stop in frame.stops:
             self._release(stop.key, "stopped")
+        if frame.HasField("heartbeat"):
+            self._journal.write(Beat(self._session, len(frame.heartbeat.held)))
 
     def _release(self, key: AttemptKey, how: str) -> None:
         self._free(_pair(key))
@@ -89,7 +92,8 @@ class Wire:
         if frame.HasField("welcome"):
             welcome = frame.welcome
             self._session, self._tenant = welcome.session_id, welcome.tenant or self._tenant
-            self._journal.write(Welcomed(self._host, self._session, welcome.session_epoch))
+            lease = seconds_of_duration(welcome.lease_duration)
+            self._journal.write(Welcomed(self._host, self._session, welcome.session_epoch, lease))
             for spec in self._specs.values():
                 self._offer(spec)
         for verdict in frame.verdicts:

@@ -38,6 +38,7 @@ from tests.support.history.records import (
     Answer,
     Assigned,
     Attempt,
+    Beat,
     CallEnded,
     CallStarted,
     Cancellation,
@@ -65,6 +66,7 @@ from tests.support.history.records import (
     WatchEnded,
     Welcomed,
 )
+from tests.support.history.smallest import assert_kept, report, smallest
 
 __all__ = [
     "CANCEL",
@@ -87,6 +89,7 @@ __all__ = [
     "Answer",
     "Assigned",
     "Attempt",
+    "Beat",
     "CallEnded",
     "CallStarted",
     "Cancellation",
@@ -117,13 +120,16 @@ __all__ = [
     "WatchEnded",
     "Welcomed",
     "answer_of",
+    "assert_kept",
     "change_of",
     "check",
     "executions_per_contract",
     "history_of",
     "item_seen",
     "listing_of",
+    "report",
     "shown_of",
+    "smallest",
     "violations",
     "watch_ended",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.history import records as r
-from tests.support.history.journal import SUFFIX, read
+from tests.support.history.journal import KINDS, SUFFIX, read
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Records:
     counted: list[r.Counted] = field(default_factory=list)
     offered: list[r.Offered] = field(default_factory=list)
     welcomed: list[r.Welcomed] = field(default_factory=list)
+    beats: list[r.Beat] = field(default_factory=list)
     sessions_closed: list[r.SessionClosed] = field(default_factory=list)
     assigned: list[r.Assigned] = field(default_factory=list)
     executions: list[r.Execution] = field(default_factory=list)
@@ -56,17 +57,7 @@ class Records:
 
 
 LISTS: dict[type[r.Record], str] = dict(
-    zip(
-        (
-            *(r.Submission, r.Acknowledgement, r.Unknown, r.Refusal, r.Cancellation),
-            *(r.CallStarted, r.CallEnded, r.Question, r.Answer, r.Shown, r.Listing, r.Change),
-            *(r.ItemSeen, r.WatchEnded, r.Counted, r.Offered, r.Welcomed, r.SessionClosed),
-            *(r.Assigned, r.Execution, r.ItemSent, r.Reported, r.Verdict, r.Decision),
-            *(r.Released, r.Fault, r.Setting, r.Opened),
-        ),
-        (each.name for each in fields(Records)),
-        strict=True,
-    )
+    zip(KINDS.values(), (each.name for each in fields(Records)), strict=True)
 )
 
 

@@ -17,10 +17,22 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tests.support.history.records import KINDS, Attempt, Opened, Record, Shown
+from tests.support.history import records as r
+from tests.support.history.records import Attempt, Opened, Record, Shown
 
 SUFFIX = ".journal"
 LINES_AT_ONCE = 2_000  # parsed in one go
+
+KINDS: dict[str, type[Record]] = {
+    kind.__name__: kind
+    for kind in (
+        *(r.Submission, r.Acknowledgement, r.Unknown, r.Refusal, r.Cancellation),
+        *(r.CallStarted, r.CallEnded, r.Question, r.Answer, r.Shown, r.Listing, r.Change),
+        *(r.ItemSeen, r.WatchEnded, r.Counted, r.Offered, r.Welcomed, r.Beat, r.SessionClosed),
+        *(r.Assigned, r.Execution, r.ItemSent, r.Reported, r.Verdict, r.Decision),
+        *(r.Released, r.Fault, r.Setting, r.Opened),
+    )
+}
 
 _STAMPS = frozenset(("at", "wall", "by"))
 _FIELDS = {

@@ -66,12 +66,13 @@ class Submission(Record):
 
 @dataclass(slots=True)
 class Acknowledgement(Record):
-    """A Submit that returned OK, or an `accepted` on a stream."""
+    """A Submit of this body that returned OK, or an `accepted` on a stream."""
 
     request_id: str
     contract_id: str
     tenant: str = "default"
     principal: str = "local"
+    body: str = ""
 
 
 @dataclass(slots=True)
@@ -273,11 +274,20 @@ class Offered(Record):
 
 @dataclass(slots=True)
 class Welcomed(Record):
-    """A host's session began."""
+    """A host's session began; `lease` is for how many seconds its host may be silent."""
 
     host: str
     session: str
     session_epoch: int
+    lease: float = 0.0
+
+
+@dataclass(slots=True)
+class Beat(Record):
+    """A heartbeat went out, which named so many leases."""
+
+    session: str
+    held: int
 
 
 @dataclass(slots=True)
@@ -408,14 +418,3 @@ class Opened(Record):
 
     role: str
     process: int
-
-
-KINDS: dict[str, type[Record]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Submission, Acknowledgement, Unknown, Refusal, Cancellation, CallStarted, CallEnded),
-        *(Question, Answer, Shown, Listing, Change, ItemSeen, WatchEnded, Counted),
-        *(Offered, Welcomed, SessionClosed, Assigned, Execution, ItemSent, Reported, Verdict),
-        *(Decision, Released, Fault, Setting, Opened),
-    )
-}

@@ -89,6 +89,9 @@ def ids_are_stable(evidence: Evidence) -> Iterator[Breach]:
         scopes = case.scopes
         if len(scopes) > 1:
             yield Breach(f"contract {contract_id} was made for {sorted(scopes)}", (contract_id,))
+        bodies = {each.body for each in case.acknowledgements} - {""}
+        if len(bodies) > 1:
+            yield Breach(f"{contract_id} was made for {len(bodies)} bodies", (contract_id,))
         named = {scope[2] for scope in scopes}
         for request_id in {each.request_id for each in case.answers} - named if named else ():
             yield Breach(f"{contract_id} answers {request_id}", (contract_id,))
