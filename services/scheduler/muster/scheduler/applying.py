@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from muster.backends.ledger_base import LedgerBroken
+from muster.failpoints import failpoint
 from muster.model.errors import AlreadyExists, MusterError
 from muster.model.ids import format_id
 from muster.model.ledger import (
@@ -125,7 +126,11 @@ class Applying:
         events: list[LifecycleEvent] = []
         for effect, extra in after:
             self._after(effect, extra, events)
-        self._hub.publish(result.position, events)
+        self._publish(result.position, events)
+
+    @failpoint("events_unpublished")
+    def _publish(self, position: int, events: list[LifecycleEvent]) -> None:
+        self._hub.publish(position, events)
 
     def _refused(self, refused: Refused) -> None:
         number = refused.row[0]
@@ -175,6 +180,7 @@ class Applying:
             case _:
                 effect()
 
+    @failpoint("submit_committed")
     def _accepted(self, contract: Contract, withdrawn: MusterError | int | None) -> None:
         contract.durable = True
         submitter = self.submitters.pop(contract.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from muster.failpoints import failpoint
 from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimplemented
 from muster.model.ledger import ITEM_LOG, ITEM_OUTPUT, ITEM_PROGRESS
 from muster.runtime.lifetime import background
@@ -190,6 +191,7 @@ class SessionWords:
             self._scheduler.sessions.attach(self._session_id, agent_info(spec))
         self._scheduler.outbound.attached(self._session_id, spec.name, error)
 
+    @failpoint("report_uncommitted")
     def _report(self, report: Report) -> None:
         number, epoch = id_of(report.key.contract_id), report.key.epoch
         outcome = report.WhichOneof("outcome")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from muster.failpoints import failpoint
 from muster.model.errors import MusterError
 from muster.model.ids import format_id
 from muster.scheduler.core import Core
@@ -29,12 +30,14 @@ class Outbound:
         items: SessionItems = host.link.items_for(session_id)
         return items
 
+    @failpoint("lease_unsent")
     def assign(self, contract: Contract, lease: Lease) -> None:
         """Hand out an attempt, unless the lease is over meanwhile."""
         items = self.items_for(lease.session_id)
         if items is not None and contract.lease is lease:
             add_assignment(items, contract, lease, self._clock())
 
+    @failpoint("report_unacked")
     def acknowledge(
         self,
         session_id: str,
