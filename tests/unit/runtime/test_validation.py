@@ -11,6 +11,8 @@ from muster.model.errors import InvalidArgument, Violation
 from muster.runtime.validation import check, violations_of
 from muster.v1 import agent_pb2, capability_pb2
 from muster.v1 import registry_service_pb2 as pb
+from muster.v1.agent_pb2 import Agent, AgentSpec
+from muster.v1.capability_pb2 import CapabilitySelector
 from muster.v1.registry_service_pb2 import ReportPresenceRequest
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Failure
@@ -62,7 +64,7 @@ def test_a_missing_message_is_named():
     ],
 )
 def test_an_instant_that_is_none_is_named(deadline: Timestamp):
-    request = Request(request_id="a", capability={"name": "a"}, deadline=deadline)
+    request = Request(request_id="a", capability=CapabilitySelector(name="a"), deadline=deadline)
     assert [each.field for each in violations_of(SubmitRequest(request=request))] == [
         "request.deadline"
     ]
@@ -72,7 +74,7 @@ def test_an_instant_that_is_none_is_named(deadline: Timestamp):
 
 
 def test_a_duration_of_both_signs_is_named_wherever_it_is():
-    frame = ReportPresenceRequest(agents=[{"spec": {"name": "a"}}] * 2)
+    frame = ReportPresenceRequest(agents=[Agent(spec=AgentSpec(name="a"))] * 2)
     assert not violations_of(frame)
     frame.agents[1].create_time.nanos = -1
     assert [each.field for each in violations_of(frame)] == ["agents[1].create_time"]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import Final
 
+from muster.model import limits
 from muster.v1.link_pb2 import SessionItems
 from muster.v1.link_service_pb2 import LinkResponse
+
+_SMALL_BYTES: Final = 64  # of what is no assignment, at most or nearly so
 
 
 class LinkPeer:
@@ -17,13 +22,19 @@ class LinkPeer:
         self.sessions: set[str] = set()
         self.superseded = False
         self._closed = False
+        self._full: deque[dict[str, SessionItems]] = deque()  # a frame each
         self._pending: dict[str, SessionItems] = {}
+        self._bytes = 0  # in those, roughly
         self._wake = asyncio.Event()
         self._frame_seq = 0
         self.seen_seq = 0
 
-    def items_for(self, session_id: str) -> SessionItems:
-        """What is being collected for a session; append to it."""
+    def items_for(self, session_id: str, size: int = _SMALL_BYTES) -> SessionItems:
+        """What is being collected for a session; append to it an item of about `size` bytes."""
+        self._bytes += size
+        if self._bytes > limits.LINK_FRAME_BYTES_MAX and self._pending:
+            self._full.append(self._pending)
+            self._pending, self._bytes = {}, size
         items = self._pending.get(session_id)
         if items is None:
             items = self._pending[session_id] = SessionItems(session_id=session_id)
@@ -43,10 +54,13 @@ class LinkPeer:
     async def next_frame(self) -> LinkResponse | None:
         """The next frame; None when the link is to be closed."""
         await self._wake.wait()
-        self._wake.clear()
         if self.superseded or self._closed:
             return None
-        pending, self._pending = self._pending, {}
+        if self._full:
+            pending = self._full.popleft()
+        else:
+            self._wake.clear()
+            pending, self._pending, self._bytes = self._pending, {}, 0
         self._frame_seq += 1
         frame = LinkResponse(frame_seq=self._frame_seq, seen_seq=self.seen_seq)
         frame.items.extend(pending.values())

@@ -285,7 +285,11 @@ class _Call:
     async def _abort(self, refusal: MusterError) -> None:
         status = status_of(refusal)
         trailers = ((DETAILS_TRAILER, status.SerializeToString()),)
-        await self._context.abort(GRPC_CODES[refusal.code], status.message, trailers)
+        try:
+            await self._context.abort(GRPC_CODES[refusal.code], status.message, trailers)
+        except grpc.aio.InternalError:
+            # The caller has gone meanwhile, which may be long: it read nothing.
+            raise asyncio.CancelledError from None
 
 
 async def _send_headers(context: _Context) -> None:

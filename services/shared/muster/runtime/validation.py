@@ -7,7 +7,7 @@ no rule checks it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from muster.wire.times import is_duration, is_timestamp
 if TYPE_CHECKING:
     from protovalidate import FieldPathElementPb
 
-_TIMES = {
+_TIMES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "google.protobuf.Timestamp": (is_timestamp, "must be a time in the years 1 to 9999"),
     "google.protobuf.Duration": (is_duration, "must be at most 10,000 years, and one sign's"),
 }
