@@ -245,10 +245,11 @@ class Scheduler:
             more = self.core.plan(self.clock())
             for effect in self.core.take_effects():
                 self.applying.apply(effect)
-        except Exception as error:
-            # What was decided is partly lost: the process ends, and starts again from the record.
+        except Exception as error:  # noqa: BLE001 - the committer raises it
+            # Part of what was decided is lost, so nothing more may be written or told: the process
+            # ends, and starts again from the record.
             self.committer.stop(error)
-            raise
+            return
         self.committer.wake()
         if more and not self._replan:
             self._replan = True
