@@ -94,4 +94,5 @@ async def test_a_failure_ends_it_though_the_ledger_is_full() -> None:
     ran = asyncio.gather(committer.run(), return_exceptions=True)
     await ledger.tried.wait()
     committer.stop(failure)
-    assert await ran == [failure]
+    (ended,) = await ran
+    assert ended is failure
