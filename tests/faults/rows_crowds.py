@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from muster.agent import Client
+from muster.agent import Client, connect
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability
 from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
@@ -20,7 +20,7 @@ from tests.faults.clients import percentile
 from tests.faults.driving import judge, under_load
 from tests.faults.probing import cpu_seconds, memory_bytes, probing
 from tests.faults.proxy import proxy_to
-from tests.faults.stage import Stage, stage
+from tests.faults.stage import NOISE, Stage, stage
 from tests.faults.table import Row, Trial
 from tests.support.history import OWNER
 from tests.support.processes import Process, until
@@ -40,10 +40,13 @@ ALONE_KIB_MAX, ALONE_CORE_PERCENT_MAX = 60.0, 40.0
 
 async def herd(trial: Trial) -> None:
     """1,000 agents with a session each lose the mesh at once, and come back."""
-    async with stage(trial.folder) as on, proxy_to(on.mesh.address("executor")) as proxy:
-        fleet = on.setup.hosts * on.setup.agents
+    async with (
+        stage(trial.folder) as on,
+        connect(tenant=NOISE) as noise,
+        proxy_to(on.mesh.address("executor")) as proxy,
+    ):
         await start_crowd(on, HERD, 1, HERD_PROCESSES, proxy.address)
-        await on.agents_ready(fleet + HERD)
+        await crowd_ready(noise, HERD)
         async with under_load(on, trial) as drive:
             await drive.warm()
             trial.say("kill -9 of the mesh, under 1,000 sessions")
@@ -51,10 +54,11 @@ async def herd(trial: Trial) -> None:
                 await on.processes.kill("mesh")
                 await on.processes.start("mesh")
                 began = time.monotonic()
-                await on.agents_ready(fleet + HERD)
+                await crowd_ready(noise, HERD)
+                await on.agents_ready()
                 took = time.monotonic() - began
             await drive.warm()
-        await judge(on, trial)
+        await judge(on, trial, alone=False)
         trial.most("all 1,000 back after", took, HERD_SECONDS_MAX)
         tenths = Counter(int(10 * (at - began)) for at in proxy.arrivals if at > began)
         busiest = 100 * max(tenths.values()) / sum(tenths.values())
@@ -65,7 +69,7 @@ async def start_crowd(
     on: Stage, sessions: int, agents: int, processes: int, executor: str
 ) -> list[Process]:
     """Starts so many sessions with so many agents each, in so many processes."""
-    environment = {**on.mesh.environment(), "MUSTER_EXECUTOR": executor}
+    environment = {**on.mesh.environment(), "MUSTER_EXECUTOR": executor, "MUSTER_TENANT": NOISE}
     each = sessions // processes
     return [
         await on.machine.start(
@@ -75,6 +79,15 @@ async def start_crowd(
         )
         for number in range(processes)
     ]
+
+
+async def crowd_ready(noise: Client, count: int, seconds: float = IDLE_READY_SECONDS) -> None:
+    """Returns when the scheduler can place on so many agents of the crowd."""
+
+    async def enough() -> bool:
+        return (await noise.statistics()).agents >= count
+
+    await until(enough, seconds, f"{count} agents are connected")
 
 
 async def idle_shared(trial: Trial) -> None:
@@ -90,13 +103,12 @@ async def idle_alone(trial: Trial) -> None:
 async def _idle(
     trial: Trial, sessions: int, agents: int, kib_max: float, percent_max: float
 ) -> None:
-    async with stage(trial.folder) as on:
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
         mesh = on.processes.running["mesh"].pid
-        fleet = on.setup.hosts * on.setup.agents
         before = memory_bytes(mesh)
         began = time.monotonic()
         await start_crowd(on, sessions, agents, HERD_PROCESSES, on.mesh.address("executor"))
-        await on.agents_ready(fleet + sessions * agents, IDLE_READY_SECONDS)
+        await crowd_ready(noise, sessions * agents)
         trial.figure("all connected after", time.monotonic() - began, "s")
         each = (memory_bytes(mesh) - before) / (sessions * agents) / 1024
         trial.most("memory of the mesh per agent", each, kib_max, "KiB")
@@ -104,9 +116,9 @@ async def _idle(
         await until(lambda: time.monotonic() - began > IDLE_SECONDS, 2 * IDLE_SECONDS, "it idles")
         percent = 100 * (cpu_seconds(mesh) - used) / (time.monotonic() - began)
         trial.most("processor of the mesh while all wait", percent, percent_max, "% of a core")
-        async with under_load(on, trial) as drive, probing(echo(on.clients.client)) as probe:
+        async with under_load(on, trial) as drive, probing(echo(noise)) as probe:
             await drive.warm(IDLE_SECONDS)
-        await judge(on, trial, faultless=True)
+        await judge(on, trial, faultless=True, alone=False)
         trial.most("probe p99", percentile(probe.seconds), PROBE_SECONDS_MAX)
         trial.exactly("failed probes", len(probe.failures), 0)
 
