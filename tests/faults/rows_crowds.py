@@ -11,7 +11,11 @@ import grpc
 from muster.agent import Client, connect
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability
-from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
+from muster.v1.executor_service_pb2 import (
+    ConnectRequest,
+    ConnectResponse,
+    ListSessionsRequest,
+)
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from muster.v1.session_pb2 import Hello
 from muster.wire.channel import open_channel
@@ -19,7 +23,6 @@ from muster.wire.errors import error_of_rpc
 from tests.faults.clients import percentile
 from tests.faults.driving import judge, under_load
 from tests.faults.probing import cpu_seconds, memory_bytes, probing
-from tests.faults.proxy import proxy_to
 from tests.faults.stage import NOISE, Stage, stage
 from tests.faults.table import Row, Trial
 from tests.support.history import OWNER
@@ -40,12 +43,8 @@ ALONE_KIB_MAX, ALONE_CORE_PERCENT_MAX = 60.0, 40.0
 
 async def herd(trial: Trial) -> None:
     """1,000 agents with a session each lose the mesh at once, and come back."""
-    async with (
-        stage(trial.folder) as on,
-        connect(tenant=NOISE) as noise,
-        proxy_to(on.mesh.address("executor")) as proxy,
-    ):
-        await start_crowd(on, HERD, 1, HERD_PROCESSES, proxy.address)
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
+        await start_crowd(on, HERD, 1, HERD_PROCESSES)
         await crowd_ready(noise, HERD)
         async with under_load(on, trial) as drive:
             await drive.warm()
@@ -57,19 +56,32 @@ async def herd(trial: Trial) -> None:
                 await crowd_ready(noise, HERD)
                 await on.agents_ready()
                 took = time.monotonic() - began
+            arrivals = await begun_at(on)
             await drive.warm()
         await judge(on, trial, alone=False)
         trial.most("all 1,000 back after", took, HERD_SECONDS_MAX)
-        tenths = Counter(int(10 * (at - began)) for at in proxy.arrivals if at > began)
-        busiest = 100 * max(tenths.values()) / sum(tenths.values())
+        tenths = Counter(int(10 * at) for at in arrivals)
+        busiest = 100 * max(tenths.values()) / len(arrivals)
+        trial.figure("between the first and the last", max(arrivals) - min(arrivals), "s")
         trial.most("arrivals in the busiest 0.1 s", busiest, BUSIEST_PERCENT_MAX, "%")
 
 
-async def start_crowd(
-    on: Stage, sessions: int, agents: int, processes: int, executor: str
-) -> list[Process]:
+async def begun_at(on: Stage) -> list[float]:
+    """When each session of the crowd began, in Unix seconds."""
+    found: list[float] = []
+    async with open_channel(on.mesh.address("executor")) as channel:
+        stub, request = ExecutorServiceStub(channel), ListSessionsRequest(page_size=1000)
+        while True:
+            page = await stub.ListSessions(request, metadata=(("muster-tenant", NOISE),))
+            found += [each.create_time.ToNanoseconds() / 1e9 for each in page.sessions]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+
+async def start_crowd(on: Stage, sessions: int, agents: int, processes: int) -> list[Process]:
     """Starts so many sessions with so many agents each, in so many processes."""
-    environment = {**on.mesh.environment(), "MUSTER_EXECUTOR": executor, "MUSTER_TENANT": NOISE}
+    environment = {**on.mesh.environment(), "MUSTER_TENANT": NOISE}
     each = sessions // processes
     return [
         await on.machine.start(
@@ -107,7 +119,7 @@ async def _idle(
         mesh = on.processes.running["mesh"].pid
         before = memory_bytes(mesh)
         began = time.monotonic()
-        await start_crowd(on, sessions, agents, HERD_PROCESSES, on.mesh.address("executor"))
+        await start_crowd(on, sessions, agents, HERD_PROCESSES)
         await crowd_ready(noise, sessions * agents)
         trial.figure("all connected after", time.monotonic() - began, "s")
         each = (memory_bytes(mesh) - before) / (sessions * agents) / 1024
