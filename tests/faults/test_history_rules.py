@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.history import History, check, report, violations
 from tests.support.history import records as r
-from tests.support.history_model import BEFORE, ENDS, Life, Model
+from tests.support.history_model import BEFORE, ENDS, WALL, Life, Model, healed
 
 # What the lives of the history are about, by the contract that each makes.
 SIMPLE, LOST, CANCELLED, LATE_CANCEL, EXPIRED, BURIED, FAILING = (f"c{n}" for n in range(1, 8))
@@ -308,14 +308,6 @@ def test_the_breach_is_found(rule: str, breach: Breaching) -> None:
 # --- what may be, and is no breach ----------------------------------------------------------------
 
 
-def healed(name: str, begin: float, end: float, *effects: str) -> list[r.Fault]:
-    wall = 1_700_000_000.0
-    return [
-        r.Fault(name, False, "", list(effects), at=begin, wall=wall + begin),
-        r.Fault(name, True, "", list(effects), at=end, wall=wall + end),
-    ]
-
-
 def test_an_unknown_submit_may_have_made_a_contract() -> None:
     history = kept()
     history.listings.append(r.Listing("c9", "r9", ""))
@@ -342,7 +334,7 @@ def test_a_contract_may_end_late_while_its_owner_is_away_and_within_a_second_of_
     for breach in late.values():
         history = kept()
         breach(history)
-        deadline = history.shown[4].deadline - 1_700_000_000.0
+        deadline = history.shown[4].deadline - WALL
         history.faults += healed("owner killed", deadline - 3, deadline + 0.5, r.OWNER)
         assert violations(history) == []
         history.faults[:] = healed("owner killed", deadline - 3, deadline + 0.1, r.OWNER)
@@ -353,59 +345,3 @@ def test_a_call_whose_client_died_does_not_hang() -> None:
     history = kept()
     history.calls_started.append(r.CallStarted(9999, "Submit", 2.0, at=50.0, by="another"))
     assert violations(history) == []
-
-
-# --- that everything goes on ----------------------------------------------------------------------
-
-
-def test_what_is_open_long_after_the_last_fault_has_healed_breaks_l1() -> None:
-    history = kept()
-    history.faults += healed("all hosts killed", 0.1, 0.15)
-    history.settings += [r.Setting(r.SLOTS, 10.0), r.Setting(r.WORK_SECONDS, 1.0)]
-    assert violations(history) == []
-    for kind in ("answers", "changes", "shown"):
-        records = getattr(history, kind)
-        records[:] = [each for each in records if each.contract_id != SIMPLE]
-    history.opened.append(r.Opened("client", 1, at=120.0, by="client"))
-    assert "L1" in {each.rule for each in check(history)}
-
-
-def steady(history: History, begin: float, end: float, rate: float) -> None:
-    """Contracts that are accepted and end at a rate."""
-    for n in range(int((end - begin) * rate)):
-        at, name = begin + n / rate, f"{begin}-{n}"
-        history.submissions.append(r.Submission(name, "body", at=at))
-        history.acknowledgements.append(r.Acknowledgement(name, name, at=at))
-        history.questions.append(r.Question(r.WAIT, name, at=at))
-        said = ("SUCCEEDED", "MESH", 0, 0, "", "", "", 0, 0.0, 0.0, "d")
-        history.answers.append(r.Answer(r.WAIT, name, name, *said, at=at))
-
-
-def test_a_part_that_stops_the_others_breaks_l2() -> None:
-    history = History()
-    steady(history, 0.0, 30.0, 50.0)
-    steady(history, 30.0, 60.0, 40.0)
-    history.faults += healed("one of two executors frozen", 30.0, 60.0, r.PART)
-    assert violations(history) == []
-    for each in history.answers:
-        if each.at >= 45.0 and int(each.at * 40) % 2:
-            each.at += 40.0
-    assert [each.rule for each in check(history)] == ["L2"]
-
-
-def test_leases_that_bounce_under_load_break_l3() -> None:
-    model = Model()
-    model.live(Life(before=("returned", "vanished")))
-    model.history.faults += healed("twice the load", 0.0, 30.0, r.OVERLOAD)
-    assert violations(model.history) == []
-    model.live(Life(before=("returned", "vanished", "vanished")))
-    assert [each.rule for each in check(model.history)] == ["L3"]
-
-
-def test_without_a_fault_a_contract_is_run_again_only_when_its_agent_failed() -> None:
-    model = Model()
-    model.live(Life(before=("FAILED", "TIMED_OUT", "returned")))
-    model.history.settings.append(r.Setting(r.FAULTLESS, 1.0))
-    assert violations(model.history) == []
-    again(model.history, "executions", "c1", epoch=1 << 50, nonce="n9")
-    assert [each.rule for each in check(model.history)] == ["S17"]

@@ -43,7 +43,12 @@ BUGS = (
     Bug("event_before_commit", play.the_mesh_dies_with_an_end_under_way, "S9"),
     Bug("window_exceeded", play.more_work_than_window, "Window"),
     Bug("response_overwritten", play.another_report_comes, "S2", frozenset({"S15"})),
-    Bug("cancel_overridden", play.a_report_comes_after_a_cancel, "S11", frozenset({"S2", "S8", "S15"})),
+    Bug(
+        "cancel_overridden",
+        play.a_report_comes_after_a_cancel,
+        "S11",
+        frozenset({"S2", "S8", "S15"}),
+    ),
     Bug("retry_miscounted", play.an_agent_fails, "S13"),
     Bug("chunk_lost", play.output_comes_in_parts, "S10"),
     Bug("event_skipped", play.everything_is_watched, "S9"),

@@ -237,3 +237,22 @@ class _Living:
                 self.add(r.ItemSeen(self.contract_id, *seen), "watcher")
             end = r.WatchEnded(self.contract_id, watch, state, author, epoch, chunks)
             self.add(end, "watcher")
+
+
+def healed(name: str, begin: float, end: float, *effects: str) -> list[r.Fault]:
+    """A fault, from its injection to its healing."""
+    return [
+        r.Fault(name, False, "", list(effects), at=begin, wall=WALL + begin),
+        r.Fault(name, True, "", list(effects), at=end, wall=WALL + end),
+    ]
+
+
+def steady(history: History, begin: float, end: float, rate: float) -> None:
+    """Contracts that are accepted and end at a rate."""
+    for n in range(int((end - begin) * rate)):
+        at, name = begin + n / rate, f"{begin}-{n}"
+        history.submissions.append(r.Submission(name, "body", at=at))
+        history.acknowledgements.append(r.Acknowledgement(name, name, at=at))
+        history.questions.append(r.Question(r.WAIT, name, at=at))
+        said = ("SUCCEEDED", "MESH", 0, 0, "", "", "", 0, 0.0, 0.0, "d")
+        history.answers.append(r.Answer(r.WAIT, name, name, *said, at=at))
