@@ -41,7 +41,7 @@ async def _idle(
     ground: Ground, size: Size, name: str, sessions: int, each_kb: float
 ) -> list[Figure]:
     agents = size.agents if sessions < size.agents else size.sessions
-    bound = max(HOST_MB, agents * each_kb / 1024)
+    bound = HOST_MB + agents * each_kb / 1024
     async with AsyncExitStack() as stack, ground.siege(name, size, bound) as siege:
         asking = (await ground.stubs(stack)).scheduler
         before = (await asking.GetStatistics(GetStatisticsRequest())).agents
@@ -76,7 +76,7 @@ async def _idle(
 async def many_attaches(ground: Ground, size: Size) -> list[Figure]:
     """One session that goes on attaching agents, beyond what a session may have."""
     asked = limits.AGENTS_PER_SESSION_MAX + 2 * limits.FRAME_ITEMS_MAX
-    bound = max(HOST_MB, asked * AGENT_KB / 1024)
+    bound = HOST_MB + asked * AGENT_KB / 1024
     refused = 0
 
     def count(frame: ConnectResponse) -> dict[str, Any]:

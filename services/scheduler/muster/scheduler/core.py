@@ -22,10 +22,10 @@ from functools import partial
 from muster.model import limits
 from muster.model.errors import (
     AlreadyExists,
+    ContractUnknown,
     DeadlinePassed,
     FailedPrecondition,
     Fenced,
-    NotFound,
     ResourceExhausted,
 )
 from muster.model.ids import EpochMaker, IdMaker, format_id, shard_of_id, shard_of_scope
@@ -319,7 +319,7 @@ class Core:
         if contract is None or contract.tenant != tenant:
             if contract_id in self.recent:
                 raise FailedPrecondition("the contract has ended already; nothing to cancel")
-            raise NotFound(f"there is no contract {format_id(contract_id)}")
+            raise ContractUnknown(format_id(contract_id))
         self.end_by_mesh(now, contract, Trigger.CANCEL, "CANCELLED", reason)
         return contract
 

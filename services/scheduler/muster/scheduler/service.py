@@ -17,7 +17,7 @@ from typing import Any
 from muster.backends.ledger_base import Ledger
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import NotFound, Unavailable
+from muster.model.errors import ContractUnknown, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -300,8 +300,5 @@ class Scheduler:
         """A contract of a tenant as the ledger has it. Raises `NotFound`."""
         found = await self.ledger.load([contract_id]) if contract_id else []
         if not found or found[0].tenant != tenant:
-            raise NotFound(
-                f"there is no contract {format_id(contract_id)}; list them with: "
-                "muster contracts list"
-            )
+            raise ContractUnknown(format_id(contract_id))
         return found[0]

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from muster.model import limits
-from muster.model.errors import FailedPrecondition, NotFound, Unavailable
+from muster.model.errors import ContractUnknown, FailedPrecondition, NotFound, Unavailable
 from muster.model.ids import format_id
 from muster.model.states import TERMINAL, ContractState
 from muster.runtime.principal import current_principal
@@ -153,7 +153,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         if owner is None:
             return ended_response(await scheduler.stored(number, tenant))
         if owner != tenant:
-            raise NotFound(f"there is no contract {format_id(number)}")
+            raise ContractUnknown(format_id(number))
         if self._draining:
             raise _going_away()
         answer = OneAnswer()

@@ -110,6 +110,16 @@ class NotFound(MusterError):
     reason = "CONTRACT_UNKNOWN"
 
 
+class ContractUnknown(NotFound):
+    """There is no such contract, or it is another tenant's: nobody can tell which."""
+
+    def __init__(self, contract_id: str) -> None:
+        """`contract_id` as it stands on the wire."""
+        super().__init__(
+            f"there is no contract {contract_id}; list them with: muster contracts list"
+        )
+
+
 class AlreadyExists(MusterError):
     """The name is taken by something else."""
 
