@@ -53,3 +53,14 @@ def test_without_a_fault_a_contract_is_run_again_only_when_its_agent_failed() ->
     once_more = replace(model.history.executions[0], epoch=1 << 50, nonce="n9")
     model.history.executions.append(once_more)
     assert [each.rule for each in check(model.history)] == ["S17"]
+
+
+def test_a_call_may_take_as_much_longer_as_the_whole_machine_stood_still() -> None:
+    model = Model()
+    model.live(Life())
+    ended = model.history.calls_ended[0]
+    model.history.calls_ended[0] = replace(ended, at=ended.at + 3.5)
+    assert [each.rule for each in check(model.history)] == ["S16"]
+    for fault in healed("stall", ended.at + 0.1, ended.at + 1.1):
+        model.history.faults.append(replace(fault, target=r.MACHINE))
+    assert violations(model.history) == []

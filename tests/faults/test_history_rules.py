@@ -252,7 +252,7 @@ BREACHES: dict[str, tuple[str, Breaching]] = {
     ),
     "it was assigned past its deadline": (
         "S12",
-        lambda h: change(h, "assigned", SIMPLE, time_left=-0.5),
+        lambda h: change(h, "assigned", SIMPLE, at=25.0),
     ),
     "it was leased past its deadline": ("S12", lambda h: attempts(h, SIMPLE, 0, lease_time=2e9)),
     "it expired too late": (

@@ -67,6 +67,8 @@ PART = "part"
 CLOCK = "clock"
 OVERLOAD = "overload"
 
+MACHINE = "machine"  # the target of a fault that stops everything, those who write down included
+
 # Settings that rules read; see `Setting`.
 FAULTLESS = "faultless"
 SLOTS = "slots"

@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from math import inf, isfinite
 
 from tests.support.history.evidence import Breach, Case, Evidence, Span
-from tests.support.history.records import CLOCK, OVERLOAD, OWNER, PART, SLOTS, WORK_SECONDS
+from tests.support.history.records import (
+    CLOCK,
+    MACHINE,
+    OVERLOAD,
+    OWNER,
+    PART,
+    SLOTS,
+    WORK_SECONDS,
+)
 
+TICK_SECONDS = 0.02  # of clocks that are compared: milliseconds, and a wall clock that is slewed
 LATE_SECONDS = 1.0  # after a deadline, and after the owner's return
 SETTLED_SECONDS = 60.0  # L1
 RECOVERED_SECONDS = 15.0  # L2
@@ -33,17 +42,28 @@ def expires_in_time(evidence: Evidence) -> Iterator[Breach]:
             sentence = f"{case.contract_id} expired {late:.1f} s after it had to be over"
             yield Breach(sentence, (case.contract_id,))
     for contract_id, case in evidence.cases.items():
-        for each in case.assigned:
-            if each.time_left < 0:
-                sentence = f"{contract_id} was assigned {-each.time_left:.3f} s after its deadline"
-                yield Breach(sentence, (contract_id,))
+        yield from _assigned_late(evidence, case)
         if evidence.during(CLOCK) or not case.shown or not case.shown[-1].deadline:
             continue
         for attempt in case.shown[-1].attempts:
             late = attempt.lease_time - case.shown[-1].deadline
-            if late > 0:
+            if late > TICK_SECONDS:
                 sentence = f"epoch {attempt.epoch} of {contract_id} was leased {late:.3f} s after"
                 yield Breach(f"{sentence} its deadline", (contract_id,))
+
+
+def _assigned_late(evidence: Evidence, case: Case) -> Iterator[Breach]:
+    """What agents saw of it, unless a fault held up what was sent in time."""
+    deadline = _deadline(case)
+    if not deadline or not case.acknowledgements:
+        return
+    known = case.acknowledgements[0]
+    due = deadline - known.wall + known.at
+    for each in case.assigned:
+        held_up = any(span.begin <= each.at and span.end >= due for span in evidence.spans)
+        if each.at > due + LATE_SECONDS and not held_up:
+            sentence = f"{case.contract_id} was assigned {each.at - due:.1f} s after its deadline"
+            yield Breach(sentence, (case.contract_id,))
 
 
 def _late(evidence: Evidence) -> Iterator[tuple[Case, float]]:
@@ -81,12 +101,19 @@ def calls_end(evidence: Evidence) -> Iterator[Breach]:
     last = evidence.last_words
     for each in evidence.history.calls_started:
         end = ended.get((each.by, each.call))
-        took = (end.at if end else last[each.by]) - each.at
+        over = end.at if end else last[each.by]
+        took = over - each.at - _standing_still(evidence, each.at, over)
         if took > each.timeout + LATE_SECONDS:
             how = "took" if end else "has not ended after"
             contracts = (each.subject,) if each.subject in evidence.cases else ()
             sentence = f"{each.method} {each.call} {how} {took:.1f} s, with {each.timeout:g} s"
             yield Breach(f"{sentence} to go", contracts)
+
+
+def _standing_still(evidence: Evidence, begin: float, end: float) -> float:
+    """For how much of a time the whole machine did nothing, its clients included."""
+    spans = (span for span in evidence.spans if span.fault.target == MACHINE)
+    return sum(max(0.0, min(span.end, end) - max(span.begin, begin)) for span in spans)
 
 
 def everything_settles(evidence: Evidence) -> Iterator[Breach]:

@@ -16,19 +16,19 @@ from tests.support.history.history import History, history_of
 from tests.support.history.records import Assigned, Attempt, Record
 
 SHOWN_MAX = 5  # violations in a report; one cause often breaks many contracts
-TRIES_MAX = 2_000  # of leaving records out
+JUDGED_MAX = 400_000  # records, in all tries of leaving some out: a few seconds
 LINES_MAX = 40  # of one violation
 
 
 def smallest(history: History, violation: Violation) -> list[Record]:
     """What it takes to show a violation, in the order of time."""
     records = _concerned(history, violation)
-    tries = TRIES_MAX
+    left = JUDGED_MAX
 
     def shows(some: Sequence[Record]) -> bool:
-        nonlocal tries
-        tries -= 1
-        return tries > 0 and breaks(history_of(*some), violation)
+        nonlocal left
+        left -= len(some)
+        return left > 0 and breaks(history_of(*some), violation)
 
     if not violation.contracts or not shows(records):
         return records[:LINES_MAX]
