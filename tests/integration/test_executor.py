@@ -375,15 +375,11 @@ async def test_frames_grow_with_what_waits_and_every_item_arrives_once(mesh):
         assert sorted(reports) == got
 
 
-@pytest.mark.parametrize(
-    ("limit", "most"),
-    [("SESSION_OUTBOX_ITEMS_MAX", 200), ("SESSION_OUTBOX_BYTES_MAX", 1_000_000)],
-)
-async def test_a_host_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch, limit, most):
-    monkeypatch.setattr(limits, limit, most)
+@pytest.mark.parametrize("kind", ["ITEMS", "BYTES"])
+async def test_a_host_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch, kind):
+    monkeypatch.setattr(limits, f"SESSION_OUTBOX_{kind}_MAX", 200)
     async with executor_mesh(Timers(resume_grace_seconds=0.5)) as mesh:
-        host = mesh.stub.Connect()
-        agents = [AgentSpec(name="a", max_in_flight=10_000)]
+        host, agents = mesh.stub.Connect(), [AgentSpec(name="a", max_in_flight=10_000)]
         hello = Hello(protocol_version=1, host="stalled", agents=agents)
         await host.write(ConnectRequest(frame_seq=1, hello=hello))
         session_id = (await mesh.scheduler.session("stalled")).session_id
