@@ -11,7 +11,7 @@ from collections import deque
 from muster.model import limits
 from muster.model.states import Outcome, Trigger, step
 from muster.scheduler.core import Core
-from muster.scheduler.effects import Acknowledge, Cancel, LookUpReport, RecordStart
+from muster.scheduler.effects import Acknowledge, Cancel, LookUpReport
 from muster.scheduler.records import Contract, Lease, Now
 
 RECORD_START_SECONDS = 0.4  # an attempt that runs longer gets its start recorded while it runs
@@ -227,9 +227,8 @@ class Attempts:
                 self._due(now, contract)
         while self._running and self._running[0][0] + RECORD_START_SECONDS <= now.mono:
             _, contract, lease = self._running.popleft()
-            if contract.lease is lease and not lease.start_recorded:
-                core.effects.append(RecordStart(contract, lease))
-                core.publish_start(contract, lease)
+            if contract.lease is lease:
+                core.record_start(contract, lease)
 
     def _due(self, now: Now, contract: Contract) -> None:
         core = self._core

@@ -112,10 +112,13 @@ class Hub:
         if contract_id and not watchers:
             self._watchers.pop(contract_id, None)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches at all."""
+        return bool(self._broad or self._watchers)
+
     def publish(self, position: int, events: Sequence[LifecycleEvent]) -> None:
         """Committed events, in order."""
-        if not self._broad and not self._watchers:
-            return
         for event in events:
             for watcher in self._watchers.get(event.contract_id, ()):
                 watcher.put((position, event))

@@ -11,7 +11,6 @@ from muster.model.ids import format_id
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
 from muster.scheduler.messages_in import child_request_id
-from muster.scheduler.plain_requests import check_request
 from muster.scheduler.service import Scheduler
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
@@ -73,7 +72,6 @@ class SubmitStream:
                     f"{limits.SUBMIT_STREAM_OPEN_MAX} contracts of this stream are open; "
                     "submit more when some have ended"
                 )
-            check_request(request)
             self._scheduler.submit(self._principal.tenant, self._principal.name, request, self)
         except MusterError as error:
             is_child = request.HasField("parent")
