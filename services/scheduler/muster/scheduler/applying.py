@@ -28,7 +28,7 @@ from muster.scheduler.events import events_of_change
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_out import response_of
 from muster.scheduler.outbound import Outbound
-from muster.scheduler.records import Contract, Lease
+from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.rows import contract_row, ending_row, lease_row, response_row
 from muster.v1.response_pb2 import Response
 
@@ -55,9 +55,9 @@ class Applying:
         self._hub = hub
         self._outbound = outbound
         self._listen = listen
-        self._look_up = look_up
         # Submissions that the ledger did not take: what was decided on them meanwhile is void.
         self._withdrawn: OrderedDict[int, MusterError | int] = OrderedDict()
+        self._now = Now(0.0, 0)  # of the call that is under way
         self._before: dict[type, Callable[[Any], None]] = {
             fx.Accept: self._accept,
             fx.Assign: self._assign,
@@ -73,8 +73,9 @@ class Applying:
 
     # --- before the commit ------------------------------------------------------------------------
 
-    def apply(self, effects: list[fx.Effect]) -> None:
+    def apply(self, effects: list[fx.Effect], now: Now) -> None:
         """Turn effects into rows; keep for after the commit what must wait for it."""
+        self._now = now
         before = self._before
         for effect in effects:
             before[type(effect)](effect)
@@ -117,7 +118,7 @@ class Applying:
         batch.empty = False
         committer.changes.append(effect)
         if contract.durable:
-            self._outbound.assign(contract, lease)
+            self._outbound.assign(contract, lease, self._now)
         else:
             committer.after.append((self._assigned, contract, lease))
 
@@ -154,8 +155,9 @@ class Applying:
 
     # --- after the commit -------------------------------------------------------------------------
 
-    def committed(self, pending: Pending, result: CommitResult) -> None:
+    def committed(self, pending: Pending, result: CommitResult, now: Now) -> None:
         """A batch is durable: tell everybody whom it concerns, in the order of what happened."""
+        self._now = now
         for refused in result.refused:
             self._refused(refused)
         for tell, what, more in pending.after:
@@ -209,7 +211,7 @@ class Applying:
 
     def _assigned(self, contract: Contract, lease: Lease) -> None:
         if contract.id not in self._withdrawn:
-            self._outbound.assign(contract, lease)
+            self._outbound.assign(contract, lease, self._now)
 
     def _ended(self, effect: fx.End, response: Response) -> None:
         contract = effect.contract

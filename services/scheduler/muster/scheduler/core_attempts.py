@@ -51,12 +51,15 @@ class Attempts:
         lease = contract.lease
         if lease is None or lease.started_ms:
             return
+        self._begin(now, contract, lease)
+        self._running.append((now.mono, contract, lease))
+        self._core.arm(contract)
+
+    def _begin(self, now: Now, contract: Contract, lease: Lease) -> None:
         lease.accepted = True
         lease.started_ms = now.wall_ms
         lease.running_since = lease.last_item = now.mono
         contract.state = step(contract.state, Trigger.START)
-        self._running.append((now.mono, contract, lease))
-        self._core.arm(contract)
 
     def suspend(self, now: Now, session_id: str, contract_id: int, epoch: int) -> bool:
         """The attempt waits for children: its slot is free, its run time stands still."""
@@ -163,7 +166,9 @@ class Attempts:
                 )
             )
             return
-        self.mark_started(now, contract)
+        if not lease.started_ms:
+            # It is over: its start is recorded with its end, and no timer is needed.
+            self._begin(now, contract, lease)
         if failure is None:
             self._core.end_by_agent(now, contract, Trigger.SUCCEED, "", report)
         else:

@@ -84,6 +84,7 @@ class AgentSlots:
         "pools",
         "ready_in",
         "suspended",
+        "versions",
         "window",
     )
 
@@ -100,6 +101,7 @@ class AgentSlots:
         self.draining = False
         self.pools: list[Pool] = []
         self.ready_in: set[PoolKey] = set()
+        self.versions: dict[PoolKey, str] = {}  # which one serves the lane
 
     @property
     def free(self) -> int:
@@ -192,7 +194,7 @@ class Pool:
         looks = min(LOOKS + len(excluded or ()), len(ring))
         while ring and looks:
             agent = ring[0]
-            if agent.free <= 0 or agent.draining:
+            if agent.active >= agent.window or agent.draining:
                 ring.popleft()
                 agent.ready_in.discard(self.key)
                 continue
@@ -244,8 +246,12 @@ class Fleet:
 
     def _join(self, agent: AgentSlots, pool: Pool) -> None:
         tenant, capability, _ = pool.key
-        if agent.host.tenant != tenant or agent.version_for(capability, pool.selector) is None:
+        if agent.host.tenant != tenant:
             return
+        version = agent.version_for(capability, pool.selector)
+        if version is None:
+            return
+        agent.versions[pool.key] = str(version)
         agent.pools.append(pool)
         pool.agents[agent.host.session_id, agent.name] = agent
         if agent.free > 0 and not agent.draining:

@@ -98,7 +98,7 @@ class Scheduler:
         self.core = Core(IdMaker(opening.last_id), EpochMaker(opening.generation))
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
-        self.outbound = Outbound(self.core, self.clock)
+        self.outbound = Outbound(self.core)
         self.applying = Applying(
             self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
         )
@@ -163,7 +163,9 @@ class Scheduler:
 
     # --- submitting -------------------------------------------------------------------------------
 
-    def submit(self, tenant: str, principal: str, request: Request, listener: Listener) -> str:
+    def submit(
+        self, now: Now, tenant: str, principal: str, request: Request, listener: Listener
+    ) -> str:
         """Accept a request, and tell `listener` once it is durable and when it has ended.
 
         Returns the request's id. Raises a `MusterError` when it is refused at once. The caller
@@ -175,7 +177,6 @@ class Scheduler:
             )
         wanted = request.capability
         route = self._routes.get((tenant, wanted.name, wanted.version))
-        now = self.clock()
         if route is not None and is_plain(request):
             selector, check_payload = route
             check_payload(request.payload)
@@ -263,8 +264,9 @@ class Scheduler:
 
     def settle(self) -> None:
         """Place what can be placed, and pass on everything that follows from the last inputs."""
-        more = self.core.plan(self.clock())
-        self.applying.apply(self.core.take_effects())
+        now = self.clock()
+        more = self.core.plan(now)
+        self.applying.apply(self.core.take_effects(), now)
         self.committer.wake()
         if more and not self._replan:
             self._replan = True
@@ -275,7 +277,7 @@ class Scheduler:
         self.settle()
 
     def _on_commit(self, pending: Pending, result: CommitResult) -> None:
-        self.applying.committed(pending, result)
+        self.applying.committed(pending, result, self.clock())
         if result.refused:
             self.settle()
 

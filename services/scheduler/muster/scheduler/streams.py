@@ -11,6 +11,7 @@ from muster.model.ids import format_id
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
 from muster.scheduler.messages_in import child_request_id
+from muster.scheduler.records import Now
 from muster.scheduler.service import Scheduler
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
@@ -53,8 +54,9 @@ class SubmitStream:
 
     async def _read(self, frames: AsyncIterator[SubmitStreamRequest]) -> None:
         async for frame in frames:
+            now = self._scheduler.clock()
             for request in frame.requests:
-                self._submit(request)
+                self._submit(now, request)
             self._scheduler.settle()
             if self._waiting > limits.STREAM_BACKLOG_MAX:
                 raise ResourceExhausted(
@@ -65,14 +67,15 @@ class SubmitStream:
         self._half_closed = True
         self._wake.set()
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, now: Now, request: Request) -> None:
         try:
             if len(self._open) + self._asked >= limits.SUBMIT_STREAM_OPEN_MAX:
                 raise ResourceExhausted(
                     f"{limits.SUBMIT_STREAM_OPEN_MAX} contracts of this stream are open; "
                     "submit more when some have ended"
                 )
-            self._scheduler.submit(self._principal.tenant, self._principal.name, request, self)
+            principal = self._principal
+            self._scheduler.submit(now, principal.tenant, principal.name, request, self)
         except MusterError as error:
             is_child = request.HasField("parent")
             self._refuse(child_request_id(request) if is_child else request.request_id, error)
