@@ -179,10 +179,10 @@ class Pool:
                 hosts.append(host)
         hosts.sort(key=lambda host: host.load)
         if len(hosts) > 1:
-            # A busy host hardly notices half as much again, and its frames fill; an idle one gets
+            # A busy host hardly notices as much again, and its frames fill; an idle one gets
             # one, so that a handful of contracts run beside each other.
             lead = hosts[1].active - hosts[0].active
-            self._run = min(RUN_MAX, max(1, lead, hosts[0].active // 2)) - 1
+            self._run = min(RUN_MAX, max(1, lead, hosts[0].active)) - 1
         else:
             self._run = RUN_MAX
         return hosts

@@ -35,6 +35,7 @@ SWEEP_SECONDS = 0.5
 STALL_SECONDS = 1.0  # a longer pause between sweeps was our own stall: judge nobody for it
 HELLO_SECONDS = 10.0  # a stream that says nothing for this long is closed
 DRAIN_GRACE_SECONDS = 30.0  # for a host that is asked to leave, unless another is named
+ACK_DELAY_SECONDS = 0.02  # for "accepted": it travels with the next assignment, or alone then
 SESSIONS_MAX = 20_000  # of one executor; 10,000 at ≤ 60 KB each are 600 MB
 AGENTS_PER_SESSION_MAX = 10_000
 HEARTBEATS_PER_SECOND_MAX = 500  # beyond it the period is stretched: sessions / this
