@@ -33,9 +33,7 @@ class Pending(NamedTuple):
 class Committer:
     """Collects rows and effects, and commits them in order."""
 
-    def __init__(
-        self, ledger: Ledger, on_commit: Callable[[Pending, CommitResult], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, on_commit: Callable[[Pending, CommitResult], None]) -> None:
         self.batch = Batch()
         self.after: list[After] = []
         self.changes: list[Change] = []  # of contracts, in order: what watchers will see

@@ -240,6 +240,8 @@ class Sessions:
             for host in self._gone.values():
                 if host.link_gone_at is not None:
                     host.link_gone_at += stalled_seconds
+        for host in self._core.fleet.hosts.values():
+            host.measure(now.mono)
         for host in list(self._gone.values()):
             if host.link_gone_at is not None and (
                 now.mono >= host.link_gone_at + limits.LEASE_SECONDS

@@ -4,8 +4,8 @@ The shell applies effects in the order given: rows go into the next commit; ever
 somebody of a change (`Acknowledge`, `Ended`, events, cancels) waits for that commit; leases of
 contracts whose acceptance is durable are sent at once.
 
-A `Change` is also a lifecycle event of its contract, numbered `sequence`, and with `started` set the
-one before it is the start of the attempt (`muster.scheduler.events` puts them into words).
+A `Change` is also a lifecycle event of its contract, numbered `sequence`, and with `started` set
+the one before it is the start of the attempt (`muster.scheduler.events` puts them into words).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ number of agents: a scan over 10,000 would cost hundreds of times as much as all
 
 Filter: tenant, capability and version by the pool; window, draining and exclusive hosts when an
 agent comes up. Exclude: agents that failed the contract, while there are others. Score: the least
-loaded host, in runs as long as its load allows, so that assignments to one host share a frame.
+loaded host, in runs as long as its pace allows, so that assignments to one host share a frame.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 from muster.model.versions import Selector, Version, parse_selector
 
 LOOKS = 16
-RUN_MAX = 32  # assignments to one host in a row
+RUN_MAX = 48  # assignments to one host in a row
+RUN_SECONDS = 0.05  # of the host's work, at the pace at which it has just worked
 
 PoolKey = tuple[str, str, str]  # tenant, capability, version selector
 
@@ -28,13 +29,16 @@ class Host:
     __slots__ = (
         "active",
         "agents",
+        "done",
         "draining",
         "exclusive_id",
         "leases",
         "link",
         "link_gone_at",
+        "measured_at",
         "name",
         "older_id",
+        "rate",
         "session_epoch",
         "session_id",
         "stopping",
@@ -59,6 +63,16 @@ class Host:
         self.active = 0  # slots taken
         self.window = 0  # slots in all
         self.exclusive_id = 0  # the contract that it is, or will be, alone with
+        self.done = 0  # slots given back since the last measurement
+        self.measured_at = 0.0  # monotonic seconds
+        self.rate = 0.0  # slots given back per second, when last measured
+
+    def measure(self, now: float) -> None:
+        """Note how fast it has worked since the last time; `now` in monotonic seconds."""
+        passed = now - self.measured_at
+        if passed > 0:
+            self.rate = self.done / passed
+            self.done, self.measured_at = 0, now
 
     @property
     def reachable(self) -> bool:
@@ -179,10 +193,11 @@ class Pool:
                 hosts.append(host)
         hosts.sort(key=lambda host: host.load)
         if len(hosts) > 1:
-            # A busy host hardly notices as much again, and its frames fill; an idle one gets
-            # one, so that a handful of contracts run beside each other.
+            # Up to what the host does in a moment, so that its frames fill; one that does little
+            # gets one at a time, so that a handful of contracts run beside each other.
             lead = hosts[1].active - hosts[0].active
-            self._run = min(RUN_MAX, max(1, lead, hosts[0].active)) - 1
+            moment = int(hosts[0].rate * RUN_SECONDS)
+            self._run = min(RUN_MAX, max(1, lead, moment)) - 1
         else:
             self._run = RUN_MAX
         return hosts
@@ -296,8 +311,10 @@ class Fleet:
 
     def free(self, agent: AgentSlots) -> None:
         """Give a slot back."""
+        host = agent.host
         agent.active -= 1
-        agent.host.active -= 1
+        host.active -= 1
+        host.done += 1
         if agent.free > 0 and not agent.draining:
             for pool in agent.pools:
                 pool.offer(agent)

@@ -63,7 +63,7 @@ def child_request_id(request: Request) -> str:
 def contract_of_plain(
     request: Request, tenant: str, principal: str, selector: str, wall_ms: int
 ) -> Contract:
-    """What `contract_of` makes of a request that is plain (see `muster.scheduler.plain_requests`)."""
+    """What `contract_of` makes of a plain request (see `muster.scheduler.plain_requests`)."""
     body = request.SerializeToString(deterministic=True)
     deadline_ms = wall_ms + _DEADLINE_DEFAULT_MS
     if request.HasField("deadline"):
