@@ -79,11 +79,6 @@ class Host:
         """Whether it can be handed anything new."""
         return self.link is not None and not self.draining
 
-    @property
-    def load(self) -> float:
-        """Share of its slots that is taken."""
-        return self.active / self.window if self.window else 1.0
-
 
 class AgentSlots:
     """An agent and its window."""
@@ -191,7 +186,7 @@ class Pool:
             self._rota.append(host)
             if not host.exclusive_id:
                 hosts.append(host)
-        hosts.sort(key=lambda host: host.load)
+        hosts.sort(key=_load)
         if len(hosts) > 1:
             # Up to what the host does in a moment, so that its frames fill; one that does little
             # gets one at a time, so that a handful of contracts run beside each other.
@@ -237,6 +232,11 @@ class Pool:
             return None
         candidates = (a for a in self.agents.values() if a.host is best and not a.draining)
         return next((agent for agent in candidates if agent.free > 0), None)
+
+
+def _load(host: Host) -> float:
+    """Share of its slots that is taken."""
+    return host.active / host.window if host.window else 1.0
 
 
 class Fleet:

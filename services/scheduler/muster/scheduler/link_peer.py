@@ -17,7 +17,8 @@ class LinkPeer:
         self.sessions: set[str] = set()
         self.superseded = False
         self._closed = False
-        self._pending: dict[str, SessionItems] = {}
+        self._frame = LinkResponse()  # what goes next, made in place
+        self._pending: dict[str, SessionItems] = {}  # its items, by session
         self._wake = asyncio.Event()
         self._frame_seq = 0
         self.seen_seq = 0
@@ -26,7 +27,8 @@ class LinkPeer:
         """What is being collected for a session; append to it."""
         items = self._pending.get(session_id)
         if items is None:
-            items = self._pending[session_id] = SessionItems(session_id=session_id)
+            items = self._pending[session_id] = self._frame.items.add()
+            items.session_id = session_id
             self._wake.set()
         return items
 
@@ -46,8 +48,7 @@ class LinkPeer:
         self._wake.clear()
         if self.superseded or self._closed:
             return None
-        pending, self._pending = self._pending, {}
+        frame, self._frame, self._pending = self._frame, LinkResponse(), {}
         self._frame_seq += 1
-        frame = LinkResponse(frame_seq=self._frame_seq, seen_seq=self.seen_seq)
-        frame.items.extend(pending.values())
+        frame.frame_seq, frame.seen_seq = self._frame_seq, self.seen_seq
         return frame

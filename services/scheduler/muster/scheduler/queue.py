@@ -79,9 +79,11 @@ class _Band:
                 continue
             current = clock.time_of(band, share)
             if current > time:
-                heapq.heapreplace(self.ring, (current, share))
-                continue
-            return time, heap[0][3]
+                if len(self.ring) > 1:
+                    heapq.heapreplace(self.ring, (current, share))
+                    continue
+                self.ring[0] = (current, share)
+            return current, heap[0][3]
         return None
 
 
