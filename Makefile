@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock gen gen-check release-image breaking run test bench lint format
+.PHONY: help setup install lock gen gen-check release-image breaking run test faults bench lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ run: setup  ## set everything up and let the mesh audit its own source
 
 test: setup  ## set everything up and run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: setup  ## break everything, under load: the fault table (ARGS='--list', '--soak 600 --seed 7')
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: setup  ## measure the figures of benchmarks/ (not part of the tests)
 	$(BIN)/python -m benchmarks $(ARGS)

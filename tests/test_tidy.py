@@ -86,18 +86,28 @@ class Layer:
     guarded: tuple[str, ...] = ()
 
 
-SHELL = ("{own}", "muster.model", "muster.wire", "muster.runtime", "muster.v1", *PROTOCOLS)
+FAILPOINTS = "muster.failpoints"
+SHELL = (
+    "{own}",
+    FAILPOINTS,
+    "muster.model",
+    "muster.wire",
+    "muster.runtime",
+    "muster.v1",
+    *PROTOCOLS,
+)
 
 # The first layer that holds a module counts. The last one holds the agents that ship with Muster.
 LAYERS = (
     Layer(("muster.model",), ("muster.model",), of_others=()),
+    Layer((FAILPOINTS,), (FAILPOINTS,), of_others=()),
     *(Layer(pure, ("muster.model", *pure), of_others=()) for pure in PURE_BY_SERVICE.values()),
     Layer(WIRING, ("muster",)),
     Layer(SERVICES, SHELL),
     Layer(("muster.wire",), ("{own}", "muster.v1", "muster.model"), BASE_INSTALL),
     Layer(
         ("muster.agent", "muster.client"),
-        ("muster.agent", "muster.client", "muster.wire", "muster.v1", "muster.model"),
+        ("muster.agent", "muster.client", FAILPOINTS, "muster.wire", "muster.v1", "muster.model"),
         BASE_INSTALL,
         guarded=("pydantic",),
     ),
@@ -108,7 +118,7 @@ LAYERS = (
     ),
     Layer(
         ("muster.backends",),
-        ("{branch}", *PROTOCOLS, "muster.backends.sql", "muster.v1", "muster.model"),
+        ("{branch}", *PROTOCOLS, "muster.backends.sql", FAILPOINTS, "muster.v1", "muster.model"),
     ),
     Layer(("muster.runtime",), SHELL),
     Layer(("muster",), ("{own}", "muster.agent", "muster.wire", "muster.v1", "muster.model")),

@@ -34,7 +34,7 @@ DEADLINE_SECONDS = 30.0
 
 # Runs the agent as it stands, and writes down each execution before it begins.
 DRIVER = """
-import asyncio, importlib.util, sys, time
+import asyncio, importlib.util, json, sys, time
 stubs, packages, agent, journal = sys.argv[1:]
 sys.path[:0] = [stubs]
 sys.path.append(packages)  # gRPC and protobuf; without what installed packages do to the path
@@ -51,7 +51,9 @@ work, lines = bare.work, open(journal, "a", buffering=1)
 
 async def recorded(assignment):
     key = assignment.key
-    lines.write(f"{key.contract_id} {key.epoch} - {time.monotonic()}\\n")
+    stamps = [time.monotonic(), time.time()]
+    line = ["Execution", *stamps, key.contract_id, key.epoch, "-", "reverser"]
+    lines.write(json.dumps(line) + chr(10))
     await work(assignment)
 
 bare.work = recorded

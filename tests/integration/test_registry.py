@@ -84,6 +84,11 @@ async def test_a_report_must_name_its_executor_and_keep_the_rules():
         stream = await mesh.report()
         error = await mesh.refusal_of(mesh.tell(stream, agents=[make_agent("-")]))
         assert error.violations[0].field == "agents[0].spec.name"
+        stream = await mesh.report()
+        strange = make_agent("a")
+        strange.state = 99  # type: ignore[assignment]
+        error = await mesh.refusal_of(mesh.tell(stream, agents=[strange]))
+        assert error.violations[0].field == "agents.state"
 
 
 # --- pages ----------------------------------------------------------------------------------------

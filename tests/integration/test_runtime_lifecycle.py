@@ -163,7 +163,9 @@ async def test_callers_that_vanish_while_they_are_written_to_leave_no_trace(capl
             await watch.read()
             watch.cancel()
         assert (await mesh.get("fine")).tenant == "default"
-    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    # gRPC's poller may still speak of the event loop of an earlier test.
+    others = [each for each in caplog.records if "PollerCompletionQueue" not in each.getMessage()]
+    assert [record for record in others if record.levelname == "ERROR"] == []
 
 
 async def test_a_part_that_fails_later_stops_the_process_with_its_error():

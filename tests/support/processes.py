@@ -139,9 +139,14 @@ class Machine:
         self.processes: list[Process] = []
 
     async def start(
-        self, name: str, *command: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        group: int | None = None,
     ) -> Process:
-        """Starts `python COMMAND…` with no other MUSTER_ variables than those given."""
+        """Starts `python COMMAND…` with no other MUSTER_ variables than those given. As another
+        `group`, which takes root, its packets can be told from others'."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
@@ -152,6 +157,7 @@ class Machine:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                group=group,
             )
         self.processes.append(Process(name, process, log))
         return self.processes[-1]
@@ -200,7 +206,7 @@ class MeshProcesses:
         self.services = tuple(SHAPES[shape])
         self._modules = SHAPES[shape]
         self._machine = machine
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._environment = environment or {}
         self._ports = dict(zip(self.services, _free_ports(len(self.services)), strict=True))
         self.running: dict[str, Process] = {}
@@ -225,7 +231,7 @@ class MeshProcesses:
         environment = {
             "MUSTER_GRPC_PORT": str(port),
             "MUSTER_HTTP_PORT": "none",
-            "MUSTER_DATA_DIR": str(self._data_dir),
+            "MUSTER_DATA_DIR": str(self.data_dir),
             "MUSTER_LOG_FORMAT": "json",
             "MUSTER_SCHEDULER_TARGETS": self.address("scheduler"),
             "MUSTER_REGISTRY_TARGETS": self.address("registry"),

@@ -1,8 +1,8 @@
 """A host that writes down what it executes: `python -m tests.support.recording_host NAME JOURNAL`.
 
-It adds one line to its journal for each execution, before it does anything else: contract id,
-epoch, a nonce that no other execution has, and the machine's monotonic clock. The line is not
-fsynced: it is there to survive the process, not the machine. The nonce is in the output, too.
+It notes each execution in its journal before it does anything else, with a nonce that no other
+execution has and that is in the output, too. Everything that passes on its session goes into the
+journal as well. Lines are not fsynced: they are there to survive the process, not the machine.
 
     fault.work  takes as many milliseconds as its input says
     fault.hold  works until its gate opens: "first" on SIGUSR1, "second" on SIGUSR2
@@ -12,52 +12,54 @@ fsynced: it is there to survive the process, not the machine. The nonce is in th
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
 import sys
-import time
 from pathlib import Path
 
 from muster.agent import Agent, Call, Context, Host
+from tests.support.history.journal import Journal
+from tests.support.history.records import Execution
+from tests.support.recording_session import tap
 
 WINDOW = 100
 AGENTS = 2
 GATES = {"first": signal.SIGUSR1, "second": signal.SIGUSR2}
 
 
-class Journal:
-    """A file of lines, each written whole."""
+class Notes:
+    """What one agent's executions note."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def __init__(self, journal: Journal, host: str, agent: str) -> None:
+        self._journal = journal
+        self._who = (host, agent)
 
-    def executed(self, contract_id: str, epoch: int) -> str:
-        """Writes down that an execution begins; returns its nonce."""
+    def executed(self, ctx: Context) -> str:
+        """Notes that an execution begins; returns its nonce."""
         nonce = secrets.token_hex(8)
-        os.write(self._file, f"{contract_id} {epoch} {nonce} {time.monotonic():.6f}\n".encode())
+        self._journal.write(Execution(ctx.contract_id, ctx.facts.epoch, nonce, *self._who))
         return nonce
 
 
-def make_agent(name: str, journal: Journal, gates: dict[str, asyncio.Event]) -> Agent:
+def make_agent(name: str, notes: Notes, gates: dict[str, asyncio.Event]) -> Agent:
     """An agent with every capability."""
     agent = Agent(name, kind="recorder", max_in_flight=WINDOW)
 
     @agent.capability("fault.work")
     async def work(text: str, ms: int = 0, *, ctx: Context) -> dict[str, str]:
-        nonce = journal.executed(ctx.contract_id, ctx.facts.epoch)
+        nonce = notes.executed(ctx)
         await asyncio.sleep(ms / 1000)
         return {"text": text, "nonce": nonce}
 
     @agent.capability("fault.hold")
     async def hold(text: str, gate: str, *, ctx: Context) -> dict[str, str]:
-        nonce = journal.executed(ctx.contract_id, ctx.facts.epoch)
+        nonce = notes.executed(ctx)
         await gates[gate].wait()
         return {"text": text, "nonce": nonce}
 
     @agent.capability("fault.tree")
     async def tree(text: str, children: int, ms: int, *, ctx: Context) -> dict[str, str]:
-        nonce = journal.executed(ctx.contract_id, ctx.facts.epoch)
+        nonce = notes.executed(ctx)
         calls = [
             Call("fault.work", {"text": f"{text}/{n}", "ms": ms}, key=str(n))
             for n in range(children)
@@ -70,12 +72,14 @@ def make_agent(name: str, journal: Journal, gates: dict[str, asyncio.Event]) -> 
 
 async def main() -> None:
     """Runs until SIGTERM."""
-    name, journal = sys.argv[1], Journal(Path(sys.argv[2]))
+    name, journal = sys.argv[1], Journal(Path(sys.argv[2]), "host")
+    tap(journal)
     loop = asyncio.get_running_loop()
     gates = {gate: asyncio.Event() for gate in GATES}
     for gate, number in GATES.items():
         loop.add_signal_handler(number, gates[gate].set)
-    host = Host([make_agent(f"{name}-{n}", journal, gates) for n in range(AGENTS)], name=name)
+    agents = [f"{name}-{n}" for n in range(AGENTS)]
+    host = Host([make_agent(each, Notes(journal, name, each), gates) for each in agents], name=name)
     loop.add_signal_handler(signal.SIGTERM, host.leave)
     await host.run()
 

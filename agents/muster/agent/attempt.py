@@ -19,6 +19,7 @@ from muster.agent.values import Content
 from muster.agent.workers import sync_desk
 from muster.agent.workers.pipe import Message
 from muster.agent.workers.turns import Turns
+from muster.failpoints import failpoint
 from muster.v1.session_pb2 import Assignment, Report
 from muster.wire.times import seconds_of_duration
 
@@ -191,6 +192,7 @@ class Attempt:
             self._port = AttemptPort(self)
         return self._port
 
+    @failpoint("attempt_running")
     def started(self) -> None:
         self.work.core.start(self.lease)
         self.work.wake()

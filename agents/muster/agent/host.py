@@ -21,6 +21,7 @@ from muster.agent.services import Services
 from muster.agent.session.core import SessionCore, reconnect_pause
 from muster.agent.session.stream import Session
 from muster.agent.work import Work
+from muster.failpoints import check as check_failpoints
 from muster.model import limits
 from muster.model.errors import Code, MusterError
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
@@ -122,8 +123,12 @@ class Host:
     async def run(self) -> None:
         """Runs until `leave` is called, the mesh drains the host, or it can never be served.
 
-        Raises `Superseded`, or the `MusterError` with which the mesh refused it from the start.
+        Raises `Superseded`, or the `MusterError` with which the mesh refused it from the start, and
+        `ValueError` where MUSTER_FAILPOINTS cannot be obeyed.
         """
+        armed = check_failpoints()
+        if armed:
+            logger.warning("failpoints are armed: %s", armed)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             services = Services(self._targets)

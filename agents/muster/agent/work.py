@@ -14,6 +14,7 @@ from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REF
 from muster.agent.messages import fill_failure
 from muster.agent.session.core import Decision, SessionCore, Verdict
 from muster.agent.session.core_outbox import Key, Lease
+from muster.failpoints import failpoint
 from muster.model.errors import MusterError
 from muster.v1.session_pb2 import Assignment, Report
 
@@ -53,6 +54,7 @@ class Work:
 
     # --- what the mesh asks for -------------------------------------------------------------------
 
+    @failpoint("assignment_unaccepted")
     def assign(self, assignment: Assignment) -> None:
         """Takes an attempt, or says why not."""
         key = (assignment.key.contract_id, assignment.key.epoch)
@@ -129,6 +131,7 @@ class Work:
 
     # --- what attempts need -----------------------------------------------------------------------
 
+    @failpoint("report_unsent")
     def ended(self, attempt: Attempt, report: Report | None) -> None:
         """An attempt's code has ended; without a report where it was told to."""
         lease = attempt.lease

@@ -110,6 +110,10 @@ def test_a_time_before_all_ids_holds_none() -> None:
     assert first_id_at(0) == first_id_at(ID_EPOCH_MS) == 0
 
 
+def test_a_time_after_all_ids_is_one_that_the_ledger_can_hold() -> None:
+    assert first_id_at(253_402_300_799_000) == 2**63 - 1
+
+
 # --- shards ---------------------------------------------------------------------------------------
 
 names = st.text(max_size=20)

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
@@ -36,6 +38,27 @@ async def test_what_the_block_raises_comes_out_as_it_is():
     with pytest.raises(KeyError):
         async with background(loop):
             raise KeyError
+
+
+async def test_a_loop_that_fails_while_its_generator_waits_for_its_reader_is_heard_of():
+    go_on = asyncio.Event()
+
+    async def loop() -> None:
+        await go_on.wait()
+        raise LookupError("gone")
+
+    async def generator() -> AsyncIterator[int]:
+        async with background(loop):
+            yield 1
+
+    async def slow_reader() -> None:
+        async with aclosing(generator()) as numbers:
+            async for _ in numbers:
+                go_on.set()
+                await asyncio.Event().wait()
+
+    with pytest.raises(LookupError, match="gone"):
+        await slow_reader()
 
 
 async def test_an_owned_task_is_stopped_twice_without_harm():

@@ -31,7 +31,7 @@ _CLOSE_SECONDS: Final = 1.0
 class _Stream:
     """One open Connect stream."""
 
-    __slots__ = ("failure", "has_news", "overdue", "reaped", "task", "writing")
+    __slots__ = ("failure", "has_news", "overdue", "reaped", "swept_seq", "task", "writing")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -42,6 +42,7 @@ class _Stream:
         self.writing = False
         self.overdue = False  # it is to end, and was still writing at the last sweep
         self.reaped = False
+        self.swept_seq = 0  # the frame that it was at when it was last swept
 
     def ending(self, end: tuple[str, str]) -> Exception:
         """How the stream ends: with what the read path found, or with this reason and message."""
@@ -139,12 +140,18 @@ class Pump:
             await self._all_ended.wait()
 
     def reap(self, *, at_once: bool = False) -> None:
-        """Ends streams that are to end and hang in a write, because their host reads nothing.
+        """Ends streams that are to end and hang in a write, because their host reads nothing. One
+        that has read nothing since the last sweep, while much waits for it, is to end.
 
         To be called from the sweep; one that has only just begun to end has until the next, unless
         it is to be `at_once`. The host learns how its stream ended when it reads again.
         """
         for session, stream in self._streams.items():
+            stuck = stream.writing and stream.swept_seq == session.out_seq
+            if stuck and _waiting_bytes(session) > limits.SESSION_OUTBOX_BYTES_MAX:
+                message = "the host reads nothing, and much waits for it"
+                self._core.book.cut(session, "QUEUE_FULL", message)
+            stream.swept_seq = session.out_seq
             if session.outbox.end is not None and stream.writing:
                 if (stream.overdue or at_once) and not stream.reaped:
                     stream.reaped = True
@@ -185,3 +192,13 @@ class Pump:
             reason = "INTERNAL"
         self._core.book.cut(session, reason, message)
         self._flush()
+
+
+def _waiting_bytes(session: Session) -> int:
+    """How many bytes of assignments wait to be written to the host."""
+    return sum(
+        lease.size
+        for agent in session.outbox.ring
+        for lease in agent.queue
+        if lease.assignment is not None
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from muster.executor.core_state import HostOutbox, Session
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.v1.executor_service_pb2 import ConnectResponse
 from muster.v1.session_pb2 import (
@@ -100,6 +101,7 @@ def _take(outbox: HostOutbox, items: list[_T], most: int = limits.FRAME_ITEMS_MA
     return taken
 
 
+@failpoint("assignment_unrelayed")
 def _assignments(session: Session, room: int) -> list[Assignment]:
     """As many as fit, one agent after the other; at least one when nothing else is in the way."""
     outbox = session.outbox

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from muster.executor.core import Core
 from muster.executor.core_host import FENCED
 from muster.executor.core_state import Item, Key, Session
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import (
     Fenced,
@@ -163,6 +164,7 @@ class FrameReader:
             if reason is not None:
                 self._refuse(session, _key_of(item), "items", _error(reason, _key_of(item)))
 
+    @failpoint("report_unrelayed")
     def _reports(self, session: Session, reports: Iterable[Report], *, large: bool) -> None:
         host, leases = self._core.host, session.leases
         for report in reports:

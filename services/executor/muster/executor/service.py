@@ -15,6 +15,7 @@ from muster.executor.link import CallLink, Dialler, Link
 from muster.executor.link_presence import CallPresence, Presence
 from muster.executor.pump import Pump
 from muster.executor.pump_frames import Identity
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.runtime.lifetime import background
 
@@ -151,10 +152,14 @@ class Executor:
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
             await asyncio.sleep(0)  # what has come during a stall is read first
-            if not self._draining:
-                self.core.judge.sweep(self._clock())
-            self.pump.reap()
-            self.flush()
+            self._judge()
+
+    @failpoint("executor_sweep")
+    def _judge(self) -> None:
+        if not self._draining:
+            self.core.judge.sweep(self._clock())
+        self.pump.reap()
+        self.flush()
 
 
 def _wall_ms() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from muster.model import limits
+from muster.model.errors import InvalidArgument, Violation
 from muster.model.versions import parse_selector, parse_version
 from muster.registry.core import Change
 from muster.registry.core_agents import Agent, AgentState, Filter, Key, Offer
@@ -28,14 +29,17 @@ class Body:
 
 
 def agent_of_message(message: agent_pb2.Agent) -> Agent:
-    """The core's record; the message must not be changed afterwards."""
+    """The core's record; the message must not be changed afterwards.
+
+    Raises `InvalidArgument` for a state that there is not.
+    """
     spec = message.spec
     return Agent(
         key=Key(message.tenant, spec.name),
         kind=spec.kind,
         host=message.host,
         session_id=message.session_id,
-        state=AgentState(message.state or AgentState.READY),
+        state=_state_of(message.state),
         labels=dict(spec.labels),
         offers=tuple(
             dict.fromkeys(
@@ -45,6 +49,15 @@ def agent_of_message(message: agent_pb2.Agent) -> Agent:
         since_ms=ms_of_timestamp(message.create_time),
         body=Body(message, _without_schemas(message)),
     )
+
+
+def _state_of(number: int) -> AgentState:
+    try:
+        return AgentState(number or AgentState.READY)
+    except ValueError:
+        text = "must be READY, DRAINING, LOST or unspecified"
+        violations = [Violation("agents.state", text)]
+        raise InvalidArgument(f"agents.state {text}", violations=violations) from None
 
 
 def listed_agent(agent: Agent) -> agent_pb2.Agent:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
+from muster.failpoints import failpoint
 from muster.model.errors import AlreadyExists, MusterError
 from muster.model.ids import format_id
 from muster.model.ledger import (
@@ -162,17 +163,19 @@ class Applying:
             self._refused(refused)
         for tell, what, more in pending.after:
             tell(what, more)
+        self._publish(result.position, pending.changes)
+
+    @failpoint("events_unpublished")
+    def _publish(self, position: int, changes: list[fx.Change]) -> None:
         if self._hub.is_watched:
             withdrawn = self._withdrawn
-            self._hub.publish(
-                result.position,
-                [
-                    event
-                    for change in pending.changes
-                    if change.contract.id not in withdrawn
-                    for event in events_of_change(change)
-                ],
-            )
+            events = [
+                event
+                for change in changes
+                if change.contract.id not in withdrawn
+                for event in events_of_change(change)
+            ]
+            self._hub.publish(position, events)
 
     def _refused(self, refused: Refused) -> None:
         number = refused.row[0]
@@ -193,6 +196,7 @@ class Applying:
         if contract.id not in self._withdrawn:
             listener.on_accepted(contract.request_id, contract.id, duplicate=True)
 
+    @failpoint("submit_committed")
     def _accepted(self, contract: Contract, _: None) -> None:
         contract.durable = True
         submitter = self.submitters.pop(contract.id)

@@ -43,24 +43,36 @@ class Committer:
         self.position = 0  # of the last commit
         self.times: deque[float] = deque(maxlen=TIMES_KEPT)
         self.failing = False  # the last try failed: refuse what can be refused
+        self._broken: Exception | None = None
         self._ledger = ledger
         self._on_commit = on_commit
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._at_rest = asyncio.Event()  # idle, or the ledger takes nothing
+        self._at_rest.set()
         self._barriers: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
         """There is something to commit."""
         if self.after or not self.batch.empty:
             self._idle.clear()
+            if not self.failing:
+                self._at_rest.clear()
             self._wake.set()
+
+    def stop(self, error: Exception) -> None:
+        """Commit nothing more: `run` raises this. What is committed already is still told."""
+        self._broken = error
+        self._wake.set()
 
     async def run(self) -> None:
         """Commit until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._broken is not None:
+                raise self._broken
             pending = self._take()
             if pending.batch.empty:
                 result = CommitResult(0, (), 0.0)
@@ -72,6 +84,7 @@ class Committer:
                     barrier.set_result(None)
             if not self._wake.is_set():
                 self._idle.set()
+                self._at_rest.set()
 
     def _take(self) -> Pending:
         taken = Pending(self.batch, self.after, self.changes, self._barriers)
@@ -88,9 +101,14 @@ class Committer:
                 # Nothing is lost: the same batch is tried until it fits. Meanwhile submits are
                 # refused, and agents keep their reports.
                 self.failing = True
+                self._at_rest.set()
+                if self._broken is not None:
+                    raise self._broken from None
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self.failing = False
+            if self.failing:
+                self.failing = False
+                self._at_rest.clear()
             self.commits += 1
             self.position = result.position
             self.times.append(result.seconds)
@@ -106,8 +124,8 @@ class Committer:
         await barrier
 
     async def flush(self) -> None:
-        """Until nothing is pending."""
-        await self._idle.wait()
+        """Until nothing is pending, or the ledger takes nothing: then nobody is told either."""
+        await self._at_rest.wait()
 
     def percentile_seconds(self, share: float) -> float:
         """A percentile of the last commits' durations; 0 when there were none."""

@@ -39,18 +39,32 @@ class Watcher:
         self.events: deque[tuple[int, LifecycleEvent]] = deque()
         self.items: deque[StreamItem] = deque()
         self.response: Response | None = None
+        self._bytes = 0  # of the items
         self._overrun = False
         self._something = asyncio.Event()
 
-    def put(self, entry: tuple[int, LifecycleEvent] | StreamItem) -> None:
-        """Add to the backlog; beyond its bound the watcher is cut off."""
-        if len(self.events) + len(self.items) >= limits.WATCHER_BACKLOG_MAX:
+    def put(self, entry: tuple[int, LifecycleEvent] | StreamItem, size: int = 0) -> None:
+        """Add to the backlog; beyond its bound the watcher is cut off. `size` is in bytes, of
+        an item."""
+        waiting = len(self.events) + len(self.items)
+        too_large = self._bytes + size > limits.WATCHER_BACKLOG_BYTES_MAX
+        if waiting >= limits.WATCHER_BACKLOG_MAX or (too_large and waiting) or self._overrun:
             self._overrun = True
+            self.events.clear()
+            self.items.clear()
         elif isinstance(entry, StreamItem):
             self.items.append(entry)
+            self._bytes += size
         else:
             self.events.append(entry)
         self._something.set()
+
+    def take_items(self) -> list[StreamItem]:
+        """All items of the backlog, which it then no longer has."""
+        items = list(self.items)
+        self.items.clear()
+        self._bytes = 0
+        return items
 
     def end(self, response: Response) -> None:
         """The watched contract has ended."""
@@ -128,8 +142,11 @@ class Hub:
 
     def relay(self, contract_id: int, item: StreamItem) -> None:
         """A stream item, as soon as it is there."""
-        for watcher in self._watchers.get(contract_id, ()):
-            watcher.put(item)
+        watchers = self._watchers.get(contract_id)
+        if watchers:
+            size = item.ByteSize()
+            for watcher in watchers:
+                watcher.put(item, size)
 
     def ended(self, contract_id: int, response: Response) -> None:
         """A committed response."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from muster.failpoints import failpoint
 from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimplemented
 from muster.model.ledger import ITEM_LOG, ITEM_OUTPUT, ITEM_PROGRESS
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
+from muster.runtime.validation import check
 from muster.scheduler.link_peer import LinkPeer
 from muster.scheduler.messages_in import agent_info, held_leases, id_of
 from muster.scheduler.offers import register_offers
@@ -181,6 +183,7 @@ class SessionWords:
         host = self._scheduler.core.fleet.hosts[self._session_id]
         error: MusterError | None = None
         try:
+            check(spec)  # what another executor lets through is not for this one to trust
             register_offers(self._scheduler, host.tenant, spec)
         except MusterError as refused:
             error = refused
@@ -188,6 +191,7 @@ class SessionWords:
             self._scheduler.sessions.attach(self._session_id, agent_info(spec))
         self._scheduler.outbound.attached(self._session_id, spec.name, error)
 
+    @failpoint("report_uncommitted")
     def _report(self, report: Report) -> None:
         number, epoch = id_of(report.key.contract_id), report.key.epoch
         outcome = report.WhichOneof("outcome")

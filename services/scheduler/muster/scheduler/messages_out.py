@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from muster.failpoints import failpoint
 from muster.model.ids import format_id, shard_of_id
 from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, events_of
 from muster.model.states import ContractState
@@ -136,6 +137,7 @@ def response_of(end: End) -> Response:
     return response
 
 
+@failpoint("events_unmarked")
 def event_of(event: LifecycleEvent) -> Event:
     """A lifecycle event for watchers."""
     message = Event(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from muster.failpoints import failpoint
 from muster.model.errors import MusterError
 from muster.model.ids import format_id
 from muster.scheduler.core import Core
+from muster.scheduler.link_peer import LinkPeer
 from muster.scheduler.messages_out import Assignments
 from muster.scheduler.records import Contract, Lease, Now
 from muster.v1.link_pb2 import SessionItems
@@ -22,20 +24,23 @@ class Outbound:
         self._core = core
         self._assignments = Assignments()
 
-    def items_for(self, session_id: str) -> SessionItems | None:
-        """What is about to be sent to a session; None when it or its link is gone."""
+    def items_for(self, session_id: str, size: int | None = None) -> SessionItems | None:
+        """What is about to be sent to a session; None when it or its link is gone. `size`, in
+        bytes, is that of an item which may be large."""
         host = self._core.fleet.hosts.get(session_id)
         if host is None or host.link is None:
             return None
-        items: SessionItems = host.link.items_for(session_id)
-        return items
+        link: LinkPeer = host.link
+        return link.items_for(session_id) if size is None else link.items_for(session_id, size)
 
+    @failpoint("lease_unsent")
     def assign(self, contract: Contract, lease: Lease, now: Now) -> None:
         """Hand out an attempt, unless the lease is over meanwhile."""
-        items = self.items_for(lease.session_id)
+        items = self.items_for(lease.session_id, contract.body.ByteSize())
         if items is not None and contract.lease is lease:
             self._assignments.add(items, contract, lease, now)
 
+    @failpoint("report_unacked")
     def acknowledge(
         self,
         session_id: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.failpoints import failpoint
 from muster.model.ledger import Row, StoredContract
 from muster.model.states import Author, Outcome
 from muster.scheduler.effects import End, EndAttempt
@@ -10,6 +11,7 @@ from muster.scheduler.records import Contract, Lease
 from muster.v1.response_pb2 import Failure, Response
 
 
+@failpoint("submit_uncommitted")
 def contract_row(contract: Contract) -> Row:
     """A new contract, without a lease; see CONTRACT_COLUMNS."""
     return [

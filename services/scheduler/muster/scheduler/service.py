@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from muster.backends.ledger_base import Ledger
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import NotFound, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
@@ -146,15 +147,19 @@ class Scheduler:
     async def _tick_loop(self) -> None:
         while True:
             await asyncio.sleep(limits.SWEEP_SECONDS)
-            now = self.clock()
-            away = now.mono - self._last_tick - limits.SWEEP_SECONDS
-            stalled = away if away > limits.STALL_SECONDS else 0.0
-            self._last_tick = now.mono
-            if not stalled:
-                # After a stall of our own, reports may wait in the sockets: read them first.
-                self.attempts.tick(now)
-            self.sessions.tick(now, stalled)
-            self.settle()
+            self._sweep()
+
+    @failpoint("scheduler_sweep")
+    def _sweep(self) -> None:
+        now = self.clock()
+        away = now.mono - self._last_tick - limits.SWEEP_SECONDS
+        stalled = away if away > limits.STALL_SECONDS else 0.0
+        self._last_tick = now.mono
+        if not stalled:
+            # After a stall of our own, reports may wait in the sockets: read them first.
+            self.attempts.tick(now)
+        self.sessions.tick(now, stalled)
+        self.settle()
 
     async def _look_up_loop(self) -> None:
         while True:
@@ -264,9 +269,14 @@ class Scheduler:
 
     def settle(self) -> None:
         """Place what can be placed, and pass on everything that follows from the last inputs."""
-        now = self.clock()
-        more = self.core.plan(now)
-        self.applying.apply(self.core.take_effects(), now)
+        try:
+            now = self.clock()
+            more = self.core.plan(now)
+            self.applying.apply(self.core.take_effects(), now)
+        except Exception as error:
+            # What was decided is partly lost: the process ends, and starts again from the record.
+            self.committer.stop(error)
+            raise
         self.committer.wake()
         if more and not self._replan:
             self._replan = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
 from muster.model import limits
@@ -13,20 +14,59 @@ from muster.runtime.principal import Principal
 from muster.scheduler.messages_in import child_request_id
 from muster.scheduler.records import Now
 from muster.scheduler.service import Scheduler
+from muster.scheduler.watching import ended_response
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
-from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
+from muster.v1.scheduler_service_pb2 import Refused, SubmitStreamRequest, SubmitStreamResponse
 from muster.wire.errors import status_of
+
+_ACCEPTED_BYTES = 64  # of an acceptance in a frame, or nearly so
+_FETCHED_AT_ONCE = 16  # responses, of at most 64 KiB or so each
+
+
+class _Backlog:
+    """Frames that are to be written; the last one is being filled."""
+
+    __slots__ = ("_filled", "_frames", "bytes", "items")
+
+    def __init__(self) -> None:
+        self._frames = deque([SubmitStreamResponse()])
+        self._filled = deque([0])  # bytes in each
+        self.bytes = 0
+        self.items = 0
+
+    def room(self, size: int) -> SubmitStreamResponse:
+        """The frame that an item of so many bytes goes into."""
+        if self._filled[-1] and self._filled[-1] + size > limits.LINK_FRAME_BYTES_MAX:
+            self._frames.append(SubmitStreamResponse())
+            self._filled.append(0)
+        self._filled[-1] += size
+        self.bytes += size
+        self.items += 1
+        return self._frames[-1]
+
+    def take(self) -> SubmitStreamResponse:
+        """The oldest frame."""
+        frame = self._frames.popleft()
+        self.bytes -= self._filled.popleft()
+        self.items -= len(frame.accepted) + len(frame.refused) + len(frame.responses)
+        if not self._frames:
+            self._frames.append(SubmitStreamResponse())
+            self._filled.append(0)
+        return frame
 
 
 class SubmitStream:
-    """A `Listener` that collects what is about to be written; frames batch by themselves."""
+    """A `Listener` that collects what is about to be written; frames batch by themselves.
+
+    When the client reads slowly, responses wait in the ledger and only their ids here.
+    """
 
     def __init__(self, scheduler: Scheduler, principal: Principal) -> None:
         self._scheduler = scheduler
         self._principal = principal
-        self._frame = SubmitStreamResponse()
-        self._waiting = 0  # items in that frame
+        self._backlog = _Backlog()
+        self._later: deque[int] = deque()  # ended contracts whose response is to be fetched
         self._open: dict[int, int] = {}  # contract -> how often it was submitted here
         self._asked = 0  # submits without an answer
         self._half_closed = False
@@ -41,16 +81,28 @@ class SubmitStream:
                 while not self._finished():
                     await self._wake.wait()
                     self._wake.clear()
-                    if self._waiting:
-                        frame, self._frame = self._frame, SubmitStreamResponse()
-                        self._waiting = 0
-                        yield frame
+                    while self._backlog.items or self._later:
+                        if self._backlog.items:
+                            yield self._backlog.take()
+                        if self._later:
+                            await self._fetch()
         finally:
             for contract_id in self._open:
                 self._scheduler.hub.unlisten(contract_id, self)
 
     def _finished(self) -> bool:
-        return self._half_closed and not (self._waiting or self._open or self._asked)
+        waits = self._backlog.items or self._later or self._open or self._asked
+        return self._half_closed and not waits
+
+    async def _fetch(self) -> None:
+        """Some of the responses that there was no room for when they came."""
+        if self._backlog.bytes > limits.STREAM_BACKLOG_BYTES_MAX // 2:
+            return
+        ids = [self._later.popleft() for _ in range(min(len(self._later), _FETCHED_AT_ONCE))]
+        stored = {each.id: each for each in await self._scheduler.ledger.load(sorted({*ids}))}
+        for response in (ended_response(stored[number]) for number in ids if number in stored):
+            assert response is not None
+            self._backlog.room(response.ByteSize()).responses.append(response)
 
     async def _read(self, frames: AsyncIterator[SubmitStreamRequest]) -> None:
         async for frame in frames:
@@ -58,7 +110,10 @@ class SubmitStream:
             for request in frame.requests:
                 self._submit(now, request)
             self._scheduler.settle()
-            if self._waiting > limits.STREAM_BACKLOG_MAX:
+            if (
+                self._backlog.items + len(self._later) > limits.STREAM_BACKLOG_MAX
+                or self._backlog.bytes > 2 * limits.STREAM_BACKLOG_BYTES_MAX
+            ):
                 raise ResourceExhausted(
                     "the stream's responses are not being read; resubmit what is unanswered on a "
                     "new stream",
@@ -83,9 +138,8 @@ class SubmitStream:
             self._asked += 1
 
     def _refuse(self, request_id: str, error: MusterError) -> None:
-        refused = self._frame.refused.add(request_id=request_id)
-        refused.error.CopyFrom(status_of(error))
-        self._waiting += 1
+        refused = Refused(request_id=request_id, error=status_of(error))
+        self._backlog.room(refused.ByteSize()).refused.append(refused)
         self._wake.set()
 
     # --- Listener ---------------------------------------------------------------------------------
@@ -94,12 +148,11 @@ class SubmitStream:
         """See `Listener`."""
         self._asked -= 1
         self._open[contract_id] = self._open.get(contract_id, 0) + 1
-        accepted = self._frame.accepted.add()
+        accepted = self._backlog.room(_ACCEPTED_BYTES + len(request_id)).accepted.add()
         accepted.request_id = request_id
         accepted.contract_id = format_id(contract_id)
         if duplicate:
             accepted.duplicate = True
-        self._waiting += 1
         self._wake.set()
 
     def on_refused(self, request_id: str, error: MusterError) -> None:
@@ -116,8 +169,10 @@ class SubmitStream:
             self._open[contract_id] = left
         else:
             del self._open[contract_id]
-        self._frame.responses.append(response)
-        self._waiting += 1
+        if self._backlog.bytes < limits.STREAM_BACKLOG_BYTES_MAX:
+            self._backlog.room(response.ByteSize()).responses.append(response)
+        else:
+            self._later.append(contract_id)
         self._wake.set()
 
 

@@ -7,8 +7,9 @@ under way is waited for before the ledger is read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
+from muster.model import limits
 from muster.model.errors import InvalidArgument, Violation
 from muster.model.ledger import LifecycleEvent, StoredContract, events_of
 from muster.scheduler.hub import Watcher
@@ -16,11 +17,12 @@ from muster.scheduler.messages_in import id_of
 from muster.scheduler.messages_out import contract_of, event_of
 from muster.scheduler.service import Scheduler
 from muster.v1.contract_pb2 import ContractFilter
-from muster.v1.event_pb2 import Cursor
+from muster.v1.event_pb2 import Cursor, StreamItem
 from muster.v1.response_pb2 import Response
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
 
-ITEMS_PER_FRAME = 256
+ITEMS_PER_READ = 64  # of at most 64 KiB or so each
+FRAME_BYTES = limits.LINK_FRAME_BYTES_MAX  # a frame closes here
 COMMITS_PER_READ = 200
 
 
@@ -47,6 +49,7 @@ class _WatchOne:
         self._sequence = cursor.sequence
         self._at = (cursor.epoch, cursor.index)
         self._watcher = Watcher()
+        self._ended = False
 
     async def frames(self) -> AsyncIterator[WatchContractsResponse]:
         """Snapshot and history, then what comes."""
@@ -61,9 +64,9 @@ class _WatchOne:
                 return
             while True:
                 await self._watcher.wait()
-                frame = self._live()
-                yield frame
-                if frame.HasField("response"):
+                for frame in self._live():
+                    yield frame
+                if self._ended:
                     return
         finally:
             hub.unwatch(self._watcher, self._number)
@@ -74,31 +77,47 @@ class _WatchOne:
         frame.snapshot.CopyFrom(contract_of(stored, live, whole=False))
         self._add_events(frame, events_of(stored))
         while True:
-            items = await self._scheduler.ledger.items(self._number, *self._at, ITEMS_PER_FRAME)
-            for item in items:
-                self._at = (item.epoch, item.idx)
-                frame.items.add().ParseFromString(item.item)
-            last = len(items) < ITEMS_PER_FRAME
+            rows = await self._scheduler.ledger.items(self._number, *self._at, ITEMS_PER_READ)
+            *full, rest = self._batches([StreamItem.FromString(row.item) for row in rows])
+            for batch in full:
+                yield self._stamp(frame, batch)
+                frame = WatchContractsResponse()
+            last = len(rows) < ITEMS_PER_READ
             if last and stored.response is not None:
                 frame.response.ParseFromString(stored.response.response)
-            yield self._stamp(frame)
+            yield self._stamp(frame, rest)
             if last:
                 return
             frame = WatchContractsResponse()
 
-    def _live(self) -> WatchContractsResponse:
-        frame = WatchContractsResponse()
+    def _live(self) -> Iterator[WatchContractsResponse]:
         watcher = self._watcher
+        response = watcher.response
+        frame = WatchContractsResponse()
         self._add_events(frame, (event for _, event in watcher.events))
         watcher.events.clear()
-        for item in watcher.items:
-            if (item.epoch, item.index) > self._at:
-                self._at = (item.epoch, item.index)
-                frame.items.append(item)
-        watcher.items.clear()
-        if watcher.response is not None:
-            frame.response.CopyFrom(watcher.response)
-        return self._stamp(frame)
+        *full, rest = self._batches(watcher.take_items())
+        for batch in full:
+            yield self._stamp(frame, batch)
+            frame = WatchContractsResponse()
+        if response is not None:
+            frame.response.CopyFrom(response)
+            self._ended = True
+        yield self._stamp(frame, rest)
+
+    def _batches(self, items: Iterable[StreamItem]) -> list[list[StreamItem]]:
+        """The items that are new, in lists that fit a frame; the last one may be empty."""
+        batches: list[list[StreamItem]] = [[]]
+        room, reached = FRAME_BYTES, self._at
+        for item in items:
+            if (item.epoch, item.index) > reached:
+                reached = (item.epoch, item.index)
+                room -= item.ByteSize()
+                if room < 0 and batches[-1]:
+                    batches.append([])
+                    room = FRAME_BYTES - item.ByteSize()
+                batches[-1].append(item)
+        return batches
 
     def _add_events(self, frame: WatchContractsResponse, events: Iterable[LifecycleEvent]) -> None:
         for event in events:
@@ -106,7 +125,13 @@ class _WatchOne:
                 self._sequence = event.sequence
                 frame.events.append(event_of(event))
 
-    def _stamp(self, frame: WatchContractsResponse) -> WatchContractsResponse:
+    def _stamp(
+        self, frame: WatchContractsResponse, items: Sequence[StreamItem]
+    ) -> WatchContractsResponse:
+        """The frame, with these items and the cursor after them."""
+        if items:
+            frame.items.extend(items)
+            self._at = (items[-1].epoch, items[-1].index)
         frame.cursor.sequence = self._sequence
         frame.cursor.epoch, frame.cursor.index = self._at
         return frame

@@ -21,6 +21,12 @@ class LedgerBusy(MusterError):
     reason = "NOT_READY"
 
 
+class LedgerForeign(MusterError):
+    """This program cannot use the ledger; the message tells a person what can."""
+
+    reason = "NOT_READY"
+
+
 class LedgerFull(MusterError):
     """The ledger cannot take the batch now, and lost nothing: commit the same batch again later."""
 
@@ -28,7 +34,10 @@ class LedgerFull(MusterError):
 
 
 class LedgerBroken(Exception):
-    """The ledger failed in a way after which nothing can be said about it: the process must end."""
+    """The ledger failed, and whether it took the last batch is unknown.
+
+    The process must end before it tells anybody anything: the next one finds out in the record.
+    """
 
 
 class OwnershipLost(Exception):
@@ -57,14 +66,15 @@ class Ledger(Protocol):
     async def open(self) -> Opening:
         """Take ownership, migrate, raise the generation and read what is open.
 
-        Raises `LedgerBusy` when another process owns it.
+        Raises `LedgerBusy` when another process owns it, and `LedgerForeign`.
         """
         ...
 
     async def commit(self, batch: Batch) -> CommitResult:
         """Write a batch in one transaction. One call at a time.
 
-        Raises `LedgerFull`, `OwnershipLost` or `LedgerBroken`; nothing is written then.
+        Raises `LedgerFull` or `OwnershipLost`, when nothing is written, or `LedgerBroken`, when
+        that is unknown. The same batch may be committed again: what is there is not written twice.
         """
         ...
 

@@ -25,6 +25,7 @@ _COUNT_BITS = 15
 _SHARD_BITS = 6
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 _HEX_DIGITS = 16
+_ID_MAX = (1 << 63) - 1
 
 
 def format_id(number: int) -> str:
@@ -51,8 +52,11 @@ def time_ms_of_id(number: int) -> int:
 
 
 def first_id_at(time_ms: int) -> int:
-    """The smallest id that can have been made at `time_ms`; for ranges of time."""
-    return max(0, time_ms - ID_EPOCH_MS) << (_COUNT_BITS + _SHARD_BITS)
+    """The smallest id that can have been made at `time_ms`; for ranges of time.
+
+    What is before the first id, or after the last that there can be, becomes that.
+    """
+    return min(max(0, time_ms - ID_EPOCH_MS) << (_COUNT_BITS + _SHARD_BITS), _ID_MAX)
 
 
 def shard_of_scope(tenant: str, principal: str, request_id: str) -> int:

@@ -42,6 +42,7 @@ HEARTBEATS_PER_SECOND_MAX = 500  # beyond it the period is stretched: sessions /
 ITEMS_UNACKED_MAX = 64  # stream items of one attempt
 ITEMS_UNACKED_BYTES_MAX = 256 * 1024
 SESSION_OUTBOX_ITEMS_MAX = 16_384  # a host that takes nothing is cut off there (about 8 MB)
+SESSION_OUTBOX_BYTES_MAX = 8 * 1024 * 1024  # nor may more wait for one that has stopped reading
 SESSION_UNACKED_REPORTS_MAX = 16_384  # relayed for attempts that the session does not hold
 SESSION_SPECS_BYTES_MAX = 16 * 1024 * 1024  # of its agents: 10,000 at 1.6 KB, or few with schemas
 SESSION_PARKED_BYTES_MAX = 8 * 1024 * 1024  # of frames while no link is up; then come back later
@@ -83,9 +84,11 @@ EPOCH_GENERATION_BITS = 21
 # --- watchers -------------------------------------------------------------------------------------
 
 WATCHER_BACKLOG_MAX = 20_000  # frames' worth of items before a watcher is told to resume (≤ 8 MB)
+WATCHER_BACKLOG_BYTES_MAX = 4 * 1024 * 1024  # of stream items; gRPC holds as much again
 WATCHERS_MAX = 1_000
 WAIT_DEFAULT_SECONDS = 60.0
 STREAM_BACKLOG_MAX = 100_000  # responses waiting on one submit stream
+STREAM_BACKLOG_BYTES_MAX = 2 * 1024 * 1024  # of these; more wait in the ledger, at 8 bytes each
 SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
 
 # --- registrations without a session --------------------------------------------------------------

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from muster.backends.ledger_base import LedgerBusy
+from muster.backends.ledger_base import LedgerBusy, LedgerForeign
+from muster.failpoints import FailpointsInvalid
+from muster.failpoints import check as check_failpoints
 from muster.runtime.config import Config, ConfigError, Role, load_config
 from muster.runtime.logs import configure_logs, get_logger
 from muster.runtime.serve import Part, Server
@@ -34,8 +36,9 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
     try:
         config = load_config(role)
         configure_logs(config.logs.log_level, config.logs.log_format)
+        _check_failpoints()
         run_in_loop(_run(config, build))
-    except ConfigError as error:
+    except (ConfigError, LedgerForeign) as error:
         print(f"muster: {error}", file=sys.stderr)  # noqa: T201 - for whoever typed the command
         return EXIT_MISCONFIGURED
     except LedgerBusy as error:  # the other owner may go away: another start may help
@@ -45,6 +48,15 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
         get_logger("muster.runtime").exception("the process failed")
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _check_failpoints() -> None:
+    try:
+        armed = check_failpoints()
+    except FailpointsInvalid as error:
+        raise ConfigError(str(error)) from None
+    if armed:
+        get_logger("muster.runtime").warning("failpoints are armed", failpoints=armed)
 
 
 async def _run(config: Config, build: Callable[[Config], Sequence[Part]]) -> None:

@@ -19,7 +19,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ import grpc
 from muster.model import limits
 from muster.model.errors import InvalidArgument, MusterError, ResourceExhausted, Unavailable
 from muster.runtime.health import Condition, Health
+from muster.runtime.lifetime import Owned
 from muster.runtime.logs import get_logger
 from muster.runtime.metrics import CallMetrics
 from muster.runtime.principal import principal_of_metadata, set_current_principal
@@ -176,9 +177,13 @@ class _Method:
         async with _Call(self, context) as call:
             call.begin()
             async with aclosing(self._run(self._request(request), context)) as answers:
+                has_headers = False
                 async for answer in answers:
                     raw = self._encode(answer)
                     try:
+                        if not has_headers:
+                            await _send_headers(context)
+                            has_headers = True
                         await context.write(raw)
                     except grpc.aio.InternalError:
                         # The caller has gone, and gRPC had not noticed before.
@@ -280,7 +285,24 @@ class _Call:
     async def _abort(self, refusal: MusterError) -> None:
         status = status_of(refusal)
         trailers = ((DETAILS_TRAILER, status.SerializeToString()),)
-        await self._context.abort(GRPC_CODES[refusal.code], status.message, trailers)
+        try:
+            await self._context.abort(GRPC_CODES[refusal.code], status.message, trailers)
+        except grpc.aio.InternalError:
+            # The caller has gone meanwhile, which may be long: it read nothing.
+            raise asyncio.CancelledError from None
+
+
+async def _send_headers(context: _Context) -> None:
+    """Headers go first, and nothing interrupts them. A first write would take them along; where it
+    was cancelled gRPC did not know that they were sent, failed to send them again with the status,
+    and the caller waited for ever."""
+    headers = Owned(context.send_initial_metadata(()), "headers")
+    try:
+        await headers.wait()
+    except asyncio.CancelledError:
+        with suppress(grpc.aio.BaseError):
+            await headers.wait()
+        raise
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -19,7 +19,8 @@ async def background(*loops: Run) -> AsyncIterator[None]:
     """Runs the loops while the block runs, and cancels and awaits them at its end.
 
     A loop that raises cancels the block, which then raises the same (an ExceptionGroup where
-    several did). What the block itself raises comes out as it is.
+    several did), also where a generator that holds the block is being closed at that moment. What
+    the block itself raises comes out as it is.
     """
     failure: Exception | None = None
     try:
@@ -33,9 +34,10 @@ async def background(*loops: Run) -> AsyncIterator[None]:
                 for task in tasks:
                     task.cancel()
     except BaseExceptionGroup as errors:
-        if len(errors.exceptions) > 1:
-            raise
-        raise errors.exceptions[0] from None
+        failures = errors.split(GeneratorExit)[1] or errors
+        if len(failures.exceptions) > 1:
+            raise failures from None
+        raise failures.exceptions[0] from None
     if failure is not None:
         raise failure
 

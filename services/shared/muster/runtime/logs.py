@@ -63,6 +63,8 @@ def configure_logs(level: str = "info", form: str = "auto", stream: TextIO | Non
     root.setLevel(level.upper())
     # A line per connection is noise even where debugging is wanted.
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
+    # So are the steps of a migration.
+    logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
+from muster.failpoints import failpoint
 from muster.runtime import http, metrics, network
 from muster.runtime.config import ConfigError, Listen
 from muster.runtime.health import Condition, Health
@@ -257,6 +258,7 @@ class Server:
         await self._calls.end()
         await grpc_server.stop(0 if self._hurry.is_set() else max(0.0, ends_at - clock()))
 
+    @failpoint("drain")
     async def _drain_parts(self) -> None:
         for part in reversed(self._parts):
             try:

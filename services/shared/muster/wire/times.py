@@ -65,6 +65,23 @@ def ms_of_timestamp(timestamp: Timestamp) -> int:
     return timestamp.seconds * 1000 + timestamp.nanos // _NANOS_PER_MS
 
 
+def is_timestamp(timestamp: Timestamp) -> bool:
+    """Whether it is an instant in the years 1 to 9999, as its documentation demands."""
+    return _SECONDS_MIN <= timestamp.seconds <= _SECONDS_MAX and (
+        0 <= timestamp.nanos < _NANOS_PER_SECOND
+    )
+
+
+def is_duration(duration: Duration) -> bool:
+    """Whether it has at most ten thousand years, and both of its parts the same sign."""
+    seconds, nanos = duration.seconds, duration.nanos
+    return (
+        abs(seconds) <= _DURATION_SECONDS_MAX
+        and abs(nanos) < _NANOS_PER_SECOND
+        and seconds * nanos >= 0
+    )
+
+
 def _duration_of_nanos(nanos: int) -> Duration:
     # Both parts of a negative duration are negative, so the magnitude is what is split.
     seconds, rest = divmod(abs(nanos), _NANOS_PER_SECOND)

@@ -9,6 +9,8 @@ from importlib import resources
 
 from sqlalchemy import Connection, inspect, text
 
+from muster.backends.ledger_base import LedgerForeign
+
 HEAD = "0001"
 
 
@@ -20,7 +22,10 @@ def current(connection: Connection) -> str:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations that are missing. A ledger of a newer Muster raises `ValueError`."""
+    """Run the migrations that are missing, in one transaction that the caller commits.
+
+    A ledger of a newer Muster raises `LedgerForeign`.
+    """
     version = current(connection)
     if version == HEAD:
         return
@@ -32,8 +37,14 @@ def migrate(connection: Connection) -> None:
     folder = resources.files("muster.backends.sql") / "migrations"
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
+    if connection.dialect.name == "sqlite":
+        # Its driver begins none for statements that make tables: each would stand by itself, and
+        # after a crash between two of them the ledger could be opened no more.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        message = f"the ledger has version {version!r}, which this Muster does not know; "
-        raise ValueError(message + "run the version that wrote it, or a newer one") from error
+        raise LedgerForeign(
+            f"the ledger has version {version!r}, which this Muster does not know; run the Muster "
+            "that wrote it, or choose another data directory (MUSTER_DATA_DIR)"
+        ) from error

@@ -21,7 +21,7 @@ from typing import IO, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from muster.backends.ledger_base import Commit, LedgerBusy, StoredItem
+from muster.backends.ledger_base import Commit, LedgerBusy, LedgerForeign, StoredItem
 from muster.backends.sql import reads
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
@@ -109,7 +109,7 @@ class SqliteLedger:
         generation = int(newest) + 1
         if generation >> EPOCH_GENERATION_BITS:
             message = "the ledger has been opened too often for its epochs; start a new one"
-            raise ValueError(message)
+            raise LedgerForeign(message)
         rows = [(shard, generation, self._owner) for shard in range(SHARDS)]
         db.executemany(
             "INSERT OR REPLACE INTO shards (shard, generation, owner) VALUES (?,?,?)", rows

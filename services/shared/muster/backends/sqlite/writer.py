@@ -9,6 +9,7 @@ from itertools import chain
 
 from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost
 from muster.backends.sqlite import hot
+from muster.failpoints import failpoint
 from muster.model.ledger import (
     ITEM_LOG,
     ITEM_PROGRESS,
@@ -34,6 +35,8 @@ class Writer:
         self._generation = generation
         self._position = position
 
+    @failpoint("ledger_commit", LedgerBroken)
+    @failpoint("ledger_full", LedgerFull)
     def commit(self, batch: Batch) -> CommitResult:
         """Write the batch in one transaction and fsync it. See `Ledger.commit` for the errors."""
         db = self._db

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from muster.failpoints import failpoint
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -88,6 +90,7 @@ def _attempts() -> None:
     )
 
 
+@failpoint("ledger_migration")
 def _outcomes() -> None:
     op.create_table(
         "responses",

@@ -1,0 +1,27 @@
+"""All rows of the fault table."""
+
+from __future__ import annotations
+
+from tests.faults import (
+    rows_crowds,
+    rows_disks,
+    rows_freezes,
+    rows_kills,
+    rows_network,
+    rows_slow,
+    rows_trees,
+)
+from tests.faults.table import Row
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        *rows_kills.ROWS,
+        *rows_freezes.ROWS,
+        *rows_disks.ROWS,
+        *rows_network.ROWS,
+        *rows_crowds.ROWS,
+        *rows_slow.ROWS,
+        *rows_trees.ROWS,
+    )
+}
