@@ -52,6 +52,7 @@ class Core:
 
     def __init__(self, ids: IdMaker, epochs: EpochMaker) -> None:
         self.contracts: dict[int, Contract] = {}
+        self.open_bytes = 0  # of their requests
         self.by_scope: dict[tuple[str, str, str], Contract] = {}
         self.recent: OrderedDict[int, int] = OrderedDict()  # id -> epoch of an agent's response
         self.effects: list[Effect] = []
@@ -88,14 +89,24 @@ class Core:
             raise ResourceExhausted(
                 f"{limits.OPEN_CONTRACTS_MAX} contracts are open; submit again when some have ended"
             )
+        if self.open_bytes + contract.size > limits.OPEN_BYTES_MAX:
+            raise ResourceExhausted(
+                f"the requests of open contracts take {limits.OPEN_BYTES_MAX >> 20} MiB; submit "
+                "again when some have ended, or send large payloads as blobs"
+            )
         self._accept(now, contract, parent)
-        self.contracts[contract.id] = contract
-        self.by_scope[scope] = contract
+        self.keep(contract)
         self.effects.append(Accept(contract))
         self.counts["accepted"] += 1
         self.placing.enqueue(contract)
         self.arm(contract)
         return contract, False
+
+    def keep(self, contract: Contract) -> None:
+        """Hold an open contract; `_forget` lets go of it."""
+        self.contracts[contract.id] = contract
+        self.by_scope[contract.scope] = contract
+        self.open_bytes += contract.size
 
     def _parent_of(self, sub: Contract) -> Contract:
         parent = self.contracts.get(sub.parent_id)
@@ -168,10 +179,12 @@ class Core:
             session_id=agent.host.session_id,
             leased_ms=now.wall_ms,
             slots=agent,
+            offered=contract.size,
         )
         contract.lease = lease
         self.fleet.take(agent)
         agent.host.leases[contract.id] = contract
+        agent.host.offered_bytes += contract.size
         contract.sequence += 1
         self.effects.append(Assign(contract, lease, contract.sequence))
 
@@ -182,6 +195,8 @@ class Core:
         host = self.fleet.hosts.get(lease.session_id)
         if host is not None:
             host.leases.pop(contract.id, None)
+        if lease.offered:
+            self.placing.taken(lease)
         slots, lease.slots = lease.slots, None
         if slots is not None:
             self._free(contract, lease, slots, stopping=stopping)
@@ -314,7 +329,8 @@ class Core:
         return contract
 
     def _forget(self, contract: Contract) -> None:
-        self.contracts.pop(contract.id, None)
+        if self.contracts.pop(contract.id, None) is not None:
+            self.open_bytes -= contract.size
         self.by_scope.pop(contract.scope, None)
         self.placing.forget(contract)
         self.timers.clear(contract)

@@ -38,7 +38,7 @@ class Attempts:
         """The host has the attempt."""
         contract = self.held(session_id, contract_id, epoch)
         if contract is not None and contract.lease is not None:
-            contract.lease.accepted = True
+            self._accepted(contract.lease)
 
     def start(self, now: Now, session_id: str, contract_id: int, epoch: int) -> None:
         """The attempt runs."""
@@ -56,10 +56,15 @@ class Attempts:
         self._core.arm(contract)
 
     def _begin(self, now: Now, contract: Contract, lease: Lease) -> None:
-        lease.accepted = True
+        self._accepted(lease)
         lease.started_ms = now.wall_ms
         lease.running_since = lease.last_item = now.mono
         contract.state = step(contract.state, Trigger.START)
+
+    def _accepted(self, lease: Lease) -> None:
+        lease.accepted = True
+        if lease.offered:
+            self._core.placing.taken(lease)
 
     def suspend(self, now: Now, session_id: str, contract_id: int, epoch: int) -> bool:
         """The attempt waits for children: its slot is free, its run time stands still."""

@@ -276,8 +276,7 @@ class Sessions:
         contract.sequence = len(events_of(stored))
         for attempt in stored.attempts:
             self._count_attempt(contract, attempt.outcome, attempt)
-        core.contracts[contract.id] = contract
-        core.by_scope[contract.scope] = contract
+        core.keep(contract)
         if stored.open_attempt is not None:
             self._restore_lease(now, contract, stored, progress)
         else:

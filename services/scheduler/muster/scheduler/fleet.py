@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from muster.model import limits
 from muster.model.versions import Selector, Version, parse_selector
 
 LOOKS = 16
@@ -37,6 +38,7 @@ class Host:
         "link_gone_at",
         "measured_at",
         "name",
+        "offered_bytes",
         "older_id",
         "rate",
         "session_epoch",
@@ -62,6 +64,7 @@ class Host:
         self.stopping: dict[tuple[int, int], AgentSlots] = {}  # slots until the host confirms
         self.active = 0  # slots taken
         self.window = 0  # slots in all
+        self.offered_bytes = 0  # of assignments that it has not accepted yet
         self.exclusive_id = 0  # the contract that it is, or will be, alone with
         self.done = 0  # slots given back since the last measurement
         self.measured_at = 0.0  # monotonic seconds
@@ -75,9 +78,14 @@ class Host:
             self.done, self.measured_at = 0, now
 
     @property
+    def is_full(self) -> bool:
+        """Whether it is to read what it was offered before it is offered more."""
+        return self.offered_bytes >= limits.HOST_OFFERED_BYTES_MAX
+
+    @property
     def reachable(self) -> bool:
         """Whether it can be handed anything new."""
-        return self.link is not None and not self.draining
+        return self.link is not None and not self.draining and not self.is_full
 
 
 class AgentSlots:

@@ -83,6 +83,7 @@ def contract_of_plain(
         0.0,
         request,
         body,
+        len(body),
         DEFAULT_RETRY,
         request.conversation_id,
     )
@@ -116,6 +117,7 @@ def contract_of(
         heartbeat=seconds_of_duration(timeouts.heartbeat),
         body=request,
         body_bytes=body,
+        size=len(body),
         retry=_retry(request.retry_policy) if request.HasField("retry_policy") else DEFAULT_RETRY,
         conversation=request.conversation_id or (parent.conversation if parent else ""),
         parent_id=parse_id(request.parent.contract_id) if is_child else 0,

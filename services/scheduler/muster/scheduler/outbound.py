@@ -36,7 +36,7 @@ class Outbound:
     @failpoint("lease_unsent")
     def assign(self, contract: Contract, lease: Lease, now: Now) -> None:
         """Hand out an attempt, unless the lease is over meanwhile."""
-        items = self.items_for(lease.session_id, contract.body.ByteSize())
+        items = self.items_for(lease.session_id, contract.size)
         if items is not None and contract.lease is lease:
             self._assignments.add(items, contract, lease, now)
 

@@ -33,6 +33,7 @@ class Lease:
     session_id: str  # "" while nobody has claimed it after a restart
     leased_ms: int
     slots: AgentSlots | None  # the window it takes a slot of; None as above
+    offered: int = 0  # bytes, while they count against its host's window
     accepted: bool = False
     started_ms: int = 0
     start_recorded: bool = False
@@ -68,6 +69,7 @@ class Contract:
     heartbeat: float
     body: Any  # muster.v1.Request
     body_bytes: bytes  # the same, serialized; empty once it is in a row
+    size: int = 0  # bytes of that
     retry: RetryPolicy = DEFAULT_RETRY
     conversation: str = ""
     parent_id: int = 0
