@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from muster.failpoints import failpoint
+from muster.model.errors import Unavailable
 from muster.model.ids import format_id, shard_of_id
 from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, events_of
 from muster.model.states import ContractState
@@ -137,7 +138,7 @@ def response_of(end: End) -> Response:
     return response
 
 
-@failpoint("events_unmarked")
+@failpoint("events_unmarked", Unavailable)
 def event_of(event: LifecycleEvent) -> Event:
     """A lifecycle event for watchers."""
     message = Event(

@@ -16,6 +16,7 @@ from muster.v1.request_pb2 import Request
 _ID = re.compile(r"[A-Za-z0-9_.:=@+-]{1,128}")
 _JSON_CHARACTERS_SURE = PAYLOAD_INLINE_BYTES_MAX // 4  # a character has at most 4 bytes of UTF-8
 _NANOS_MAX = 999_999_999
+_SECONDS_MAX = 253_402_300_799  # the end of the year 9999
 
 
 def is_plain(request: Request) -> bool:
@@ -34,7 +35,7 @@ def is_plain(request: Request) -> bool:
     if request.HasField("deadline"):
         fields += 1
         deadline = request.deadline
-        if deadline.seconds <= 0 or not 0 <= deadline.nanos <= _NANOS_MAX:
+        if not (0 < deadline.seconds <= _SECONDS_MAX and 0 <= deadline.nanos <= _NANOS_MAX):
             return False
     conversation = request.conversation_id
     if conversation:

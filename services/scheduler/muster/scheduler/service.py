@@ -273,10 +273,11 @@ class Scheduler:
             now = self.clock()
             more = self.core.plan(now)
             self.applying.apply(self.core.take_effects(), now)
-        except Exception as error:
-            # What was decided is partly lost: the process ends, and starts again from the record.
+        except Exception as error:  # noqa: BLE001 - the committer raises it
+            # Part of what was decided is lost, so nothing more may be written or told: the process
+            # ends, and starts again from the record.
             self.committer.stop(error)
-            raise
+            return
         self.committer.wake()
         if more and not self._replan:
             self._replan = True

@@ -1,0 +1,180 @@
+"""A mesh under load whose processes fail at one failpoint after the other, and come back.
+
+Each edge is one failpoint with one action, in the process that it stands in. The process is started
+with it, the load goes on until it acts, and what follows depends on the action: the process has
+ended, or goes on, or hangs and is killed. Then it is started with the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import pytest
+
+from muster.failpoints import EXIT_CRASHED
+from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
+from tests.faults.world import HOSTS, World
+from tests.support.failpoints import Failing, failing
+from tests.support.processes import MeshProcesses, Process, machine, until
+from tests.support.recording_client import recording
+
+ASKERS = 6  # at a time; each has one contract open
+WORK_MS = (5, 60, 150)
+REACHED_SECONDS = 20.0  # from the start of a process until its failpoint acts
+ENDED_SECONDS = 2.0  # from there to the end of a process that cannot go on
+PROBE_SECONDS = 0.5
+PROBE_LATE_SECONDS = 1.0
+
+# What the failpoint `ledger_commit` does to others too: the process ends.
+FATAL = frozenset({
+    "submit_uncommitted",
+    "submit_committed",
+    "ledger_commit",
+    "lease_unsent",
+    "report_unacked",
+    "events_unpublished",
+    "scheduler_sweep",
+    "executor_sweep",
+})  # fmt: skip
+
+
+class Edge(NamedTuple):
+    """One failpoint, what it does, and in which service or host."""
+
+    point: str
+    action: str
+    process: str
+    when: str = ""  # as after the @ of MUSTER_FAILPOINTS
+
+    @property
+    def order(self) -> str:
+        return f"{self.point}={self.action}{self.when and f'@{self.when}'}"
+
+
+class EdgeWorld(World):
+    """A world whose processes can be started with failpoints."""
+
+    def __init__(self, *args: object, told: dict[str, str]) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self._told = told  # what services are told, besides where everything is
+
+    def process(self, name: str) -> Process:
+        """A host, or a service."""
+        return self.hosts[name] if name in HOSTS else self.mesh.running[name]
+
+    async def restart(self, name: str, environment: Mapping[str, str]) -> None:
+        """Kills a process unless it is dead already, and starts it with this environment besides;
+        does not wait until it serves."""
+        if name in HOSTS:
+            await self.hosts[name].kill()
+            self.hosts[name] = await self._machine.start(
+                name,
+                *("-m", "tests.support.recording_host", name, str(self.journal(name))),
+                environment={**self.mesh.environment(), **environment},
+            )
+            return
+        if name in self.mesh.running:
+            await self.mesh.running[name].kill()
+        self._told.update(environment)
+        port = int(self.mesh.address(name).rpartition(":")[2])
+        self.mesh.running[name] = await self.mesh.launch(name, port)
+        for key in environment:
+            del self._told[key]
+
+    # --- load -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def loaded(self) -> AsyncIterator[None]:
+        """Contracts come and go while the block runs; at its end all that were asked for have."""
+        numbers, over = itertools.count(), asyncio.Event()
+
+        async def ask_on() -> None:
+            while not over.is_set():
+                number = next(numbers)
+                await self.ask_one(number)
+
+        async with self.recorder.following(), asyncio.TaskGroup() as tasks:
+            for _ in range(ASKERS):
+                tasks.create_task(ask_on())
+            yield
+            over.set()
+
+    async def ask_one(self, number: int) -> None:
+        """One contract and its response, on a stream or by bare calls; every tenth has children."""
+        ask = self.recorder.by_calls if number % 2 else self.recorder.on_stream
+        ms = WORK_MS[number % len(WORK_MS)]
+        if number % 10:
+            await ask(f"e{number}", "fault.work", text=f"t{number}", ms=ms)
+        else:
+            await ask(f"e{number}", "fault.tree", text=f"t{number}", children=2, ms=ms)
+
+    # --- edges ------------------------------------------------------------------------------------
+
+    async def cross_all(self, edges: Sequence[Edge], reached: Path) -> None:
+        """Crosses one edge after the other; at the end every process is as it was."""
+        for process, crossed in itertools.groupby(edges, lambda edge: edge.process):
+            for edge in crossed:
+                await self._cross(edge, reached)
+            await self.restart(process, {})
+
+    async def _cross(self, edge: Edge, reached: Path) -> None:
+        """Starts the process of an edge with its failpoint, and sees it act."""
+        with naming(edge), failing(edge.order, reached / edge.order) as armed:
+            await self.restart(edge.process, armed.environment)
+            process = self.process(edge.process)
+            await self._until_acted(edge, armed, process)
+            if edge.action == "crash":
+                assert await process.wait() == EXIT_CRASHED, process.said
+            elif edge.action == "hang":
+                await self.probe()
+            elif edge.point in FATAL:
+                assert await process.wait(ENDED_SECONDS) == 1, process.said
+
+    async def _until_acted(self, edge: Edge, armed: Failing, process: Process) -> None:
+        if edge.point == "drain":
+            await process.serving(self.mesh.address(edge.process))
+            await process.terminate()
+            return
+        await until(lambda: not armed.missed(), REACHED_SECONDS, f"{edge.order} acts")
+
+    async def probe(self) -> None:
+        """Whatever hangs, a call ends in time."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        with suppress(grpc.RpcError):
+            await self.recorder.stub.GetStatistics(GetStatisticsRequest(), timeout=PROBE_SECONDS)
+        assert clock() - began < PROBE_SECONDS + PROBE_LATE_SECONDS
+
+
+@contextmanager
+def naming(edge: Edge) -> Iterator[None]:
+    """Says at which edge it was that something failed."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"at {edge.order} in {edge.process}")
+        raise
+
+
+@asynccontextmanager
+async def edge_world(
+    shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[EdgeWorld]:
+    """A mesh in this shape, which serves, with all hosts connected; its environment is ours."""
+    async with machine(folder) as started:
+        told = {"MUSTER_LOG_LEVEL": "info"}
+        mesh = MeshProcesses(started, shape, folder / "data", told)
+        for name, value in mesh.environment().items():
+            monkeypatch.setenv(name, value)
+        async with recording(mesh.address("scheduler")) as recorder:
+            made = EdgeWorld(started, mesh, recorder, told=told)
+            await made.start_hosts()
+            await mesh.start()
+            await made.agents_ready()
+            yield made

@@ -1,0 +1,92 @@
+"""Every crash edge of the promise: a process fails exactly there, and the promise holds.
+
+`CRASH_EDGES=all` in the environment crosses every edge with every action in both shapes of a mesh;
+otherwise each edge is crossed by every action that makes sense there, but hanging, in one shape.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from muster.failpoints.points import POINTS
+from tests.faults.conftest import Note
+from tests.faults.edges import Edge, edge_world
+from tests.support.history import executions_per_contract, violations
+
+ALL = os.environ.get("CRASH_EDGES") == "all"
+
+# When a failpoint acts: not at once, so that there is something to lose.
+WHEN = {
+    "submit_uncommitted": "9",
+    "submit_committed": "9",
+    "ledger_commit": "9",
+    "ledger_full": "30%",
+    "lease_unsent": "9",
+    "report_uncommitted": "9",
+    "report_unacked": "9",
+    "events_unpublished": "9",
+    "events_unmarked": "9",
+    "scheduler_sweep": "3",
+    "assignment_unrelayed": "9",
+    "report_unrelayed": "9",
+    "executor_sweep": "3",
+    "drain": "",
+    "assignment_unaccepted": "9",
+    "attempt_running": "9",
+    "report_unsent": "9",
+}
+ON_EXECUTOR = ("assignment_unrelayed", "report_unrelayed", "executor_sweep")
+ON_HOST = ("assignment_unaccepted", "attempt_running", "report_unsent")
+ACTIONS = ("crash", "error", "apply_then_error", "hang")
+
+# A disk that is full neither ends a process nor stops it for good.
+SENSELESS = {("ledger_full", "crash"), ("ledger_full", "hang")}
+
+
+def process_of(shape: str, point: str) -> str:
+    if point in ON_HOST:
+        return "host-a"
+    if shape == "all-in-one":
+        return "mesh"
+    return "executor" if point in ON_EXECUTOR else "scheduler"
+
+
+def edges(shape: str, action: str) -> list[Edge]:
+    return [
+        Edge(point, action, process_of(shape, point), when)
+        for point, when in WHEN.items()
+        if (point, action) not in SENSELESS
+    ]
+
+
+QUICK = {("separate", "crash"), ("all-in-one", "apply_then_error")}
+CASES = [
+    (shape, action)
+    for shape in ("all-in-one", "separate")
+    for action in ACTIONS
+    if ALL
+    or (shape, action)
+    in {("separate", "crash"), ("all-in-one", "error"), ("all-in-one", "apply_then_error")}
+]
+
+
+def test_every_failpoint_is_crossed() -> None:
+    assert {*WHEN, "ledger_migration"} == set(POINTS)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("shape", "action"), CASES, ids=["-".join(case) for case in CASES])
+async def test_the_promise_holds_at_every_edge(
+    shape: str, action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: Note
+) -> None:
+    crossed = edges(shape, action)
+    async with edge_world(shape, tmp_path, monkeypatch) as world:
+        async with world.loaded():
+            await world.cross_all(crossed, tmp_path / "reached")
+        await world.settle()
+        assert violations(world.history) == []
+        runs = executions_per_contract(world.history)
+        note(f"{shape}, {action} at {len(crossed)} edges: {runs:.3f} executions per contract")
