@@ -1,80 +1,126 @@
-"""`python -m benchmarks [--rounds N] [--seconds S] [--json FILE]`."""
+"""`python -m benchmarks`, or `make bench`: measures, prints a table, and writes JSON when asked."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import platform
-import socket
-import statistics
+import resource
+import signal
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
-from benchmarks.throughput import Figures, one_round
+from rich.console import Console
+
+from benchmarks import (
+    assigning,
+    auditing,
+    durable,
+    growing,
+    looking_up,
+    report,
+    starting,
+    streaming,
+)
+from benchmarks.bench import Bench
+from benchmarks.commits import sampled_commits
+from benchmarks.machine import machine_facts
+from benchmarks.targets import BY_KEY
+
+# Each has the KEYS of rows that it measures together, and `measure(bench)`.
+MEASUREMENTS: tuple[ModuleType, ...] = (
+    durable,
+    assigning,
+    streaming,
+    looking_up,
+    growing,
+    starting,
+    auditing,
+)
+TABLE_COLUMNS_MIN = 110
 
 
-def free_port() -> int:
-    """A port that is free now, with the next one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def table(rounds: list[Figures]) -> str:
-    """The figures for people: medians over the rounds, ratios from pairs of one round."""
-
-    def median(values: list[float]) -> float:
-        return statistics.median(values)
-
-    lines = [
-        f"machine: {platform.machine()}, {platform.system()}, Python {platform.python_version()}; "
-        f"{len(rounds)} rounds; ledger SQLite, WAL, synchronous=FULL (fsync at every commit)",
-        f"commit with fsync: p50 {median([r.commit_p50_ms for r in rounds]):.2f} ms, "
-        f"p99 {median([r.commit_p99_ms for r in rounds]):.2f} ms",
-        "raw grpc.aio unary echo, 256 in flight: "
-        f"{median([r.raw_per_second for r in rounds]):,.0f}/s",
-    ]
-    for in_flight in sorted(rounds[0].contracts_per_second):
-        rates = [r.contracts_per_second[in_flight] for r in rounds]
-        ratios = [r.contracts_per_second[in_flight] / r.raw_per_second for r in rounds]
-        lines.append(
-            f"durable contracts, {in_flight:,} in flight: {median(rates):,.0f}/s "
-            f"({median(ratios):.2f}x raw; {min(ratios):.2f}–{max(ratios):.2f})"
-        )
-    lines.append(f"one contract at a time: p50 {median([r.p50_ms for r in rounds]):.2f} ms")
-    last = rounds[-1]
-    hosts = [name for name in last.cpu_us if name.startswith("host")]
-    lines.append(
-        f"CPU per contract at 200 in flight: mesh {last.cpu_us['mesh']:.0f} µs, "
-        f"{len(hosts)} hosts {sum(last.cpu_us[name] for name in hosts):.0f} µs together"
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--rows", type=row_keys, default=tuple(BY_KEY), help=f"of {','.join(BY_KEY)}"
     )
-    lines.append("memory with 620 agents connected and idle (PSS / RSS):")
-    lines += [
-        f"  {name}: {pss:.0f} / {rss:.0f} MiB" for name, (pss, rss) in last.memory_mib.items()
-    ]
-    pss, rss = (sum(column) for column in zip(*last.memory_mib.values(), strict=True))
-    lines.append(f"  together: {pss:.0f} / {rss:.0f} MiB")
-    return "\n".join(lines)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also for programs")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also as in the README")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FOLDER", help="where the mesh's time goes (py-spy)"
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.rounds < 1 or chosen.seconds < 1:
+        parser.error("at least one round of one second is needed")
+    if chosen.profile and not set(chosen.rows) & set(durable.KEYS):
+        parser.error(f"a profile is taken with one of the rows {', '.join(durable.KEYS)}")
+    return chosen
+
+
+def row_keys(text: str) -> tuple[str, ...]:
+    """Keys of rows, in the order of the table."""
+    wanted = {each.strip() for each in text.split(",") if each.strip()}
+    unknown = sorted(wanted - BY_KEY.keys())
+    if unknown or not wanted:
+        message = f"no such rows: {', '.join(unknown)}; there are {', '.join(BY_KEY)}"
+        raise argparse.ArgumentTypeError(message)
+    return tuple(key for key in BY_KEY if key in wanted)
+
+
+async def measure(chosen: argparse.Namespace, folder: Path) -> Bench:
+    """All that was asked for."""
+    async with sampled_commits(folder) as commits:
+        bench = Bench(folder, chosen.rounds, chosen.seconds, chosen.rows, commits, chosen.profile)
+        for module in MEASUREMENTS:
+            run: Callable[[Bench], Awaitable[None]] = module.measure
+            if bench.wants(*module.KEYS):
+                await run(bench)
+    return bench
+
+
+async def _until_told(chosen: argparse.Namespace, folder: Path) -> Bench:
+    """`measure`, which SIGTERM ends as SIGINT does: with every process that was started."""
+    measuring = asyncio.ensure_future(measure(chosen, folder))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
+    return await measuring
 
 
 def main() -> int:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0, help="per figure and round")
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    options = parser.parse_args()
-    rounds = []
-    for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
-            rounds.append(asyncio.run(one_round(Path(folder), free_port(), options.seconds)))
-    sys.stdout.write(table(rounds) + "\n")
-    if options.json:
-        options.json.write_text(json.dumps([asdict(each) for each in rounds], indent=2) + "\n")
+    chosen = options(sys.argv[1:])
+    import uvloop
+
+    # 10,000 sessions are as many connections, here and in the processes that are started.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if chosen.profile:
+        chosen.profile.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
+        folder = Path(name)
+        machine = machine_facts(folder)
+        bench = uvloop.run(_until_told(chosen, folder))
+    commits = bench.commits
+    machine["commit of one row with fsync"] = (
+        f"p50 {commits.percentile_ms(0.5):.2f} ms, p99 {commits.percentile_ms(0.99):.2f} ms, "
+        f"of {len(commits.samples):,} through the run"
+    )
+    rows = list(bench.findings.values())
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(TABLE_COLUMNS_MIN, console.width))
+    report.show(machine, rows, console)
+    if chosen.json:
+        settings = {"rounds": chosen.rounds, "seconds": chosen.seconds}
+        chosen.json.write_text(json.dumps(report.as_json(machine, settings, rows), indent=2) + "\n")
+    if chosen.markdown:
+        chosen.markdown.write_text(report.markdown(rows))
     return 0
 
 

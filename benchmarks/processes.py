@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 15.0
+READY_SECONDS = 120.0  # the 10,000 sessions take half of it
+STOP_SECONDS = 20.0
+KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,44 @@ class Child:
     name: str
     process: asyncio.subprocess.Process
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
 
 @asynccontextmanager
 async def running(
     name: str, *command: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Child]:
     """Runs `python …` while the block runs; its output goes to our stderr."""
+    async with executing(name, sys.executable, *command, environment=environment) as child:
+        yield child
+
+
+@asynccontextmanager
+async def executing(
+    name: str,
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    stdout: Any = sys.stderr,
+) -> AsyncIterator[Child]:
+    """Runs a program while the block runs, and ends it with SIGTERM."""
+    own = ("MUSTER_", "GRPC_")  # variables of ours, which are none of theirs
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(own)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
         *command,
-        env={**os.environ, **(environment or {})},
-        stdout=sys.stderr,
+        env={**clean, **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=stdout,
     )
     try:
         yield Child(name, process)
@@ -51,9 +80,11 @@ async def running(
 
 async def wait_until_serving(target: str) -> None:
     """Returns when every service at the target is SERVING. Raises `TimeoutError`."""
+    options = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)]
+    options += [("grpc.min_reconnect_backoff_ms", 20), ("grpc.use_local_subchannel_pool", 1)]
     async with (
         asyncio.timeout(READY_SECONDS),
-        grpc.aio.insecure_channel(target, [("grpc.max_reconnect_backoff_ms", 200)]) as channel,
+        grpc.aio.insecure_channel(target, options) as channel,
     ):
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest()
@@ -71,7 +102,26 @@ def memory_kib(pid: int) -> tuple[int, int]:
     return int(fields["Pss"].split()[0]), int(fields["Rss"].split()[0])
 
 
+def memory_mib(pids: Iterable[int]) -> tuple[float, float]:
+    """PSS and RSS of processes together, in MiB."""
+    pairs = [memory_kib(pid) for pid in pids]
+    return sum(pss for pss, _ in pairs) / KIB, sum(rss for _, rss in pairs) / KIB
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_tree(pid: int) -> float:
+    """CPU time of a process, of its children that live, and of those that it waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    used = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    return used + sum(cpu_of_tree(child) for child in children_of(pid))
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started and that live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -20,7 +20,7 @@ import grpc
 from muster.agent import Client, connect
 from muster.model.errors import Code, DeadlinePassed, MusterError
 from muster.v1.request_pb2 import Request
-from muster.v1.response_pb2 import Response
+from muster.v1.response_pb2 import ContractState, Response
 from muster.v1.scheduler_service_pb2 import (
     CancelContractRequest,
     GetContractRequest,
@@ -298,6 +298,18 @@ class Clients:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(ask())
+
+    async def count(self, *, alone: bool) -> None:
+        """Notes what GetStatistics counts, when nothing is under way. What it counts of all tenants
+        only fits where the tenant is `alone`."""
+        reply = await self.statistics()
+        counts = {
+            ContractState.Name(each.state).removeprefix("CONTRACT_STATE_"): float(each.contracts)
+            for each in reply.states
+        }
+        for name in ("accepted", "ended", "fenced", "retries", "losses") if alone else ():
+            counts[name] = float(getattr(reply, name))
+        self.journal.write(h.Counted("statistics", "default", counts))
 
     async def _list(self) -> list[str]:
         request = ListContractsRequest(page_size=1000)

@@ -108,22 +108,26 @@ async def open_contracts(on: Stage) -> int:
 
 
 async def judge(
-    on: Stage, trial: Trial, *, faultless: bool = False, deadly: bool = False
+    on: Stage, trial: Trial, *, faultless: bool = False, deadly: bool = False, alone: bool = True
 ) -> History:
     """Reads everything back and applies every rule; returns the history.
 
-    With `faultless` nothing may have been run twice. Where it is `deadly`, a contract may have lost
+    With `faultless` nothing may have been run twice. Unless it is `alone`, other tenants had their
+    own contracts. Where it is `deadly`, a contract may have lost
     three agents to faults; elsewhere none may.
     """
     if faultless:
         on.journal.write(Setting(FAULTLESS, 1))
     await on.clients.read_back(trial.seed)
+    await on.clients.count(alone=alone)
     history = History()
     await asyncio.to_thread(history.read_folder, on.folder)
     trial.figure("contracts", len({each.contract_id for each in history.listings}))
     trial.figure("executions per contract", executions_per_contract(history))
     states = Counter(each.state for each in history.listings)
     trial.say(", ".join(f"{count} {state}" for state, count in states.most_common()))
+    if on.stalls.seconds:
+        trial.figure("longest stall of the machine itself", max(on.stalls.seconds), "s")
     if deadly:
         trial.figure("dead letters", states["DEAD_LETTERED"])
     needless = needless_dead_letters(history, deadly=deadly)

@@ -141,7 +141,6 @@ class Proxy:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.arrivals: list[float] = []  # when connections came, by the monotonic clock
         self.port = 0
         self._weather = {way: _Weather() for way in Way}
         self._connections: set[_Connection] = set()
@@ -159,7 +158,6 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection."""
-        self.arrivals.append(time.monotonic())
         host, _, port = self.target.rpartition(":")
         try:
             if self._refusing:

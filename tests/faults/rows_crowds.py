@@ -8,10 +8,14 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from muster.agent import Client
+from muster.agent import Client, connect
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability
-from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
+from muster.v1.executor_service_pb2 import (
+    ConnectRequest,
+    ConnectResponse,
+    ListSessionsRequest,
+)
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from muster.v1.session_pb2 import Hello
 from muster.wire.channel import open_channel
@@ -19,8 +23,7 @@ from muster.wire.errors import error_of_rpc
 from tests.faults.clients import percentile
 from tests.faults.driving import judge, under_load
 from tests.faults.probing import cpu_seconds, memory_bytes, probing
-from tests.faults.proxy import proxy_to
-from tests.faults.stage import Stage, stage
+from tests.faults.stage import NOISE, Stage, stage
 from tests.faults.table import Row, Trial
 from tests.support.history import OWNER
 from tests.support.processes import Process, until
@@ -40,10 +43,9 @@ ALONE_KIB_MAX, ALONE_CORE_PERCENT_MAX = 60.0, 40.0
 
 async def herd(trial: Trial) -> None:
     """1,000 agents with a session each lose the mesh at once, and come back."""
-    async with stage(trial.folder) as on, proxy_to(on.mesh.address("executor")) as proxy:
-        fleet = on.setup.hosts * on.setup.agents
-        await start_crowd(on, HERD, 1, HERD_PROCESSES, proxy.address)
-        await on.agents_ready(fleet + HERD)
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
+        await start_crowd(on, HERD, 1, HERD_PROCESSES)
+        await crowd_ready(noise, HERD)
         async with under_load(on, trial) as drive:
             await drive.warm()
             trial.say("kill -9 of the mesh, under 1,000 sessions")
@@ -51,21 +53,35 @@ async def herd(trial: Trial) -> None:
                 await on.processes.kill("mesh")
                 await on.processes.start("mesh")
                 began = time.monotonic()
-                await on.agents_ready(fleet + HERD)
+                await crowd_ready(noise, HERD)
+                await on.agents_ready()
                 took = time.monotonic() - began
+            arrivals = await begun_at(on)
             await drive.warm()
-        await judge(on, trial)
+        await judge(on, trial, alone=False)
         trial.most("all 1,000 back after", took, HERD_SECONDS_MAX)
-        tenths = Counter(int(10 * (at - began)) for at in proxy.arrivals if at > began)
-        busiest = 100 * max(tenths.values()) / sum(tenths.values())
+        tenths = Counter(int(10 * at) for at in arrivals)
+        busiest = 100 * max(tenths.values()) / len(arrivals)
+        trial.figure("between the first and the last", max(arrivals) - min(arrivals), "s")
         trial.most("arrivals in the busiest 0.1 s", busiest, BUSIEST_PERCENT_MAX, "%")
 
 
-async def start_crowd(
-    on: Stage, sessions: int, agents: int, processes: int, executor: str
-) -> list[Process]:
+async def begun_at(on: Stage) -> list[float]:
+    """When each session of the crowd began, in Unix seconds."""
+    found: list[float] = []
+    async with open_channel(on.mesh.address("executor")) as channel:
+        stub, request = ExecutorServiceStub(channel), ListSessionsRequest(page_size=1000)
+        while True:
+            page = await stub.ListSessions(request, metadata=(("muster-tenant", NOISE),))
+            found += [each.create_time.ToNanoseconds() / 1e9 for each in page.sessions]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+
+async def start_crowd(on: Stage, sessions: int, agents: int, processes: int) -> list[Process]:
     """Starts so many sessions with so many agents each, in so many processes."""
-    environment = {**on.mesh.environment(), "MUSTER_EXECUTOR": executor}
+    environment = {**on.mesh.environment(), "MUSTER_TENANT": NOISE}
     each = sessions // processes
     return [
         await on.machine.start(
@@ -75,6 +91,15 @@ async def start_crowd(
         )
         for number in range(processes)
     ]
+
+
+async def crowd_ready(noise: Client, count: int, seconds: float = IDLE_READY_SECONDS) -> None:
+    """Returns when the scheduler can place on so many agents of the crowd."""
+
+    async def enough() -> bool:
+        return (await noise.statistics()).agents >= count
+
+    await until(enough, seconds, f"{count} agents are connected")
 
 
 async def idle_shared(trial: Trial) -> None:
@@ -90,13 +115,12 @@ async def idle_alone(trial: Trial) -> None:
 async def _idle(
     trial: Trial, sessions: int, agents: int, kib_max: float, percent_max: float
 ) -> None:
-    async with stage(trial.folder) as on:
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
         mesh = on.processes.running["mesh"].pid
-        fleet = on.setup.hosts * on.setup.agents
         before = memory_bytes(mesh)
         began = time.monotonic()
-        await start_crowd(on, sessions, agents, HERD_PROCESSES, on.mesh.address("executor"))
-        await on.agents_ready(fleet + sessions * agents, IDLE_READY_SECONDS)
+        await start_crowd(on, sessions, agents, HERD_PROCESSES)
+        await crowd_ready(noise, sessions * agents)
         trial.figure("all connected after", time.monotonic() - began, "s")
         each = (memory_bytes(mesh) - before) / (sessions * agents) / 1024
         trial.most("memory of the mesh per agent", each, kib_max, "KiB")
@@ -104,9 +128,9 @@ async def _idle(
         await until(lambda: time.monotonic() - began > IDLE_SECONDS, 2 * IDLE_SECONDS, "it idles")
         percent = 100 * (cpu_seconds(mesh) - used) / (time.monotonic() - began)
         trial.most("processor of the mesh while all wait", percent, percent_max, "% of a core")
-        async with under_load(on, trial) as drive, probing(echo(on.clients.client)) as probe:
+        async with under_load(on, trial) as drive, probing(echo(noise)) as probe:
             await drive.warm(IDLE_SECONDS)
-        await judge(on, trial, faultless=True)
+        await judge(on, trial, faultless=True, alone=False)
         trial.most("probe p99", percentile(probe.seconds), PROBE_SECONDS_MAX)
         trial.exactly("failed probes", len(probe.failures), 0)
 

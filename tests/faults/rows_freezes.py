@@ -88,12 +88,8 @@ async def freeze_services(trial: Trial) -> None:
 
 
 async def jump_clock(trial: Trial) -> None:
-    """The wall clock of mesh and hosts goes an hour forward, two back, and one forward again.
-
-    That of the clients stays: gRPC's core asks the kernel itself, so that to it a faked clock and
-    the deadlines that Python makes of it would contradict each other.
-    """
-    clock = WallClock(trial.folder / "clock")
+    """The wall clock of mesh and hosts goes an hour forward, two back, and one forward again."""
+    clock = WallClock(trial.folder)
     async with stage(trial.folder, Setup(everywhere=clock.environment())) as on:
         async with under_load(on, trial) as drive:
             await drive.warm()
@@ -123,5 +119,5 @@ async def clock_of_mesh(on: Stage) -> float:
 ROWS = (
     Row("freeze-host", "SIGSTOP an agent host for 30 s, then SIGCONT", freeze_host),
     Row("freeze-services", "SIGSTOP each service for 5 s, then all of them", freeze_services),
-    Row("clock", "wall clock ±1 h", jump_clock, needs=("faketime",)),
+    Row("clock", "wall clock ±1 h", jump_clock, needs=("faketime", "cc")),
 )

@@ -20,10 +20,9 @@ from muster.v1.session_pb2 import Heartbeat, Hello
 from muster.wire.channel import open_channel
 from tests.faults.driving import judge, under_load
 from tests.faults.probing import memory_bytes
-from tests.faults.stage import Stage, stage
+from tests.faults.stage import NOISE, Stage, stage
 from tests.faults.table import Row, Trial
 
-TENANT = "noise"  # what stalls is another tenant's, so that its contracts are nobody's business
 CALM_SECONDS = 8.0
 MIB_PER_STREAM_MAX = 8.0
 SLOWER_MAX = 1.5  # times
@@ -43,12 +42,12 @@ BEAT_SECONDS = 1.0
 
 async def slow_watcher(trial: Trial) -> None:
     """Watchers of everything do not read while 12,000 contracts pass, and then go on."""
-    async with stage(trial.folder) as on, connect(tenant=TENANT) as noise:
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
         mesh = on.processes.running["mesh"].pid
         await on.machine.start(
             "crowd",
             *("-m", "tests.faults.crowd", "crowd", "1", "50"),
-            environment={**on.mesh.environment(), "MUSTER_TENANT": TENANT},
+            environment={**on.mesh.environment(), "MUSTER_TENANT": NOISE},
         )
         async with under_load(on, trial) as drive:
             await drive.warm(CALM_SECONDS)
@@ -59,7 +58,7 @@ async def slow_watcher(trial: Trial) -> None:
                 grown, slowed = await _measured(mesh, lambda: burst(noise), on)
                 trial.say("they go on")
                 lagging = await asyncio.gather(*(watcher.read_on() for watcher in watchers))
-        await judge(on, trial)
+        await judge(on, trial, alone=False)
         each = max(0, grown - alone) / WATCHERS / 2**20
         trial.most("memory per stalled stream", each, MIB_PER_STREAM_MAX, "MiB")
         _compare(trial, usual, slowed)
@@ -120,7 +119,7 @@ async def stalled_watchers(noise: Client) -> AsyncIterator[list[Watcher]]:
         since = await noise.position()
         made = []
         for _ in range(WATCHERS):
-            client = await stack.enter_async_context(connect(tenant=TENANT))
+            client = await stack.enter_async_context(connect(tenant=NOISE))
             await client.position()  # so that it is connected
             changes = cast("AsyncGenerator[Change, None]", client.watch(since=since))
             stack.push_async_callback(changes.aclose)
@@ -134,7 +133,7 @@ async def stalled_watchers(noise: Client) -> AsyncIterator[list[Watcher]]:
 
 async def slow_host(trial: Trial) -> None:
     """Hosts take in nothing of what they are assigned, and say that they live."""
-    async with stage(trial.folder) as on, connect(tenant=TENANT) as noise:
+    async with stage(trial.folder) as on, connect(tenant=NOISE) as noise:
         mesh = on.processes.running["mesh"].pid
         async with under_load(on, trial) as drive, AsyncExitStack() as stack:
             await drive.warm()
@@ -150,7 +149,7 @@ async def slow_host(trial: Trial) -> None:
                 slowed = on.clients.overhead_p99(began)
                 expired = await asked
                 await stack.aclose()
-        await judge(on, trial)
+        await judge(on, trial, alone=False)
         each = grown / SLOW_HOSTS / 2**20
         trial.most("memory per stalled stream, with its contracts", each, MIB_PER_STREAM_MAX, "MiB")
         _compare(trial, usual, slowed)
@@ -179,7 +178,7 @@ async def deaf_host(on: Stage, number: int, tasks: asyncio.TaskGroup) -> AsyncIt
     spec = AgentSpec(name=f"deaf-{number}", max_in_flight=SLOW_CONTRACTS, capabilities=[offer])
     hello = Hello(protocol_version=1, host=f"deaf-host-{number}", agents=[spec])
     async with open_channel(on.mesh.address("executor")) as channel:
-        call = ExecutorServiceStub(channel).Connect(metadata=(("muster-tenant", TENANT),))
+        call = ExecutorServiceStub(channel).Connect(metadata=(("muster-tenant", NOISE),))
         await call.write(ConnectRequest(hello=hello))
         await call.read()
 

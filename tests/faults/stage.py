@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.faults.clients import Clients, clients
 from tests.faults.load import TASK_SECONDS_MEAN
 from tests.faults.proxy import Proxy, proxy_to
+from tests.faults.stalls import Stalls, stalls_noted
 from tests.faults.supervised import SupervisedMesh
 from tests.support.history import SLOTS, WORK_SECONDS, Fault, Journal, Setting
 from tests.support.history.journal import SUFFIX
@@ -26,6 +27,7 @@ AGENTS_PER_HOST = 25
 WINDOW = 4  # × 200 agents: 800 slots
 READY_SECONDS = 30.0
 SUPERVISED = "supervised"
+NOISE = "noise"  # a tenant whose contracts are in no history
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Stage:
         self.proxies: dict[str, Proxy] = {}
         self.journal = Journal(folder / f"faults{SUFFIX}", "faults")
         self.clients: Clients
+        self.stalls: Stalls
         self._stack = stack
         self._settings = {**setup.settings, **setup.everywhere}
         self.mesh: MeshProcesses | SupervisedMesh
@@ -87,6 +90,7 @@ class Stage:
 
     async def open(self) -> None:
         """Starts everything; returns when every agent is there."""
+        self.stalls = self._stack.enter_context(stalls_noted(self.folder))
         if self.setup.proxied:
             await self._open_proxies()
         for name, value in self.client_environment().items():

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from muster.failpoints import EXIT_CRASHED
 from muster.failpoints.points import POINTS
 from tests.faults.conftest import Note
 from tests.faults.edges import Edge, edge_world
+from tests.support.failpoints import failing
 from tests.support.history import executions_per_contract, violations
+from tests.support.processes import MeshProcesses, free_port, machine
 
 ALL = os.environ.get("CRASH_EDGES") == "all"
 
@@ -90,3 +93,17 @@ async def test_the_promise_holds_at_every_edge(
         assert violations(world.history) == []
         runs = executions_per_contract(world.history)
         note(f"{shape}, {action} at {len(crossed)} edges: {runs:.3f} executions per contract")
+
+
+@pytest.mark.parametrize(("action", "exit_code"), [("crash", EXIT_CRASHED), ("error", 1)])
+async def test_a_migration_that_was_cut_short_is_made_again(
+    action: str, exit_code: int, tmp_path: Path
+) -> None:
+    with failing(f"ledger_migration={action}", tmp_path / "reached") as armed:
+        async with machine(tmp_path) as started:
+            mesh = MeshProcesses(started, "separate", tmp_path / "data", armed.environment)
+            scheduler = await mesh.launch("scheduler", free_port())
+            assert await scheduler.wait() == exit_code
+    async with machine(tmp_path) as started:
+        mesh = MeshProcesses(started, "separate", tmp_path / "data")
+        await mesh.start("scheduler")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
+from tests.faults.proxy import Proxy, proxy_to
 from tests.support.processes import Machine, MeshProcesses, Process, machine, until
 from tests.support.recording_client import Recorder, recording
 from tests.support.recording_host import AGENTS, GATES
@@ -29,6 +30,7 @@ class World:
         self.recorder = recorder
         self.history = recorder.history
         self.hosts: dict[str, Process] = {}
+        self.proxies: dict[str, Proxy] = {}  # by host, and "link"; see `world`
         self._machine = machine
 
     # --- hosts ------------------------------------------------------------------------------------
@@ -39,8 +41,14 @@ class World:
             self.hosts[name] = await self._machine.start(
                 name,
                 *("-m", "tests.support.recording_host", name, str(self.journal(name))),
-                environment=self.mesh.environment(),
+                environment=self._host_environment(name),
             )
+
+    def _host_environment(self, name: str) -> dict[str, str]:
+        places = self.mesh.environment()
+        if name in self.proxies:
+            places["MUSTER_EXECUTOR"] = self.proxies[name].address
+        return places
 
     async def start_script(self, name: str, script: Path) -> Process:
         """Starts another host, which this script is."""
@@ -91,9 +99,14 @@ class World:
         await until(enough, READY_SECONDS, f"{count} executions have begun")
 
     async def settle(self) -> None:
-        """Reads everything back on every channel, and takes the journals over."""
+        """Reads everything back on every channel, and takes the journals over.
+
+        Fails when a contract was given up for lost agents: no test takes three from any.
+        """
         await self.recorder.read_back()
         self.read_journals()
+        dead = [each for each in self.history.listings if each.state == "DEAD_LETTERED"]
+        assert dead == [], f"dead letters, with {self.history.executions}"
 
     # --- loads ------------------------------------------------------------------------------------
 
@@ -135,18 +148,33 @@ class World:
 
 @asynccontextmanager
 async def world(
-    shape: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str
+    shape: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    proxied: bool = False,
+    **settings: str,
 ) -> AsyncIterator[World]:
     """A mesh in this shape, which serves, with all hosts connected; its environment is ours.
 
-    `settings` are what its services are told besides.
+    `settings` are what its services are told besides. When it is `proxied`, a proxy is between each
+    host and the executor, and one between executor and scheduler, which is the link.
     """
-    async with machine(folder) as started:
+    async with AsyncExitStack() as stack:
+        started = await stack.enter_async_context(machine(folder))
         mesh = MeshProcesses(started, shape, folder / "data", settings)
+        proxies = {
+            name: await stack.enter_async_context(proxy_to(mesh.address(service)))
+            for name, service in (*((host, "executor") for host in HOSTS), ("link", "scheduler"))
+            if proxied
+        }
+        if proxied:
+            settings["MUSTER_SCHEDULER_TARGETS"] = proxies["link"].address
         for name, value in mesh.environment().items():
             monkeypatch.setenv(name, value)
         async with recording(mesh.address("scheduler")) as recorder:
             made = World(started, mesh, recorder)
+            made.proxies.update(proxies)
             await made.start_hosts()  # they wait for the mesh by themselves
             await mesh.start()
             await made.agents_ready()

@@ -375,8 +375,12 @@ async def test_frames_grow_with_what_waits_and_every_item_arrives_once(mesh):
         assert sorted(reports) == got
 
 
-async def test_a_host_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch):
-    monkeypatch.setattr(limits, "SESSION_OUTBOX_ITEMS_MAX", 200)
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [("SESSION_OUTBOX_ITEMS_MAX", 200), ("SESSION_OUTBOX_BYTES_MAX", 1_000_000)],
+)
+async def test_a_host_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch, limit, most):
+    monkeypatch.setattr(limits, limit, most)
     async with executor_mesh(Timers(resume_grace_seconds=0.5)) as mesh:
         host = mesh.stub.Connect()
         agents = [AgentSpec(name="a", max_in_flight=10_000)]

@@ -191,6 +191,8 @@ class _Living:
     def end_by_mesh(self) -> None:
         epoch, host, _ = self.begin(starts=True)
         if self.life.end == "EXPIRED":
+            self.model.now = self.deadline - WALL - 0.1
+            self.add(r.Beat(f"s-{host}", 1), host)
             self.model.now = self.deadline - WALL + 0.3
         self.close(epoch, host, "CANCELLED", self.life.end, started=True)
         self.end(self.life.end, "MESH", epoch, agent=f"a-{host}", code=self.life.end)

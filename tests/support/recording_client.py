@@ -149,8 +149,15 @@ class Recorder:
 
         `deadline` is in Unix seconds. Returns the contract's id; empty when it was refused.
         """
-        submit = SubmitRequest(request=request_for(request_id, capability, values, deadline))
-        body = self.submitting(request_id, capability, values, deadline)
+        request = request_for(request_id, capability, values, deadline)
+        return await self.submit_request(request, body_of(capability, values))
+
+    async def submit_request(self, request: Request, body: str) -> str:
+        """The same with a request that is made already, and what stands for its body."""
+        request_id, capability = request.request_id, request.capability.name
+        submit = SubmitRequest(request=request)
+        deadline = request.deadline.ToNanoseconds() / 1e9
+        self.note(Submission(request_id, body, capability, deadline, *self._caller))
 
         async def once() -> SubmitResponse:
             try:
@@ -289,23 +296,25 @@ class Recorder:
     # --- following everything ---------------------------------------------------------------------
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
+    async def following(self, watch: str = "all") -> AsyncIterator[None]:
         """Watches the events of all contracts while the block runs, and then until each that was
-        acknowledged has ended, or it takes too long."""
+        acknowledged in it has ended, or it takes too long. The watch is called "all" only if
+        nothing was submitted before."""
         since = await self.client.position()
         ended: set[str] = set()
+        before = set(self.history.contract_ids)
 
         async def follow() -> None:
             async for each in self.client.watch(since=since):
                 what = (each.contract_id, each.sequence, each.type, each.state, each.epoch)
-                self.note(Change(*what, each.agent, each.code, each.time))
+                self.note(Change(*what, each.agent, each.code, each.time, watch))
                 if each.type == "ENDED":
                     ended.add(each.contract_id)
 
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(follow())
             yield
-            wanted = set(self.history.contract_ids)
+            wanted = set(self.history.contract_ids) - before
             with suppress(AssertionError):  # the checker says which are missing
                 await until(lambda: wanted <= ended, FOLLOWED_SECONDS, "all ends were seen")
             following.cancel()

@@ -7,7 +7,7 @@ matters of it goes into the journal, before it is sent, and before the SDK acts 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -15,7 +15,13 @@ import muster.agent.host
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
-from muster.v1.session_pb2 import Assignment, AttemptKey, LeaseDecision
+from muster.v1.session_pb2 import (
+    HELD_STATE_REPORTED,
+    HELD_STATE_SUSPENDED,
+    Assignment,
+    AttemptKey,
+    LeaseDecision,
+)
 from muster.wire.times import seconds_of_duration, seconds_of_timestamp
 from tests.support.history.journal import Journal
 from tests.support.history.messages import item_sent, report_of, verdict_name
@@ -24,6 +30,7 @@ from tests.support.history.records import (
     Beat,
     Decision,
     Offered,
+    Record,
     Released,
     SessionClosed,
     Verdict,
@@ -32,11 +39,20 @@ from tests.support.history.records import (
 
 Key = tuple[str, int]
 
+_WITHOUT_SLOT = frozenset((HELD_STATE_SUSPENDED, HELD_STATE_REPORTED))
+
+
+class Writer(Protocol):
+    """What takes records down, as a journal does."""
+
+    def write(self, record: Record) -> None:
+        """Takes down a record."""
+
 
 class Wire:
     """What one host's frames say. One for all its sessions, for leases outlive sessions."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Writer) -> None:
         self._journal = journal
         self._host = ""
         self._tenant = "default"
@@ -57,6 +73,9 @@ class Wire:
             self._specs[attach.spec.name] = attach.spec
             if self._session:
                 self._offer(attach.spec)
+        for held in (*frame.hello.held, *frame.heartbeat.held):
+            if held.state in _WITHOUT_SLOT:  # the mesh hears it here first
+                self._free(_pair(held.key))
         for item in frame.items:
             self._journal.write(item_sent(item, self._session))
         for key in frame.suspends:

@@ -76,10 +76,10 @@ def leases_end_with_their_session(evidence: Evidence) -> Iterator[Breach]:
     for contract_id, case in evidence.cases.items():
         for each in case.assigned:
             session = _last_session_of(case, each)
-            if session not in lease or _settled(case, each):
+            if session not in lease:
                 continue
             silent = spoke.get(session, each.at)
-            moved = _moved_on(case, each.epoch, until)
+            moved = min(_moved_on(case, each.epoch, until), _settled(case, each))
             due = max(silent, each.at) + lease[session] + GIVEN_UP_SECONDS
             for span in evidence.spans:  # whoever judges may be away, and forgives that time
                 if span.begin <= due:
@@ -105,12 +105,12 @@ def _last_session_of(case: Case, assigned: r.Assigned) -> str:
     return kept[-1].session if kept else assigned.session
 
 
-def _settled(case: Case, assigned: r.Assigned) -> bool:
-    """Whether its own host gave the attempt up, in whatever way."""
+def _settled(case: Case, assigned: r.Assigned) -> float:
+    """When its own host gave the attempt up, in whatever way; infinite if it never did."""
     of_it: Iterator[r.Reported | r.Released | r.Verdict] = chain(
         case.reported, case.released, case.verdicts
     )
-    return any(each.epoch == assigned.epoch for each in of_it)
+    return min((each.at for each in of_it if each.epoch == assigned.epoch), default=float("inf"))
 
 
 def _moved_on(case: Case, epoch: int, until: float) -> float:

@@ -51,6 +51,8 @@ def _concerned(history: History, violation: Violation) -> list[Record]:
     sessions = {each.session for each in history.welcomed if each.host in hosts}
     found += [each for each in history.beats if each.session in sessions]
     found += [each for each in history.sessions_closed if each.session in sessions]
+    # That there was a watch of everything.
+    found += [each for each in history.changes if each.watch.startswith("all")][:1]
     found += [*history.faults, *history.settings, *history.opened]
     if not wanted:
         found += history.counted

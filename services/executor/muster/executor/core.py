@@ -37,6 +37,6 @@ class Core:
         self.book = Book(timers or Timers(), now)
         self.book.links.update({name: LinkOutbox(name) for name in links})
         self.sessions = SessionSide(self.book)
-        self.host = HostSide(self.book)
+        self.host = HostSide(self.book, self.sessions)
         self.scheduler = SchedulerSide(self.book)
-        self.judge = Judge(self.book)
+        self.judge = Judge(self.book, self.sessions)

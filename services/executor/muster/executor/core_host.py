@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final
 
 from muster.executor.core_book import Book
+from muster.executor.core_sessions import SessionSide
 from muster.executor.core_state import (
     ACCEPTED,
     CANCELLED,
@@ -29,8 +30,9 @@ OVERRUN: Final = "QUEUE_FULL"  # more stream items unacknowledged than the windo
 class HostSide:
     """Each method takes one item of a frame, in O(1), and returns why it is refused, or None."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, sessions: SessionSide) -> None:
         self._book = book
+        self._sessions = sessions
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -43,6 +45,8 @@ class HostSide:
         session.frame_bytes = size_bytes
         if session.seen_seq < seen_seq <= session.out_seq:
             session.seen_seq = seen_seq
+            if session.deaf_at is not None and seen_seq >= session.deaf_seq:
+                self._sessions.hears(session)
         for link in self._book.links.values():
             if link.up:
                 link.grow(session, size_bytes)
@@ -136,6 +140,8 @@ class HostSide:
     def stop(self, session: Session, key: Key, item: Item) -> str | None:
         """The attempt has stopped after a cancel. One that is forgotten already is no error: its
         cancel may have come from the judge. One that nobody cancelled is lost."""
+        if session.deaf_at is not None and not session.counts:
+            self._sessions.hears(session)  # it answers to the cancel of what it did not accept
         lease = session.leases.get(key)
         if lease is not None and lease.state == CANCELLED:
             self._book.stopped(lease, item)

@@ -79,7 +79,8 @@ class SchedulerSide:
                 batch.items.append(item)
             else:
                 batch.reports[key] = item
-        batch.drains = {a.name: None for a in session.agents.values() if a.draining}
+        deaf = session.deaf_at is not None
+        batch.drains = {a.name: None for a in session.agents.values() if a.draining or deaf}
         if batch.bytes or batch.drains:
             link.batches[session] = batch
 

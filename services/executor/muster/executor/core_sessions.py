@@ -133,12 +133,13 @@ class SessionSide:
         agent.attached = True
         agent.awaits_result = True
         agent.draining = agent.draining or session.draining
-        agent.limit = 0 if agent.draining else agent.window
+        closed = agent.draining or session.deaf_at is not None
+        agent.limit = 0 if closed else agent.window
         if session.id in self._book.sessions:
             self._book.presence(agent)
         for batch in self._batches(session):
             batch.agents[name] = spec
-            if agent.draining:
+            if closed:
                 batch.drains[name] = None
 
     def detach(self, session: Session, name: str) -> bool:
@@ -170,6 +171,29 @@ class SessionSide:
         if lease.link is None or not lease.link.answered:
             session.outbox.verdicts.append((key, PENDING))
             self._book.wake(session)
+
+    # --- hosts that do not hear -------------------------------------------------------------------
+
+    def deafen(self, session: Session, now: float) -> None:
+        """The host lives, and does not take what it is sent: it gets nothing new. What it holds
+        goes on, and if it hears nothing for a lease, its stream is closed."""
+        if session.deaf_at is None:
+            session.deaf_at, session.deaf_seq = now, session.out_seq
+            self._close(session, list(session.agents.values()))
+
+    def hears(self, session: Session) -> None:
+        """The host has taken what it was sent."""
+        session.deaf_at = None
+        if session.draining or session.broken_at is not None:
+            return
+        batches = self._batches(session)
+        for agent in session.agents.values():
+            if agent.attached and not agent.draining:
+                agent.limit = agent.window
+                self._book.presence(agent)
+                for batch in batches:
+                    batch.drains.pop(agent.name, None)
+                    batch.agents[agent.name] = agent.spec
 
     # --- draining ---------------------------------------------------------------------------------
 

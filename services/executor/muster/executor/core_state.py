@@ -203,6 +203,8 @@ class Session:
         "broken_at",
         "contact",
         "counts",
+        "deaf_at",
+        "deaf_seq",
         "drain_until",
         "draining",
         "epoch",
@@ -258,6 +260,8 @@ class Session:
         self.in_seq = 0  # the host's last frame, fully processed
         self.seen_seq = 0  # the last of our frames that the host has fully processed
         self.out_seq = 0  # our last frame
+        self.deaf_at: float | None = None  # since when it has not taken what it was sent
+        self.deaf_seq = 0  # the frame that shows, once the host has seen it, that it hears again
         self.beat = 0  # heartbeats so far
         self.marked = 0  # of our leases, named by the current heartbeat
         self.strange: set[Key] = set()  # named by the current heartbeat, and not ours

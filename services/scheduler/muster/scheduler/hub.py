@@ -89,6 +89,7 @@ class Hub:
         self._listeners: dict[int, list[Listener]] = {}
         self._watchers: dict[int, list[Watcher]] = {}
         self._broad: list[Watcher] = []
+        self._open = 0  # watchers of either kind
 
     def listen(self, contract_id: int, listener: Listener) -> None:
         """Tell `listener` when the contract has ended."""
@@ -108,11 +109,12 @@ class Hub:
 
     def watch(self, watcher: Watcher, contract_id: int = 0) -> None:
         """Feed a watcher: of one contract, or with 0 of every event that it wants."""
-        if len(self._broad) + len(self._watchers) >= limits.WATCHERS_MAX:
+        if self._open >= limits.WATCHERS_MAX:
             raise ResourceExhausted(
                 f"{limits.WATCHERS_MAX} watches are open; try again later",
                 retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
             )
+        self._open += 1
         if contract_id:
             self._watchers.setdefault(contract_id, []).append(watcher)
         else:
@@ -123,6 +125,7 @@ class Hub:
         watchers = self._watchers.get(contract_id, []) if contract_id else self._broad
         if watcher in watchers:
             watchers.remove(watcher)
+            self._open -= 1
         if contract_id and not watchers:
             self._watchers.pop(contract_id, None)
 
@@ -130,6 +133,14 @@ class Hub:
     def is_watched(self) -> bool:
         """Whether anybody watches at all."""
         return bool(self._broad or self._watchers)
+
+    @property
+    def pace_seconds(self) -> float:
+        """How long a watcher of many is to let events accumulate, on average, so that thousands of
+        watchers leave time for work. 0 when they are few."""
+        if len(self._broad) <= limits.WATCHERS_AT_ONCE:
+            return 0.0
+        return len(self._broad) / limits.WATCH_FRAMES_PER_SECOND_MAX
 
     def publish(self, position: int, events: Sequence[LifecycleEvent]) -> None:
         """Committed events, in order."""

@@ -7,6 +7,8 @@ under way is waited for before the ledger is read.
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from muster.model import limits
@@ -184,6 +186,10 @@ async def _watch_many(
             yield _many(scheduler.committer.position, [])
         while True:
             await watcher.wait()
+            pace = scheduler.hub.pace_seconds
+            if pace:
+                # At random, so that they do not all write at the same time.
+                await asyncio.sleep(random.uniform(0, 2 * pace))
             events = [event for at, event in watcher.events if at > position]
             position = watcher.events[-1][0] if watcher.events else position
             watcher.events.clear()

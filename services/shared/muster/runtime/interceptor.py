@@ -167,28 +167,39 @@ class _Method:
             return grpc.stream_unary_rpc_method_handler(single)
         return grpc.unary_unary_rpc_method_handler(single)
 
+    # gRPC keeps the error that a call was aborted with, which keeps the frames that it went through,
+    # until the garbage collector comes round. So these hold on to no message.
+
     async def answer_once(self, request: Any, context: _Context) -> bytes:
         async with _Call(self, context) as call:
-            call.begin()
-            return self._encode(await self._run(self._request(request), context))
+            try:
+                call.begin()
+                answer = self._run(self._request(request), context)
+            finally:
+                del request
+            return self._encode(await answer)
 
     async def answer_many(self, request: Any, context: _Context) -> None:
         # It writes instead of yielding, so that a stream that is ended while it writes ends here.
         async with _Call(self, context) as call:
-            call.begin()
-            async with aclosing(self._run(self._request(request), context)) as answers:
+            try:
+                call.begin()
+                run = self._run(self._request(request), context)
+            finally:
+                del request
+            async with aclosing(run) as answers:
                 has_headers = False
                 async for answer in answers:
-                    raw = self._encode(answer)
                     try:
                         if not has_headers:
                             await _send_headers(context)
                             has_headers = True
-                        await context.write(raw)
+                        await context.write(self._encode(answer))
                     except grpc.aio.InternalError:
                         # The caller has gone, and gRPC had not noticed before.
                         call.code = "CANCELLED"
                         return
+                    del answer
 
     def _request(self, request: Any) -> Any:
         if self.takes_stream:
@@ -249,14 +260,16 @@ class _Call:
         self,
         _kind: type[BaseException] | None,
         error: BaseException | None,
-        _traceback: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
+        del traceback
         try:
             if error is not None:
                 self.code = "CANCELLED"
                 refusal = self._refusal(error)
                 if refusal is not None:
                     self.code = refusal.code.name
+                    error.__traceback__ = None
                     await self._abort(refusal)
         finally:
             if self._admitted:

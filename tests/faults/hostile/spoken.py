@@ -1,0 +1,139 @@
+"""Hosts and clients that speak the wire by hand, and so can misspeak."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+
+from muster.v1.agent_pb2 import AgentSpec
+from muster.v1.capability_pb2 import Capability, CapabilitySelector
+from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
+from muster.v1.payload_pb2 import Payload
+from muster.v1.request_pb2 import Request
+from muster.v1.session_pb2 import (
+    HELD_STATE_STARTED,
+    Assignment,
+    AttemptKey,
+    Heartbeat,
+    HeldLease,
+    Hello,
+    Report,
+)
+from tests.faults.hostile.ground import Stubs
+
+HEARTBEAT_SECONDS = 2.0
+GREETED_SECONDS = 10.0
+LARGE_BYTES = 60_000  # just what still travels inside a message
+LARGE = Payload(json='"' + "x" * LARGE_BYTES + '"')
+
+Answer = Callable[[ConnectResponse], "dict[str, Any]"]
+
+
+def spec(name: str, *capabilities: str, window: int = 1) -> AgentSpec:
+    """An agent."""
+    offered = [Capability(name=each) for each in capabilities]
+    return AgentSpec(name=name, max_in_flight=window, capabilities=offered)
+
+
+def request(capability: str, payload: Payload | None = None) -> Request:
+    """A request that nobody has made before."""
+    return Request(
+        request_id=secrets.token_hex(8),
+        capability=CapabilitySelector(name=capability),
+        payload=payload,
+    )
+
+
+def reports(frame: ConnectResponse, payload: Payload | None = None) -> dict[str, Any]:
+    """Says of every assignment in the frame that it is done."""
+    return {"reports": [Report(key=each.key, payload=payload) for each in frame.assignments]}
+
+
+class SpokenHost:
+    """One session. Nothing is read or said by itself, unless it `lives`."""
+
+    def __init__(self, stubs: Stubs, name: str, agents: Sequence[AgentSpec] = ()) -> None:
+        self.name = name
+        self.stream = stubs.executor.Connect()
+        self.held: dict[tuple[str, int], AttemptKey] = {}
+        self._agents = agents
+        self._seq = 0
+        self._seen = 0
+
+    async def greet(self) -> ConnectResponse:
+        """Opens the session."""
+        hello = Hello(protocol_version=1, host=self.name, agents=self._agents)
+        await self.say(hello=hello)
+        async with asyncio.timeout(GREETED_SECONDS):
+            frame = await self.stream.read()
+        assert isinstance(frame, ConnectResponse)
+        return frame
+
+    async def say(self, **items: Any) -> None:
+        """Sends one frame."""
+        self._seq += 1
+        frame = ConnectRequest(frame_seq=self._seq, seen_seq=self._seen, **items)
+        await self.stream.write(frame)
+
+    async def beat(self) -> None:
+        """A heartbeat, with everything that is held."""
+        held = [HeldLease(key=key, state=HELD_STATE_STARTED) for key in self.held.values()]
+        await self.say(heartbeat=Heartbeat(held=held))
+
+    async def live(self, answer: Answer) -> None:
+        """Reads, and says what `answer` makes of each frame, until the stream ends."""
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):
+            while (frame := await self.stream.read()) is not grpc.aio.EOF:
+                assert isinstance(frame, ConnectResponse)
+                self._seen = frame.frame_seq
+                self._take(frame)
+                items = answer(frame)
+                for report in items.get("reports", ()):
+                    self.held.pop((report.key.contract_id, report.key.epoch), None)
+                if any(items.values()):
+                    await self.say(**items)
+
+    async def beat_on(self) -> None:
+        """Heartbeats at the pace that the mesh asks for, until the stream ends."""
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):
+            while not self.stream.done():
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                await self.beat()
+
+    def _take(self, frame: ConnectResponse) -> None:
+        for each in frame.assignments:
+            self.held[each.key.contract_id, each.key.epoch] = each.key
+        for cancel in frame.cancels:
+            self.held.pop((cancel.key.contract_id, cancel.key.epoch), None)
+
+
+def nothing(_frame: ConnectResponse) -> dict[str, Any]:
+    """The answer of a host that has nothing to say."""
+    return {}
+
+
+def assignments(frame: ConnectResponse) -> list[Assignment]:
+    """What the frame hands out."""
+    return list(frame.assignments)
+
+
+@asynccontextmanager
+async def living(
+    stubs: Stubs, name: str, agents: Sequence[AgentSpec], answer: Answer
+) -> AsyncIterator[SpokenHost]:
+    """A host that beats and answers while the block runs."""
+    host = SpokenHost(stubs, name, agents)
+    await host.greet()
+    async with asyncio.TaskGroup() as tasks:
+        lives = [tasks.create_task(host.live(answer)), tasks.create_task(host.beat_on())]
+        try:
+            yield host
+        finally:
+            for task in lives:
+                task.cancel()
+            host.stream.cancel()
