@@ -105,28 +105,28 @@ def test_a_schema_that_cannot_be_used_is_refused(schema: str) -> None:
 
 def test_json_that_does_not_fit_is_refused_with_the_place() -> None:
     checks = PayloadChecks()
-    checks.check(entry(), Payload(json='{"text": "hello"}'))
+    checks.of(entry())(Payload(json='{"text": "hello"}'))
     with pytest.raises(InvalidArgument) as refused:
-        checks.check(entry(), Payload(json='{"text": 5}'))
+        checks.of(entry())(Payload(json='{"text": 5}'))
     assert refused.value.violations[0].field == "request.payload.text"
     for bad in ("{", '{"text": ', "[" * 100_000):
         with pytest.raises(InvalidArgument):
-            checks.check(entry(), Payload(json=bad))
+            checks.of(entry())(Payload(json=bad))
 
 
 def test_an_absent_payload_counts_as_an_empty_object() -> None:
     checks = PayloadChecks()
-    checks.check(entry("1.0.0", {"type": "object"}), Payload())
+    checks.of(entry("1.0.0", {"type": "object"}))(Payload())
     with pytest.raises(InvalidArgument):
-        checks.check(entry("1.0.1"), Payload())
+        checks.of(entry("1.0.1"))(Payload())
 
 
 def test_a_capability_without_a_schema_takes_anything_that_can_be_read() -> None:
     checks = PayloadChecks()
     for payload in (Payload(), Payload(json="[1]"), Payload(binary=Binary(data=b"x"))):
-        checks.check(entry(schema=None), payload)
+        checks.of(entry(schema=None))(payload)
     with pytest.raises(InvalidArgument):
-        checks.check(entry(schema=None), Payload(json="nonsense"))
+        checks.of(entry(schema=None))(Payload(json="nonsense"))
 
 
 def message_entry() -> Entry:
@@ -145,8 +145,8 @@ def test_a_protobuf_capability_takes_its_message_or_that_as_json() -> None:
     good = Payload()
     good.message.type_url = "type.googleapis.com/acme.Invoice"
     good.message.value = b"\x08\x05"
-    checks.check(invoice, good)
-    checks.check(invoice, Payload(json='{"total": "5"}'))
+    checks.of(invoice)(good)
+    checks.of(invoice)(Payload(json='{"total": "5"}'))
     other = Payload()
     other.message.type_url = "type.googleapis.com/acme.Order"
     broken = Payload()
@@ -154,7 +154,7 @@ def test_a_protobuf_capability_takes_its_message_or_that_as_json() -> None:
     broken.message.value = b"\x08"
     for bad in (other, broken, Payload(json='{"sum": 5}'), Payload(binary=Binary(data=b"x"))):
         with pytest.raises(InvalidArgument):
-            checks.check(invoice, bad)
+            checks.of(invoice)(bad)
 
 
 def test_a_protobuf_type_that_shadows_the_meshs_own_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -11,7 +11,7 @@ import pytest
 
 from muster.backends.ledger_base import Ledger, LedgerFull
 from muster.model.ledger import Batch, CommitResult
-from muster.scheduler.committer import After, Committer
+from muster.scheduler.committer import After, Committer, Pending
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,13 @@ class FullLedger:
         return CommitResult(len(self.batches), (), 0.0)
 
 
+def telling(told: list[After]) -> Callable[[Pending, CommitResult], None]:
+    return lambda pending, _result: told.extend(pending.after)
+
+
 @asynccontextmanager
 async def committing(ledger: FullLedger, told: list[After]) -> AsyncIterator[Committer]:
-    committer = Committer(cast(Ledger, ledger), lambda after, _result: told.extend(after))
+    committer = Committer(cast(Ledger, ledger), telling(told))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(committer.run())
         yield committer
@@ -47,7 +51,7 @@ async def committing(ledger: FullLedger, told: list[After]) -> AsyncIterator[Com
 def put(committer: Committer, what: str) -> None:
     """Something to write, and somebody to be told of it."""
     committer.batch.empty = False
-    committer.after.append((what, None))
+    committer.after.append((lambda *_: None, what, None))
     committer.wake()
 
 
@@ -71,14 +75,14 @@ async def test_what_did_not_fit_is_committed_in_order_when_there_is_room_again()
         ledger.has_room = True
         await committer.barrier()
         await committer.flush()
-    assert [what for what, _ in told] == ["first", "second"]
+    assert [what for _, what, _ in told] == ["first", "second"]
     assert len(ledger.batches) == 2
 
 
 async def test_what_was_decided_before_a_failure_is_neither_written_nor_told() -> None:
     ledger, told = FullLedger(), list[After]()
     ledger.has_room = True
-    committer = Committer(cast(Ledger, ledger), lambda after, _result: told.extend(after))
+    committer = Committer(cast(Ledger, ledger), telling(told))
     put(committer, "first")
     committer.stop(LookupError("half of it is lost"))
     with pytest.raises(LookupError):
@@ -89,7 +93,7 @@ async def test_what_was_decided_before_a_failure_is_neither_written_nor_told() -
 async def test_a_failure_ends_it_though_the_ledger_is_full() -> None:
     ledger, told = FullLedger(), list[After]()
     failure = LookupError("half of it is lost")
-    committer = Committer(cast(Ledger, ledger), lambda after, _result: told.extend(after))
+    committer = Committer(cast(Ledger, ledger), telling(told))
     put(committer, "first")
     ran = asyncio.gather(committer.run(), return_exceptions=True)
     await ledger.tried.wait()

@@ -12,7 +12,8 @@ from muster.model.errors import (
 from muster.model.retry import RetryPolicy
 from muster.model.states import Author, ContractState, EventType, Outcome
 from muster.scheduler.core_sessions import AgentInfo
-from muster.scheduler.effects import EndAttempt, Publish, RecordStart
+from muster.scheduler.effects import Change, EndAttempt, RecordStart
+from muster.scheduler.events import events_of_change
 from tests.unit.scheduler.worlds import NO_RETRY, ONE, World
 
 
@@ -322,7 +323,7 @@ def test_events_are_numbered_without_a_gap_over_a_retry() -> None:
     [(_, second)] = world.plan()
     world.report(contract, second)
     world.effects()
-    events = [e.event for e in world.log if isinstance(e, Publish)]
+    events = [e for x in world.log if isinstance(x, Change) for e in events_of_change(x)]
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert [event.type for event in events] == [
         EventType.ACCEPTED,

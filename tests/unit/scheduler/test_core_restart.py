@@ -8,7 +8,7 @@ from muster.model import limits
 from muster.model.ledger import StoredAttempt, StoredContract
 from muster.model.states import ContractState, Outcome
 from muster.scheduler.core_sessions import Held
-from muster.scheduler.records import Contract, Submission
+from muster.scheduler.records import Contract
 from tests.unit.scheduler.worlds import World
 
 EPOCH = 7
@@ -31,7 +31,7 @@ def restore(world: World, number: int) -> Contract:
     stored = StoredContract(
         number, *names, 0, number, 0, "", now.wall_ms, now.wall_ms + 9**9, b"", (attempt,), None
     )
-    sub = Submission(
+    contract = Contract(
         *("default", "local", f"r{number}", b"body", "echo", "1", 2, "local"),
         deadline_ms=stored.deadline_ms,
         schedule_to_start=0.0,
@@ -40,7 +40,7 @@ def restore(world: World, number: int) -> Contract:
         body=None,
         body_bytes=b"",
     )
-    return world.sessions.restore(now, stored, sub, (0, 0))
+    return world.sessions.restore(now, stored, contract, (0, 0))
 
 
 def test_a_host_that_is_back_keeps_what_it_holds_and_loses_the_rest_at_once() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.model import limits
+from muster.model.errors import ResourceExhausted
 from muster.scheduler.core_sessions import AgentInfo
-from muster.scheduler.fleet import LOOKS
+from muster.scheduler.fleet import LOOKS, RUN_SECONDS
 from muster.scheduler.records import Contract
 from tests.unit.scheduler.worlds import ONE, World
 
@@ -121,18 +123,55 @@ def test_a_few_contracts_are_spread_over_idle_hosts() -> None:
     assert hosts == {"h0": 1, "h1": 1, "h2": 1, "h3": 1}
 
 
-def test_busy_hosts_get_runs_and_stay_about_even() -> None:
+def longest_run(world: World, count: int, prefix: str) -> tuple[int, Counter[str]]:
+    """How many in a row went to one host, and how many to each."""
+    for number in range(count):
+        world.submit(f"{prefix}{number}")
+    hosts = [lease.host for _, lease in world.plan()]
+    return max(len(list(run)) for _, run in groupby(hosts)), Counter(hosts)
+
+
+def test_hosts_that_work_fast_get_runs_and_stay_about_even() -> None:
     world = World()
     for number in range(4):
         agents = [f"a{number}-{n}" for n in range(100)]
         world.host(f"s{number}", agents, name=f"h{number}")
-    for number in range(200):
-        world.submit(f"r{number}")
-    leased = [lease.host for _, lease in world.plan()]
-    hosts = Counter(leased)
+    world.pass_time(0.5)
+    run, hosts = longest_run(world, 200, "slow")
+    assert (run, hosts.most_common(1)[0][1]) == (1, 50)
+    for contract in list(world.core.contracts.values()):
+        assert contract.lease is not None
+        world.report(contract, contract.lease)
+    world.pass_time(0.5)
+    run, hosts = longest_run(world, 200, "fast")
+    assert 4 < run <= 50 * RUN_SECONDS / 0.5 + 4
     assert max(hosts.values()) <= 1.6 * min(hosts.values())
-    runs = [len(list(run)) for _, run in groupby(leased[100:])]
-    assert max(runs) > 4
+
+
+def test_a_host_that_reads_nothing_is_offered_only_so_many_bytes() -> None:
+    world = World()
+    world.host(agents=["a1"], window=100)
+    size = limits.HOST_OFFERED_BYTES_MAX // 4
+    for number in range(8):
+        world.submit(f"r{number}", size=size)
+    offered = world.plan()
+    assert len(offered) == 4
+    contract, lease = offered[0]
+    world.attempts.accept(lease.session_id, contract.id, lease.epoch)
+    [(_, fifth)] = world.plan()
+    world.report(*offered[1])
+    assert len(world.plan()) == 1
+    assert not fifth.accepted
+
+
+def test_open_requests_take_only_so_many_bytes() -> None:
+    world = World()
+    first = world.submit("r1", size=limits.OPEN_BYTES_MAX - 1)
+    with pytest.raises(ResourceExhausted, match="1024 MiB"):
+        world.submit("r2", size=2)
+    world.core.cancel(world.now, first.id, "default", "")
+    world.submit("r2", size=2)
+    assert world.core.open_bytes == 2
 
 
 def test_roots_wait_while_too_much_is_suspended_and_children_do_not() -> None:

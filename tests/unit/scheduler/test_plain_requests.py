@@ -9,22 +9,20 @@ from muster.runtime.validation import violations_of
 from muster.scheduler.plain_requests import is_plain
 from muster.v1.request_pb2 import PRIORITY_NORMAL, Request
 
-NAMES = st.one_of(
-    st.from_regex(r"[a-z][a-z0-9_-]{0,5}(\.[a-z0-9_-]{0,4}){0,3}", fullmatch=True), st.text()
-)
 IDS = st.one_of(st.from_regex(r"[A-Za-z0-9_.:=@+/-]{0,130}", fullmatch=True), st.text())
+NANOS = st.integers(-(2**31), 2**31 - 1)
 
 
-@given(request_id=IDS, name=NAMES, conversation=IDS, version=st.sampled_from(["", "1", "01"]))
-@example(request_id="a" * 128, name="a" * 128, conversation="", version="")
-@example(request_id="a\n", name="a.b", conversation="", version="")
+@given(request_id=IDS, conversation=IDS, seconds=st.integers(-(2**63), 2**63 - 1), nanos=NANOS)
+@example(request_id="a" * 128, conversation="", seconds=1, nanos=0)
+@example(request_id="a\n", conversation="", seconds=1, nanos=999_999_999)
 def test_what_is_plain_is_valid(
-    request_id: str, name: str, conversation: str, version: str
+    request_id: str, conversation: str, seconds: int, nanos: int
 ) -> None:
     request = Request(request_id=request_id, conversation_id=conversation)
-    request.capability.name = name
-    request.capability.version = version
+    request.capability.name = "text.echo"
     request.payload.json = "{}"
+    request.deadline.seconds, request.deadline.nanos = seconds, nanos
     assert not is_plain(request) or not violations_of(request)
 
 
@@ -32,6 +30,8 @@ def test_the_usual_request_is_plain() -> None:
     request = Request(request_id="0653b1b7a7c20000-17")
     request.capability.name = "text.echo"
     request.payload.json = '{"text": "hello"}'
+    assert is_plain(request)
+    request.deadline.seconds = 1_800_000_000
     assert is_plain(request)
 
 

@@ -11,7 +11,7 @@ from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import AgentInfo, Held, Sessions
 from muster.scheduler.effects import Acknowledge, Assign, Cancel, Effect, End
-from muster.scheduler.records import Contract, Lease, Now, Submission
+from muster.scheduler.records import Contract, Lease, Now
 
 WALL_MS = 1_800_000_000_000
 ONE = Version(1, 0, 0)
@@ -68,7 +68,7 @@ class World:
             "body": None,
             "body_bytes": b"",
         }
-        contract, _ = self.core.submit(self.now, Submission(**(values | changes)))  # type: ignore[arg-type]
+        contract, _ = self.core.submit(self.now, Contract(**(values | changes)))  # type: ignore[arg-type]
         return contract
 
     def child(self, parent: Contract, request_id: str = "c", **changes: object) -> Contract:

@@ -34,6 +34,7 @@ class Book:
         # Effects: the shell empties these after every event.
         self.woken_hosts: list[Session] = []
         self.woken_links: list[LinkOutbox] = []
+        self.late_hosts: list[Session] = []  # to be woken a little later, if nothing else does
         self.counts = Counts()
         self.presences: list[PresenceOutbox] = []
         # Nothing is judged by what happened, or did not happen, before this.
@@ -63,6 +64,23 @@ class Book:
         elif not outbox.woken:
             outbox.woken = True
             self.woken_hosts.append(session)
+
+    def wake_late(self, session: Session) -> None:
+        """Something was put in the host's outbox that had better travel with something else."""
+        outbox = session.outbox
+        outbox.count += 1
+        if outbox.count > limits.SESSION_OUTBOX_ITEMS_MAX:
+            self.wake(session, 0)
+        elif not (outbox.woken or outbox.late):
+            outbox.late = True
+            self.late_hosts.append(session)
+
+    def take_late(self) -> list[Session]:
+        """The hosts whose time to be woken has come; those that were woken meanwhile are not."""
+        late, self.late_hosts = self.late_hosts, []
+        for session in late:
+            session.outbox.late = False
+        return [session for session in late if session.outbox.count]
 
     def cut(self, session: Session, reason: str, message: str) -> None:
         """Closes the host's stream. The session goes on, and the host may come back within the

@@ -25,7 +25,8 @@ from muster.executor.core_state import (
 )
 from muster.model import limits
 
-REFUSED: Final = 4  # muster.v1.ReportVerdict
+ACCEPTED: Final = 1  # muster.v1.ReportVerdict
+REFUSED: Final = 4
 
 
 class SchedulerSide:
@@ -211,7 +212,12 @@ class SchedulerSide:
                 lease.agent.active += 1
         session.word_sent = True
         session.outbox.report_acks.append(item)
-        self._book.wake(session)
+        if verdict == ACCEPTED:
+            # Nobody waits for it but the host's memory; a frame of its own costs as much as a
+            # contract does.
+            self._book.wake_late(session)
+        else:
+            self._book.wake(session)
 
     def item_ack(self, session: Session, key: Key, index: int, item: Item) -> None:
         """Stream items up to `index` are recorded."""

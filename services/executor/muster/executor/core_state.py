@@ -165,6 +165,7 @@ class HostOutbox:
         "drains",
         "end",
         "item_acks",
+        "late",
         "period",
         "refusals",
         "report_acks",
@@ -188,6 +189,7 @@ class HostOutbox:
         self.period: tuple[float, float] | None = None
         self.count = 0  # items, assignments included
         self.woken = False  # the writer has been told that there is something
+        self.late = False  # it will be told soon
         self.end: tuple[str, str] | None = None  # reason and message with which to close the stream
 
 

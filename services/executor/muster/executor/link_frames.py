@@ -71,7 +71,7 @@ def next_request(link: LinkOutbox, wall: Callable[[], float]) -> LinkRequest | N
     link.sessions.clear()
     if link.full and room >= 0:
         # What is older goes first, and a session only once in a frame.
-        frame.items.append(session_items(*link.full.popleft()))
+        add_items(frame.items.add(), *link.full.popleft())
     elif not link.full:
         _add_batches(frame, link, room)
     if not (link.full or link.batches):
@@ -99,7 +99,7 @@ def _add_batches(frame: LinkRequest, link: LinkOutbox, room: int) -> None:
             return
         del batches[session]
         alone = False
-        frame.items.append(session_items(session, batch))
+        add_items(frame.items.add(), session, batch)
 
 
 def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: int) -> int:
@@ -164,9 +164,9 @@ def _held(session: Session, link: LinkOutbox) -> list[HeldLease]:
     ]
 
 
-def session_items(session: Session, batch: Batch) -> SessionItems:
+def add_items(items: SessionItems, session: Session, batch: Batch) -> None:
     """What waits of one session, as it goes on the link."""
-    items = SessionItems(session_id=session.id)
+    items.session_id = session.id
     if batch.reports:
         items.reports.extend(batch.reports.values())
     if batch.items:
@@ -193,7 +193,6 @@ def session_items(session: Session, batch: Batch) -> SessionItems:
         items.detaches.extend(name for name, spec in batch.agents.items() if spec is None)
     if batch.drains:
         items.drains.extend(batch.drains)
-    return items
 
 
 def _keys(items: Iterable[Item]) -> list[AttemptKey]:

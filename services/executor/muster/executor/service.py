@@ -76,6 +76,7 @@ class Executor:
         self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
         self._stack = AsyncExitStack()
         self._draining = False
+        self._late: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Executor:
         loops = [link.run for link in self._links.values()]
@@ -90,6 +91,8 @@ class Executor:
         traceback: TracebackType | None,
     ) -> None:
         await self.pump.close()
+        if self._late is not None:
+            self._late.cancel()
         await self._stack.__aexit__(kind, error, traceback)
 
     @property
@@ -133,6 +136,14 @@ class Executor:
             for outbox in book.woken_links:
                 self._links[outbox.name].wake()
             book.woken_links.clear()
+        if book.late_hosts and self._late is None:
+            loop = asyncio.get_running_loop()
+            self._late = loop.call_later(limits.ACK_DELAY_SECONDS, self._wake_late)
+
+    def _wake_late(self) -> None:
+        self._late = None
+        for session in self.core.book.take_late():
+            self.pump.wake(session)
 
     def _link_changed(self) -> None:
         self.on_link(any(link.answered for link in self.core.book.links.values()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
 from muster.failpoints import failpoint
@@ -19,27 +19,21 @@ from muster.model.ledger import (
     CONTRACT_EPOCH,
     CONTRACT_REQUEST_ID,
     CommitResult,
-    LifecycleEvent,
     Refused,
 )
 from muster.model.states import ContractState
 from muster.scheduler import effects as fx
-from muster.scheduler.committer import After, Committer
+from muster.scheduler.committer import Committer, Pending
 from muster.scheduler.core import Core, reused_message
+from muster.scheduler.events import events_of_change
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_out import response_of
 from muster.scheduler.outbound import Outbound
-from muster.scheduler.records import Contract, Lease
+from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.rows import contract_row, ending_row, lease_row, response_row
+from muster.v1.response_pb2 import Response
 
 WITHDRAWN_KEPT_MAX = 10_000
-
-
-class Found(NamedTuple):
-    """A resend of an open contract: its listener is told after the commit that is under way."""
-
-    contract: Contract
-    listener: Listener
 
 
 class Applying:
@@ -62,75 +56,126 @@ class Applying:
         self._hub = hub
         self._outbound = outbound
         self._listen = listen
-        self._look_up = look_up
         # Submissions that the ledger did not take: what was decided on them meanwhile is void.
         self._withdrawn: OrderedDict[int, MusterError | int] = OrderedDict()
+        self._now = Now(0.0, 0)  # of the call that is under way
+        self._before: dict[type, Callable[[Any], None]] = {
+            fx.Accept: self._accept,
+            fx.Assign: self._assign,
+            fx.RecordStart: self._record_start,
+            fx.EndAttempt: self._end_attempt,
+            fx.End: self._end,
+            fx.LookUpReport: look_up,
+            fx.Acknowledge: self._then(self._acknowledge),
+            fx.Decide: self._then(self._decide),
+            fx.Cancel: self._then(self._cancel),
+            fx.Detach: self._then(self._detach),
+        }
 
     # --- before the commit ------------------------------------------------------------------------
 
-    def apply(self, effect: fx.Effect) -> None:
-        """Turn an effect into rows; keep for after the commit what must wait for it."""
-        batch = self._committer.batch
-        match effect:
-            case fx.Publish(event):
-                batch.events.append(event.contract_id)
-                batch.events.append(event.sequence)
-                self._committer.after.append((effect, None))
-                return
-            case fx.Accept(contract):
-                row = self._committer.fresh[contract.id] = contract_row(contract)
-                contract.body_bytes = b""
-                batch.segments[-1].contracts.append(row)
-                self._committer.after.append((effect, None))
-            case fx.Assign(contract, lease):
-                self._assign(contract, lease)
-            case fx.End(contract):
-                response = response_of(effect)
-                batch.segments[-1].responses.append(response_row(effect, response))
-                self.ending[contract.id] = contract.tenant
-                self._committer.after.append((effect, response))
-            case fx.EndAttempt(contract):
-                segment = batch.segments[-1]
-                segment.endings.append(ending_row(effect))
-                segment.ended_attempts.add(contract.id)
-            case fx.RecordStart(contract, lease):
-                row = [contract.id, lease.epoch, lease.started_ms]
-                batch.segments[-1].starts.append(row)
-            case fx.LookUpReport():
-                self._look_up(effect)
-                return
-            case _:
-                self._committer.after.append((effect, None))
-                return
-        batch.empty = False
+    def apply(self, effects: list[fx.Effect], now: Now) -> None:
+        """Turn effects into rows; keep for after the commit what must wait for it."""
+        self._now = now
+        before = self._before
+        for effect in effects:
+            before[type(effect)](effect)
 
-    def _assign(self, contract: Contract, lease: Lease) -> None:
+    def found(self, contract: Contract, listener: Listener) -> None:
+        """A resend of an open contract: its listener is told after the commit under way."""
+        self._committer.after.append((self._found, contract, listener))
+
+    def _then(self, tell: Callable[[Any, Any], None]) -> Callable[[Any], None]:
+        """For effects that are only words: they wait for what came before them to be durable."""
+
+        def keep(effect: Any) -> None:
+            self._committer.after.append((tell, effect, None))
+
+        return keep
+
+    def _accept(self, effect: fx.Accept) -> None:
+        contract, committer = effect.contract, self._committer
+        number = contract.id
+        row = committer.fresh[number] = contract_row(contract)
+        contract.body_bytes = b""
+        batch = committer.batch
+        batch.segments[-1].contracts.append(row)
+        batch.events.extend((number, 1))
+        batch.empty = False
+        committer.changes.append(effect)
+        committer.after.append((self._accepted, contract, None))
+
+    def _assign(self, effect: fx.Assign) -> None:
         """Record a lease. It is sent at once, unless the contract's acceptance is not durable."""
-        row = self._committer.fresh.get(contract.id)
+        contract, lease, sequence = effect
+        committer = self._committer
+        batch = committer.batch
+        row = committer.fresh.get(contract.id)
         if row is not None and lease.attempt == 1 and not row[CONTRACT_EPOCH]:
-            row[CONTRACT_EPOCH:] = [lease.epoch, lease.agent, lease.agent_kind, lease.host]
+            row[CONTRACT_EPOCH:] = (lease.epoch, lease.agent, lease.agent_kind, lease.host)
         else:
-            segment = self._committer.batch.for_lease_of(contract.id)
-            segment.leases.append(lease_row(contract, lease))
+            batch.for_lease_of(contract.id).leases.append(lease_row(contract, lease))
+        batch.events.extend((contract.id, sequence))
+        batch.empty = False
+        committer.changes.append(effect)
         if contract.durable:
-            self._outbound.assign(contract, lease)
+            self._outbound.assign(contract, lease, self._now)
         else:
-            self._committer.after.append((fx.Assign(contract, lease), None))
+            committer.after.append((self._assigned, contract, lease))
+
+    def _record_start(self, effect: fx.RecordStart) -> None:
+        contract, lease, sequence = effect
+        batch = self._committer.batch
+        batch.segments[-1].starts.append([contract.id, lease.epoch, lease.started_ms])
+        batch.events.extend((contract.id, sequence))
+        batch.empty = False
+        self._committer.changes.append(effect)
+
+    def _end_attempt(self, effect: fx.EndAttempt) -> None:
+        segment = self._committer.batch.segments[-1]
+        segment.endings.append(ending_row(effect))
+        segment.ended_attempts.add(effect.contract.id)
+        self._change(effect)
+
+    def _end(self, effect: fx.End) -> None:
+        contract = effect.contract
+        response = response_of(effect)
+        self._committer.batch.segments[-1].responses.append(response_row(effect, response))
+        self.ending[contract.id] = contract.tenant
+        self._change(effect)
+        self._committer.after.append((self._ended, effect, response))
+
+    def _change(self, effect: fx.End | fx.EndAttempt) -> None:
+        batch, number, sequence = self._committer.batch, effect.contract.id, effect.sequence
+        if effect.started:
+            batch.events.extend((number, sequence - 1, number, sequence))
+        else:
+            batch.events.extend((number, sequence))
+        batch.empty = False
+        self._committer.changes.append(effect)
 
     # --- after the commit -------------------------------------------------------------------------
 
-    def committed(self, after: list[After], result: CommitResult) -> None:
+    def committed(self, pending: Pending, result: CommitResult, now: Now) -> None:
         """A batch is durable: tell everybody whom it concerns, in the order of what happened."""
+        self._now = now
         for refused in result.refused:
             self._refused(refused)
-        events: list[LifecycleEvent] = []
-        for effect, extra in after:
-            self._after(effect, extra, events)
-        self._publish(result.position, events)
+        for tell, what, more in pending.after:
+            tell(what, more)
+        self._publish(result.position, pending.changes)
 
     @failpoint("events_unpublished")
-    def _publish(self, position: int, events: list[LifecycleEvent]) -> None:
-        self._hub.publish(position, events)
+    def _publish(self, position: int, changes: list[fx.Change]) -> None:
+        if self._hub.is_watched:
+            withdrawn = self._withdrawn
+            events = [
+                event
+                for change in changes
+                if change.contract.id not in withdrawn
+                for event in events_of_change(change)
+            ]
+            self._hub.publish(position, events)
 
     def _refused(self, refused: Refused) -> None:
         number = refused.row[0]
@@ -147,43 +192,15 @@ class Applying:
             # may get out: the process ends, and starts again from the record.
             raise LedgerBroken(f"the ledger fenced a row of {refused.kind} ({format_id(number)})")
 
-    def _after(self, effect: Any, extra: Any, events: list[LifecycleEvent]) -> None:
-        match effect:
-            case fx.Publish(event):
-                if event.contract_id not in self._withdrawn:
-                    events.append(event)
-            case fx.Accept(contract):
-                self._accepted(contract, self._withdrawn.get(contract.id))
-            case fx.Assign(contract, lease):
-                if contract.id not in self._withdrawn:
-                    self._outbound.assign(contract, lease)
-            case fx.End(contract, state):
-                self.ending.pop(contract.id, None)
-                if contract.id not in self._withdrawn:
-                    self.ended[contract.tenant, state] += 1
-                    self._hub.ended(contract.id, extra)
-            case fx.Acknowledge(session_id, contract_id, epoch, verdict, reason, message):
-                error = MusterError(message, reason=reason) if reason else None
-                self._outbound.acknowledge(session_id, contract_id, epoch, verdict, error)
-            case fx.Decide(session_id, contract_id, epoch, keep):
-                self._outbound.decide(session_id, contract_id, epoch, keep=keep)
-            case fx.Cancel(session_id, contract_id, epoch, code):
-                self._outbound.cancel(session_id, contract_id, epoch, code)
-            case fx.Detach(session_id, agent):
-                message = f"another host has attached an agent named {agent}"
-                self._outbound.attached(
-                    session_id, agent, MusterError(message, reason="SUPERSEDED")
-                )
-            case Found(contract, listener):
-                if contract.id not in self._withdrawn:
-                    listener.on_accepted(contract.request_id, contract.id, duplicate=True)
-            case _:
-                effect()
+    def _found(self, contract: Contract, listener: Listener) -> None:
+        if contract.id not in self._withdrawn:
+            listener.on_accepted(contract.request_id, contract.id, duplicate=True)
 
     @failpoint("submit_committed")
-    def _accepted(self, contract: Contract, withdrawn: MusterError | int | None) -> None:
+    def _accepted(self, contract: Contract, _: None) -> None:
         contract.durable = True
         submitter = self.submitters.pop(contract.id)
+        withdrawn = self._withdrawn.get(contract.id) if self._withdrawn else None
         if withdrawn is None:
             submitter.on_accepted(contract.request_id, contract.id, duplicate=False)
             return
@@ -195,3 +212,32 @@ class Applying:
             else:
                 listener.on_accepted(contract.request_id, withdrawn, duplicate=True)
                 self._listen(withdrawn, listener)
+
+    def _assigned(self, contract: Contract, lease: Lease) -> None:
+        if contract.id not in self._withdrawn:
+            self._outbound.assign(contract, lease, self._now)
+
+    def _ended(self, effect: fx.End, response: Response) -> None:
+        contract = effect.contract
+        self.ending.pop(contract.id, None)
+        if contract.id not in self._withdrawn:
+            self.ended[contract.tenant, effect.state] += 1
+            self._hub.ended(contract.id, response)
+
+    def _acknowledge(self, effect: fx.Acknowledge, _: None) -> None:
+        session_id, contract_id, epoch, verdict, reason, message = effect
+        error = MusterError(message, reason=reason) if reason else None
+        self._outbound.acknowledge(session_id, contract_id, epoch, verdict, error)
+
+    def _decide(self, effect: fx.Decide, _: None) -> None:
+        session_id, contract_id, epoch, keep = effect
+        self._outbound.decide(session_id, contract_id, epoch, keep=keep)
+
+    def _cancel(self, effect: fx.Cancel, _: None) -> None:
+        self._outbound.cancel(*effect)
+
+    def _detach(self, effect: fx.Detach, _: None) -> None:
+        message = f"another host has attached an agent named {effect.agent}"
+        self._outbound.attached(
+            effect.session_id, effect.agent, MusterError(message, reason="SUPERSEDED")
+        )

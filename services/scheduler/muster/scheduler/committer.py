@@ -9,25 +9,34 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from muster.backends.ledger_base import Ledger, LedgerFull
 from muster.model.ledger import Batch, CommitResult, Row
+from muster.scheduler.effects import Change
 
 RETRY_SECONDS = 0.25  # pause before a batch that the ledger could not take is tried again
 TIMES_KEPT = 1_000  # durations of commits, for statistics
 
-After = tuple[Any, Any]  # an effect, and what the shell made of it
+After = tuple[Callable[[Any, Any], None], Any, Any]  # what to call after the commit, with what
+
+
+class Pending(NamedTuple):
+    """What a batch brings with it."""
+
+    batch: Batch
+    after: list[After]
+    changes: list[Change]
+    barriers: list[asyncio.Future[None]]
 
 
 class Committer:
     """Collects rows and effects, and commits them in order."""
 
-    def __init__(
-        self, ledger: Ledger, on_commit: Callable[[list[After], CommitResult], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, on_commit: Callable[[Pending, CommitResult], None]) -> None:
         self.batch = Batch()
         self.after: list[After] = []
+        self.changes: list[Change] = []  # of contracts, in order: what watchers will see
         # Rows of new contracts in the batch, by id: their first lease can still join them.
         self.fresh: dict[int, Row] = {}
         self.commits = 0
@@ -64,23 +73,24 @@ class Committer:
             self._wake.clear()
             if self._broken is not None:
                 raise self._broken
-            batch, after, barriers = self._take()
-            if batch.empty:
+            pending = self._take()
+            if pending.batch.empty:
                 result = CommitResult(0, (), 0.0)
             else:
-                result = await self._commit(batch)
-            self._on_commit(after, result)
-            for barrier in barriers:
+                result = await self._commit(pending.batch)
+            self._on_commit(pending, result)
+            for barrier in pending.barriers:
                 if not barrier.done():
                     barrier.set_result(None)
             if not self._wake.is_set():
                 self._idle.set()
                 self._at_rest.set()
 
-    def _take(self) -> tuple[Batch, list[After], list[asyncio.Future[None]]]:
-        taken = self.batch, self.after, self._barriers
+    def _take(self) -> Pending:
+        taken = Pending(self.batch, self.after, self.changes, self._barriers)
         # From here on the rows belong to the writer's thread.
-        self.batch, self.after, self.fresh, self._barriers = Batch(), [], {}, []
+        self.batch, self.after, self.changes, self._barriers = Batch(), [], [], []
+        self.fresh = {}
         return taken
 
     async def _commit(self, batch: Batch) -> CommitResult:

@@ -29,8 +29,7 @@ from muster.model.errors import (
     ResourceExhausted,
 )
 from muster.model.ids import EpochMaker, IdMaker, format_id, shard_of_id, shard_of_scope
-from muster.model.ledger import LifecycleEvent
-from muster.model.states import Author, ContractState, EventType, Outcome, Trigger, step
+from muster.model.states import Author, ContractState, Outcome, Trigger, step
 from muster.scheduler.effects import (
     Accept,
     Assign,
@@ -38,11 +37,11 @@ from muster.scheduler.effects import (
     Effect,
     End,
     EndAttempt,
-    Publish,
+    RecordStart,
 )
 from muster.scheduler.fleet import AgentSlots
 from muster.scheduler.placing import Placing
-from muster.scheduler.records import Contract, Lease, Now, Submission
+from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.timers import Timers
 
 RECENT_MAX = 50_000  # ended contracts whose last epoch is kept, so that resends need no look-up
@@ -53,6 +52,7 @@ class Core:
 
     def __init__(self, ids: IdMaker, epochs: EpochMaker) -> None:
         self.contracts: dict[int, Contract] = {}
+        self.open_bytes = 0  # of their requests
         self.by_scope: dict[tuple[str, str, str], Contract] = {}
         self.recent: OrderedDict[int, int] = OrderedDict()  # id -> epoch of an agent's response
         self.effects: list[Effect] = []
@@ -71,36 +71,44 @@ class Core:
 
     # --- submitting -------------------------------------------------------------------------------
 
-    def submit(self, now: Now, sub: Submission) -> tuple[Contract, bool]:
+    def submit(self, now: Now, contract: Contract) -> tuple[Contract, bool]:
         """Accept a request. Returns the contract, and whether an earlier submit had made it.
 
         Raises a `MusterError` when it is refused; nothing has changed then.
         """
-        known = self.by_scope.get((sub.tenant, sub.principal, sub.request_id))
+        scope = contract.scope
+        known = self.by_scope.get(scope)
         if known is not None:
-            if known.body_sha256 != sub.body_sha256:
-                raise AlreadyExists(reused_message(sub.request_id))
+            if known.body_sha256 != contract.body_sha256:
+                raise AlreadyExists(reused_message(contract.request_id))
             return known, True
-        parent = self._parent_of(sub) if sub.parent_id else None
-        if sub.deadline_ms <= now.wall_ms:
+        parent = self._parent_of(contract) if contract.parent_id else None
+        if contract.deadline_ms <= now.wall_ms:
             raise DeadlinePassed("the deadline has passed; submit again with a later one")
         if len(self.contracts) >= limits.OPEN_CONTRACTS_MAX:
             raise ResourceExhausted(
                 f"{limits.OPEN_CONTRACTS_MAX} contracts are open; submit again when some have ended"
             )
-        contract = self._make(now, sub, parent)
-        self.contracts[contract.id] = contract
-        self.by_scope[contract.scope] = contract
-        if parent is not None:
-            parent.children[contract.id] = contract
+        if self.open_bytes + contract.size > limits.OPEN_BYTES_MAX:
+            raise ResourceExhausted(
+                f"the requests of open contracts take {limits.OPEN_BYTES_MAX >> 20} MiB; submit "
+                "again when some have ended, or send large payloads as blobs"
+            )
+        self._accept(now, contract, parent)
+        self.keep(contract)
         self.effects.append(Accept(contract))
-        self._publish(contract, EventType.ACCEPTED, now.wall_ms, None)
         self.counts["accepted"] += 1
         self.placing.enqueue(contract)
         self.arm(contract)
         return contract, False
 
-    def _parent_of(self, sub: Submission) -> Contract:
+    def keep(self, contract: Contract) -> None:
+        """Hold an open contract; `_forget` lets go of it."""
+        self.contracts[contract.id] = contract
+        self.by_scope[contract.scope] = contract
+        self.open_bytes += contract.size
+
+    def _parent_of(self, sub: Contract) -> Contract:
         parent = self.contracts.get(sub.parent_id)
         if parent is None or parent.tenant != sub.tenant:
             raise Fenced("the parent contract is not open; stop working on it")
@@ -111,7 +119,7 @@ class Core:
                 f"a tree of contracts is at most {limits.TREE_DEPTH_MAX} levels deep",
                 reason="TREE_LIMIT",
             )
-        if len(parent.children) >= limits.CHILDREN_OPEN_MAX:
+        if parent.children and len(parent.children) >= limits.CHILDREN_OPEN_MAX:
             raise ResourceExhausted(
                 f"a contract has at most {limits.CHILDREN_OPEN_MAX} open children; "
                 "await some before submitting more",
@@ -120,43 +128,23 @@ class Core:
             )
         return parent
 
-    def _make(self, now: Now, sub: Submission, parent: Contract | None) -> Contract:
+    def _accept(self, now: Now, contract: Contract, parent: Contract | None) -> None:
         if parent is None:
-            shard = shard_of_scope(sub.tenant, sub.principal, sub.request_id)
+            shard = shard_of_scope(contract.tenant, contract.principal, contract.request_id)
         else:
             shard = shard_of_id(parent.id)
         number = self._ids.make(shard, now.wall_ms)
-        wait = sub.schedule_to_start
-        return Contract(
-            id=number,
-            tenant=sub.tenant,
-            principal=sub.principal,
-            request_id=sub.request_id,
-            body_sha256=sub.body_sha256,
-            capability=sub.capability,
-            selector=sub.selector,
-            band=sub.band,
-            share=sub.share,
-            accepted_ms=now.wall_ms,
-            deadline_ms=sub.deadline_ms,
-            deadline=now.mono + (sub.deadline_ms - now.wall_ms) / 1000,
-            schedule_to_start=wait,
-            start_to_close=sub.start_to_close,
-            heartbeat=sub.heartbeat,
-            retry=sub.retry,
-            conversation=sub.conversation,
-            body=sub.body,
-            body_bytes=sub.body_bytes,
-            parent=parent,
-            parent_id=sub.parent_id,
-            parent_epoch=sub.parent_epoch,
-            root_id=parent.root_id if parent else number,
-            depth=parent.depth + 1 if parent else 0,
-            actor=parent.lease.agent if parent and parent.lease else "",
-            keyed=sub.keyed,
-            abandoned_on_close=sub.abandoned_on_close,
-            start_by=now.mono + wait if wait else 0.0,
-        )
+        contract.identify(number, now.wall_ms, now)
+        if contract.schedule_to_start:
+            contract.start_by = now.mono + contract.schedule_to_start
+        if parent is None:
+            contract.root_id = number
+        else:
+            contract.parent = parent
+            contract.root_id = parent.root_id
+            contract.depth = parent.depth + 1
+            contract.actor = parent.lease.agent if parent.lease else ""
+            parent.adopt(contract)
 
     def withdraw(self, contract: Contract) -> None:
         """Forget a submission that the ledger did not take, because its scope is another's."""
@@ -191,12 +179,14 @@ class Core:
             session_id=agent.host.session_id,
             leased_ms=now.wall_ms,
             slots=agent,
+            offered=contract.size,
         )
         contract.lease = lease
         self.fleet.take(agent)
         agent.host.leases[contract.id] = contract
-        self.effects.append(Assign(contract, lease))
-        self._publish(contract, EventType.LEASED, now.wall_ms, lease)
+        agent.host.offered_bytes += contract.size
+        contract.sequence += 1
+        self.effects.append(Assign(contract, lease, contract.sequence))
 
     # --- ending -----------------------------------------------------------------------------------
 
@@ -205,6 +195,8 @@ class Core:
         host = self.fleet.hosts.get(lease.session_id)
         if host is not None:
             host.leases.pop(contract.id, None)
+        if lease.offered:
+            self.placing.taken(lease)
         slots, lease.slots = lease.slots, None
         if slots is not None:
             self._free(contract, lease, slots, stopping=stopping)
@@ -236,12 +228,22 @@ class Core:
         contract.state = step(contract.state, Trigger.REQUEUE)
         self.release(contract, lease, stopping=stopping)
         contract.lease = None
+        started = self._count_start(contract, lease)
+        contract.sequence += 1
         self.effects.append(
-            EndAttempt(contract, lease, outcome, code, message, failure, now.wall_ms)
+            EndAttempt(
+                contract,
+                lease,
+                outcome,
+                code,
+                message,
+                failure,
+                now.wall_ms,
+                contract.sequence,
+                started,
+            )
         )
-        self.publish_start(contract, lease)
-        self._publish(contract, EventType.REQUEUED, now.wall_ms, lease, code)
-        for child in list(contract.children.values()):
+        for child in contract.open_children():
             if not child.keyed and child.parent_epoch == lease.epoch:
                 self.end_by_mesh(now, child, Trigger.CANCEL, "PARENT_ENDED", "its attempt ended")
         if pause > 0:
@@ -286,12 +288,14 @@ class Core:
         lease = contract.lease
         contract.state = state = step(contract.state, trigger)
         self._forget(contract)
+        started = False
         if lease is not None:
             still_runs = author is Author.MESH and outcome is not Outcome.LOST
             self.release(contract, lease, stopping=still_runs)
-            self.publish_start(contract, lease)
+            started = self._count_start(contract, lease)
         by_agent = author is Author.AGENT and lease is not None
         self._remember(contract.id, lease.epoch if lease is not None and by_agent else 0)
+        contract.sequence += 1
         self.effects.append(
             End(
                 contract,
@@ -303,12 +307,13 @@ class Core:
                 message,
                 report,
                 now.wall_ms,
+                contract.sequence,
+                started,
             )
         )
-        self._publish(contract, EventType.ENDED, now.wall_ms, lease, code)
         contract.lease = None
         self.counts["ended"] += 1
-        for child in list(contract.children.values()):
+        for child in contract.open_children():
             child.parent = None
             if not child.abandoned_on_close:
                 self.end_by_mesh(now, child, Trigger.CANCEL, "PARENT_ENDED", "its parent ended")
@@ -324,11 +329,12 @@ class Core:
         return contract
 
     def _forget(self, contract: Contract) -> None:
-        self.contracts.pop(contract.id, None)
+        if self.contracts.pop(contract.id, None) is not None:
+            self.open_bytes -= contract.size
         self.by_scope.pop(contract.scope, None)
         self.placing.forget(contract)
         self.timers.clear(contract)
-        if contract.parent is not None:
+        if contract.parent is not None and contract.parent.children:
             contract.parent.children.pop(contract.id, None)
 
     def _remember(self, contract_id: int, epoch: int) -> None:
@@ -353,43 +359,18 @@ class Core:
                 when = min(when, lease.last_item + contract.heartbeat)
         self.timers.set(contract, when)
 
-    def publish_start(self, contract: Contract, lease: Lease) -> None:
-        """The start becomes an event with the commit that makes it durable."""
-        if lease.started_ms and not lease.start_recorded:
-            lease.start_recorded = True
-            state, contract.state = contract.state, ContractState.RUNNING
-            self._publish(contract, EventType.STARTED, lease.started_ms, lease)
-            contract.state = state
+    def record_start(self, contract: Contract, lease: Lease) -> None:
+        """Have the start of an attempt that goes on made durable, once."""
+        if self._count_start(contract, lease):
+            self.effects.append(RecordStart(contract, lease, contract.sequence))
 
-    def _publish(
-        self,
-        contract: Contract,
-        kind: EventType,
-        time_ms: int,
-        lease: Lease | None,
-        code: str = "",
-    ) -> None:
-        if kind is not EventType.ACCEPTED:
-            contract.sequence += 1
-        self.effects.append(
-            Publish(
-                LifecycleEvent(
-                    contract.id,
-                    contract.tenant,
-                    contract.sequence,
-                    kind,
-                    contract.state,
-                    time_ms,
-                    contract.capability,
-                    lease.epoch if lease else 0,
-                    lease.agent if lease else "",
-                    lease.agent_kind if lease else "",
-                    code,
-                    contract.root_id,
-                    contract.conversation,
-                )
-            )
-        )
+    def _count_start(self, contract: Contract, lease: Lease) -> bool:
+        """Number the event of a start that becomes durable now. False: there is none, or it has."""
+        if not lease.started_ms or lease.start_recorded:
+            return False
+        lease.start_recorded = True
+        contract.sequence += 1
+        return True
 
 
 def reused_message(request_id: str) -> str:

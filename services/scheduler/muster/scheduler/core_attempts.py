@@ -11,7 +11,7 @@ from collections import deque
 from muster.model import limits
 from muster.model.states import Outcome, Trigger, step
 from muster.scheduler.core import Core
-from muster.scheduler.effects import Acknowledge, Cancel, LookUpReport, RecordStart
+from muster.scheduler.effects import Acknowledge, Cancel, LookUpReport
 from muster.scheduler.records import Contract, Lease, Now
 
 RECORD_START_SECONDS = 0.4  # an attempt that runs longer gets its start recorded while it runs
@@ -38,7 +38,7 @@ class Attempts:
         """The host has the attempt."""
         contract = self.held(session_id, contract_id, epoch)
         if contract is not None and contract.lease is not None:
-            contract.lease.accepted = True
+            self._accepted(contract.lease)
 
     def start(self, now: Now, session_id: str, contract_id: int, epoch: int) -> None:
         """The attempt runs."""
@@ -51,12 +51,20 @@ class Attempts:
         lease = contract.lease
         if lease is None or lease.started_ms:
             return
-        lease.accepted = True
+        self._begin(now, contract, lease)
+        self._running.append((now.mono, contract, lease))
+        self._core.arm(contract)
+
+    def _begin(self, now: Now, contract: Contract, lease: Lease) -> None:
+        self._accepted(lease)
         lease.started_ms = now.wall_ms
         lease.running_since = lease.last_item = now.mono
         contract.state = step(contract.state, Trigger.START)
-        self._running.append((now.mono, contract, lease))
-        self._core.arm(contract)
+
+    def _accepted(self, lease: Lease) -> None:
+        lease.accepted = True
+        if lease.offered:
+            self._core.placing.taken(lease)
 
     def suspend(self, now: Now, session_id: str, contract_id: int, epoch: int) -> bool:
         """The attempt waits for children: its slot is free, its run time stands still."""
@@ -163,7 +171,9 @@ class Attempts:
                 )
             )
             return
-        self.mark_started(now, contract)
+        if not lease.started_ms:
+            # It is over: its start is recorded with its end, and no timer is needed.
+            self._begin(now, contract, lease)
         if failure is None:
             self._core.end_by_agent(now, contract, Trigger.SUCCEED, "", report)
         else:
@@ -227,9 +237,8 @@ class Attempts:
                 self._due(now, contract)
         while self._running and self._running[0][0] + RECORD_START_SECONDS <= now.mono:
             _, contract, lease = self._running.popleft()
-            if contract.lease is lease and not lease.start_recorded:
-                core.effects.append(RecordStart(contract, lease))
-                core.publish_start(contract, lease)
+            if contract.lease is lease:
+                core.record_start(contract, lease)
 
     def _due(self, now: Now, contract: Contract) -> None:
         core = self._core

@@ -62,6 +62,8 @@ def _why_not(agent: AgentSlots, contract: Contract) -> str:
         return "its host is reserved for a contract that runs alone"
     if agent.host.link is None:
         return "the link to its executor is gone"
+    if agent.host.is_full:
+        return "its host has not read what it was offered before"
     if agent.free <= 0:
         return f"has no free slot: {agent.active} of {agent.window} are taken"
     if contract.excluded and agent.name in contract.excluded:

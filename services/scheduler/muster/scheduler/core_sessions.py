@@ -19,7 +19,7 @@ from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.effects import Decide, Detach
 from muster.scheduler.fleet import AgentSlots, Host
-from muster.scheduler.records import Contract, Lease, Now, Submission
+from muster.scheduler.records import Contract, Lease, Now
 
 HELD_SUSPENDED = 3  # muster.v1.HeldState
 HELD_ACCEPTED = 1
@@ -240,6 +240,8 @@ class Sessions:
             for host in self._gone.values():
                 if host.link_gone_at is not None:
                     host.link_gone_at += stalled_seconds
+        for host in self._core.fleet.hosts.values():
+            host.measure(now.mono)
         for host in list(self._gone.values()):
             if host.link_gone_at is not None and (
                 now.mono >= host.link_gone_at + limits.LEASE_SECONDS
@@ -254,51 +256,33 @@ class Sessions:
     # --- restart ----------------------------------------------------------------------------------
 
     def restore(
-        self, now: Now, stored: StoredContract, sub: Submission, progress: tuple[int, int]
+        self, now: Now, stored: StoredContract, contract: Contract, progress: tuple[int, int]
     ) -> Contract:
-        """Take an open contract from the ledger. `progress` is (last item, output chunks)."""
+        """Take an open contract from the ledger. `progress` is (last item, output chunks).
+
+        `contract` is made from its request; where the record says otherwise, the record is right.
+        """
         core = self._core
-        contract = Contract(
-            id=stored.id,
-            tenant=stored.tenant,
-            principal=stored.principal,
-            request_id=stored.request_id,
-            body_sha256=stored.body_sha256,
-            capability=stored.capability,
-            selector=sub.selector,
-            band=sub.band,
-            share=sub.share,
-            accepted_ms=stored.accepted_ms,
-            deadline_ms=stored.deadline_ms,
-            deadline=now.mono + (stored.deadline_ms - now.wall_ms) / 1000,
-            schedule_to_start=sub.schedule_to_start,
-            start_to_close=sub.start_to_close,
-            heartbeat=sub.heartbeat,
-            retry=sub.retry,
-            conversation=stored.conversation,
-            body=sub.body,
-            body_bytes=sub.body_bytes,
-            parent=None,
-            parent_id=stored.parent_id,
-            parent_epoch=sub.parent_epoch,
-            root_id=stored.root_id,
-            depth=stored.depth,
-            actor=stored.actor,
-            keyed=sub.keyed,
-            abandoned_on_close=sub.abandoned_on_close,
-            durable=True,
-            sequence=len(events_of(stored)),
-        )
+        contract.principal = stored.principal
+        contract.request_id = stored.request_id
+        contract.body_sha256 = stored.body_sha256
+        contract.conversation = stored.conversation
+        contract.deadline_ms = stored.deadline_ms
+        contract.identify(stored.id, stored.accepted_ms, now)
+        contract.root_id = stored.root_id
+        contract.depth = stored.depth
+        contract.actor = stored.actor
+        contract.durable = True
+        contract.sequence = len(events_of(stored))
         for attempt in stored.attempts:
             self._count_attempt(contract, attempt.outcome, attempt)
-        core.contracts[contract.id] = contract
-        core.by_scope[contract.scope] = contract
+        core.keep(contract)
         if stored.open_attempt is not None:
             self._restore_lease(now, contract, stored, progress)
         else:
-            if sub.schedule_to_start and not stored.attempts:
+            if contract.schedule_to_start and not stored.attempts:
                 waited = (now.wall_ms - stored.accepted_ms) / 1000
-                contract.start_by = now.mono + max(0.0, sub.schedule_to_start - waited)
+                contract.start_by = now.mono + max(0.0, contract.schedule_to_start - waited)
             core.placing.enqueue(contract)
         core.arm(contract)
         return contract
@@ -349,7 +333,7 @@ class Sessions:
             parent = contracts.get(contract.parent_id)
             if parent is not None:
                 contract.parent = parent
-                parent.children[contract.id] = contract
+                parent.adopt(contract)
             if contract.id in contracts and self._is_orphaned(contract, parent):
                 self._core.end_by_mesh(
                     now, contract, Trigger.CANCEL, "PARENT_ENDED", "its parent ended"

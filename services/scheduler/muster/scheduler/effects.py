@@ -3,13 +3,15 @@
 The shell applies effects in the order given: rows go into the next commit; everything that tells
 somebody of a change (`Acknowledge`, `Ended`, events, cancels) waits for that commit; leases of
 contracts whose acceptance is durable are sent at once.
+
+A `Change` is also a lifecycle event of its contract, numbered `sequence`, and with `started` set
+the one before it is the start of the attempt (`muster.scheduler.events` puts them into words).
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from muster.model.ledger import LifecycleEvent
 from muster.model.states import Author, ContractState, Outcome
 from muster.scheduler.records import Contract, Lease
 
@@ -25,6 +27,7 @@ class Assign(NamedTuple):
 
     contract: Contract
     lease: Lease
+    sequence: int
 
 
 class RecordStart(NamedTuple):
@@ -32,6 +35,7 @@ class RecordStart(NamedTuple):
 
     contract: Contract
     lease: Lease
+    sequence: int
 
 
 class EndAttempt(NamedTuple):
@@ -44,6 +48,8 @@ class EndAttempt(NamedTuple):
     message: str
     failure: Any  # muster.v1.Failure from the agent; None when the mesh says so
     ended_ms: int
+    sequence: int
+    started: bool
 
 
 class End(NamedTuple):
@@ -58,6 +64,8 @@ class End(NamedTuple):
     message: str
     report: Any  # muster.v1.Report; None when the mesh is the author
     ended_ms: int
+    sequence: int
+    started: bool
 
 
 class Acknowledge(NamedTuple):
@@ -104,22 +112,6 @@ class Detach(NamedTuple):
     agent: str
 
 
-class Publish(NamedTuple):
-    """A lifecycle event."""
+Change = Accept | Assign | RecordStart | EndAttempt | End
 
-    event: LifecycleEvent
-
-
-Effect = (
-    Accept
-    | Assign
-    | RecordStart
-    | EndAttempt
-    | End
-    | Acknowledge
-    | LookUpReport
-    | Decide
-    | Cancel
-    | Detach
-    | Publish
-)
+Effect = Change | Acknowledge | LookUpReport | Decide | Cancel | Detach

@@ -6,7 +6,7 @@ number of agents: a scan over 10,000 would cost hundreds of times as much as all
 
 Filter: tenant, capability and version by the pool; window, draining and exclusive hosts when an
 agent comes up. Exclude: agents that failed the contract, while there are others. Score: the least
-loaded host, in runs as long as its load allows, so that assignments to one host share a frame.
+loaded host, in runs as long as its pace allows, so that assignments to one host share a frame.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from muster.model import limits
 from muster.model.versions import Selector, Version, parse_selector
 
 LOOKS = 16
-RUN_MAX = 32  # assignments to one host in a row
+RUN_MAX = 48  # assignments to one host in a row
+RUN_SECONDS = 0.05  # of the host's work, at the pace at which it has just worked
 
 PoolKey = tuple[str, str, str]  # tenant, capability, version selector
 
@@ -28,13 +30,17 @@ class Host:
     __slots__ = (
         "active",
         "agents",
+        "done",
         "draining",
         "exclusive_id",
         "leases",
         "link",
         "link_gone_at",
+        "measured_at",
         "name",
+        "offered_bytes",
         "older_id",
+        "rate",
         "session_epoch",
         "session_id",
         "stopping",
@@ -58,17 +64,28 @@ class Host:
         self.stopping: dict[tuple[int, int], AgentSlots] = {}  # slots until the host confirms
         self.active = 0  # slots taken
         self.window = 0  # slots in all
+        self.offered_bytes = 0  # of assignments that it has not accepted yet
         self.exclusive_id = 0  # the contract that it is, or will be, alone with
+        self.done = 0  # slots given back since the last measurement
+        self.measured_at = 0.0  # monotonic seconds
+        self.rate = 0.0  # slots given back per second, when last measured
+
+    def measure(self, now: float) -> None:
+        """Note how fast it has worked since the last time; `now` in monotonic seconds."""
+        passed = now - self.measured_at
+        if passed > 0:
+            self.rate = self.done / passed
+            self.done, self.measured_at = 0, now
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to read what it was offered before it is offered more."""
+        return self.offered_bytes >= limits.HOST_OFFERED_BYTES_MAX
 
     @property
     def reachable(self) -> bool:
         """Whether it can be handed anything new."""
-        return self.link is not None and not self.draining
-
-    @property
-    def load(self) -> float:
-        """Share of its slots that is taken."""
-        return self.active / self.window if self.window else 1.0
+        return self.link is not None and not self.draining and not self.is_full
 
 
 class AgentSlots:
@@ -84,6 +101,7 @@ class AgentSlots:
         "pools",
         "ready_in",
         "suspended",
+        "versions",
         "window",
     )
 
@@ -100,6 +118,7 @@ class AgentSlots:
         self.draining = False
         self.pools: list[Pool] = []
         self.ready_in: set[PoolKey] = set()
+        self.versions: dict[PoolKey, str] = {}  # which one serves the lane
 
     @property
     def free(self) -> int:
@@ -175,12 +194,13 @@ class Pool:
             self._rota.append(host)
             if not host.exclusive_id:
                 hosts.append(host)
-        hosts.sort(key=lambda host: host.load)
+        hosts.sort(key=_load)
         if len(hosts) > 1:
-            # A busy host hardly notices half as much again, and its frames fill; an idle one gets
-            # one, so that a handful of contracts run beside each other.
+            # Up to what the host does in a moment, so that its frames fill; one that does little
+            # gets one at a time, so that a handful of contracts run beside each other.
             lead = hosts[1].active - hosts[0].active
-            self._run = min(RUN_MAX, max(1, lead, hosts[0].active // 2)) - 1
+            moment = int(hosts[0].rate * RUN_SECONDS)
+            self._run = min(RUN_MAX, max(1, lead, moment)) - 1
         else:
             self._run = RUN_MAX
         return hosts
@@ -192,7 +212,7 @@ class Pool:
         looks = min(LOOKS + len(excluded or ()), len(ring))
         while ring and looks:
             agent = ring[0]
-            if agent.free <= 0 or agent.draining:
+            if agent.active >= agent.window or agent.draining:
                 ring.popleft()
                 agent.ready_in.discard(self.key)
                 continue
@@ -222,6 +242,11 @@ class Pool:
         return next((agent for agent in candidates if agent.free > 0), None)
 
 
+def _load(host: Host) -> float:
+    """Share of its slots that is taken."""
+    return host.active / host.window if host.window else 1.0
+
+
 class Fleet:
     """All hosts, agents and pools."""
 
@@ -244,8 +269,12 @@ class Fleet:
 
     def _join(self, agent: AgentSlots, pool: Pool) -> None:
         tenant, capability, _ = pool.key
-        if agent.host.tenant != tenant or agent.version_for(capability, pool.selector) is None:
+        if agent.host.tenant != tenant:
             return
+        version = agent.version_for(capability, pool.selector)
+        if version is None:
+            return
+        agent.versions[pool.key] = str(version)
         agent.pools.append(pool)
         pool.agents[agent.host.session_id, agent.name] = agent
         if agent.free > 0 and not agent.draining:
@@ -290,8 +319,10 @@ class Fleet:
 
     def free(self, agent: AgentSlots) -> None:
         """Give a slot back."""
+        host = agent.host
         agent.active -= 1
-        agent.host.active -= 1
+        host.active -= 1
+        host.done += 1
         if agent.free > 0 and not agent.draining:
             for pool in agent.pools:
                 pool.offer(agent)

@@ -130,6 +130,11 @@ class Hub:
             self._watchers.pop(contract_id, None)
 
     @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches at all."""
+        return bool(self._broad or self._watchers)
+
+    @property
     def pace_seconds(self) -> float:
         """How long a watcher of many is to let events accumulate, on average, so that thousands of
         watchers leave time for work. 0 when they are few."""
@@ -139,8 +144,6 @@ class Hub:
 
     def publish(self, position: int, events: Sequence[LifecycleEvent]) -> None:
         """Committed events, in order."""
-        if not self._broad and not self._watchers:
-            return
         for event in events:
             for watcher in self._watchers.get(event.contract_id, ()):
                 watcher.put((position, event))

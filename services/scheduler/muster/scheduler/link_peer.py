@@ -22,9 +22,10 @@ class LinkPeer:
         self.sessions: set[str] = set()
         self.superseded = False
         self._closed = False
-        self._full: deque[dict[str, SessionItems]] = deque()  # a frame each
-        self._pending: dict[str, SessionItems] = {}
-        self._bytes = 0  # in those, roughly
+        self._full: deque[LinkResponse] = deque()  # closed, and not sent yet
+        self._frame = LinkResponse()  # what is being collected, in place
+        self._pending: dict[str, SessionItems] = {}  # its items, by session
+        self._bytes = 0  # in it, roughly
         self._wake = asyncio.Event()
         self._frame_seq = 0
         self.seen_seq = 0
@@ -33,11 +34,12 @@ class LinkPeer:
         """What is being collected for a session; append to it an item of about `size` bytes."""
         self._bytes += size
         if self._bytes > limits.LINK_FRAME_BYTES_MAX and self._pending:
-            self._full.append(self._pending)
-            self._pending, self._bytes = {}, size
+            self._full.append(self._close())
+            self._bytes = size
         items = self._pending.get(session_id)
         if items is None:
-            items = self._pending[session_id] = SessionItems(session_id=session_id)
+            items = self._pending[session_id] = self._frame.items.add()
+            items.session_id = session_id
             self._wake.set()
         return items
 
@@ -51,17 +53,21 @@ class LinkPeer:
         self._closed = True
         self._wake.set()
 
+    def _close(self) -> LinkResponse:
+        frame, self._frame = self._frame, LinkResponse()
+        self._pending, self._bytes = {}, 0
+        return frame
+
     async def next_frame(self) -> LinkResponse | None:
         """The next frame; None when the link is to be closed."""
         await self._wake.wait()
         if self.superseded or self._closed:
             return None
         if self._full:
-            pending = self._full.popleft()
+            frame = self._full.popleft()
         else:
             self._wake.clear()
-            pending, self._pending, self._bytes = self._pending, {}, 0
+            frame = self._close()
         self._frame_seq += 1
-        frame = LinkResponse(frame_seq=self._frame_seq, seen_seq=self.seen_seq)
-        frame.items.extend(pending.values())
+        frame.frame_seq, frame.seen_seq = self._frame_seq, self.seen_seq
         return frame

@@ -11,12 +11,14 @@ from muster.model.ids import parse_id
 from muster.model.retry import DEFAULT_RETRY, RetryPolicy
 from muster.model.versions import Version, parse_version
 from muster.scheduler.core_sessions import AgentInfo, Held
-from muster.scheduler.records import Contract, Submission
+from muster.scheduler.records import Contract
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.policy_pb2 import RetryPolicy as RetryPolicyMessage
 from muster.v1.request_pb2 import PARENT_CLOSE_POLICY_ABANDON, PRIORITY_NORMAL, Request
 from muster.v1.session_pb2 import HeldLease
 from muster.wire.times import ms_of_timestamp, seconds_of_duration
+
+_DEADLINE_DEFAULT_MS = int(limits.DEADLINE_DEFAULT_SECONDS * 1000)
 
 
 def body_sha256(request: Request) -> tuple[bytes, bytes]:
@@ -58,20 +60,49 @@ def child_request_id(request: Request) -> str:
     return f"{parent.contract_id}/{parent.epoch}/{parent.ordinal}"
 
 
-def submission_of(
+def contract_of_plain(
+    request: Request, tenant: str, principal: str, selector: str, wall_ms: int
+) -> Contract:
+    """What `contract_of` makes of a plain request (see `muster.scheduler.plain_requests`)."""
+    body = request.SerializeToString(deterministic=True)
+    deadline_ms = wall_ms + _DEADLINE_DEFAULT_MS
+    if request.HasField("deadline"):
+        deadline_ms = _deadline_ms(request, wall_ms, None)
+    return Contract(
+        tenant,
+        principal,
+        request.request_id,
+        hashlib.sha256(body).digest(),
+        request.capability.name,
+        selector,
+        PRIORITY_NORMAL,
+        principal,
+        deadline_ms,
+        0.0,
+        limits.START_TO_CLOSE_DEFAULT_SECONDS,
+        0.0,
+        request,
+        body,
+        len(body),
+        DEFAULT_RETRY,
+        request.conversation_id,
+    )
+
+
+def contract_of(
     request: Request,
     tenant: str,
     principal: str,
     selector: str,
     wall_ms: int,
     parent: Contract | None,
-) -> Submission:
+) -> Contract:
     """A validated request in plain values, with the mesh's defaults and what children inherit."""
     sha256, body = body_sha256(request)
     is_child = request.HasField("parent")
     timeouts = request.timeouts
     start_to_close = seconds_of_duration(timeouts.start_to_close)
-    return Submission(
+    return Contract(
         tenant=tenant,
         principal=parent.principal if parent is not None else principal,
         request_id=child_request_id(request) if is_child else request.request_id,
@@ -86,6 +117,7 @@ def submission_of(
         heartbeat=seconds_of_duration(timeouts.heartbeat),
         body=request,
         body_bytes=body,
+        size=len(body),
         retry=_retry(request.retry_policy) if request.HasField("retry_policy") else DEFAULT_RETRY,
         conversation=request.conversation_id or (parent.conversation if parent else ""),
         parent_id=parse_id(request.parent.contract_id) if is_child else 0,
@@ -102,7 +134,7 @@ def _deadline_ms(request: Request, wall_ms: int, parent: Contract | None) -> int
     if not request.HasField("deadline"):
         if parent is not None:
             return parent.deadline_ms
-        return wall_ms + int(limits.DEADLINE_DEFAULT_SECONDS * 1000)
+        return wall_ms + _DEADLINE_DEFAULT_MS
     deadline_ms = ms_of_timestamp(request.deadline)
     if deadline_ms > latest:
         days = int(limits.DEADLINE_MAX_SECONDS // 86400)

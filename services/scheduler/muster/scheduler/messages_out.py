@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from muster.failpoints import failpoint
@@ -18,6 +19,9 @@ from muster.v1.event_pb2 import Event
 from muster.v1.link_pb2 import SessionItems
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Failure, Response
+from muster.v1.session_pb2 import Assignment
+
+COMMON_MAX = 10_000  # parts of assignments kept; beyond it they are made anew
 
 MESSAGES = {
     "CANCELLED": "the contract was cancelled",
@@ -29,6 +33,13 @@ MESSAGES = {
 }
 
 
+def set_seconds(duration: Duration, seconds: float) -> None:
+    """Set a duration field in place, to the nanosecond below."""
+    whole = int(seconds)
+    duration.seconds = whole
+    duration.nanos = int((seconds - whole) * 1e9)
+
+
 def set_ms(timestamp: Timestamp, ms: int) -> None:
     """Set a timestamp field in place."""
     seconds, rest = divmod(ms, 1000)
@@ -36,44 +47,60 @@ def set_ms(timestamp: Timestamp, ms: int) -> None:
     timestamp.nanos = rest * 1_000_000
 
 
-def add_assignment(items: SessionItems, contract: Contract, lease: Lease, now: Now) -> None:
-    """Append the assignment of a lease to what is about to be sent to its session."""
-    request: Request = contract.body
-    item = items.assignments.add()
-    item.key.contract_id = format_id(contract.id)
-    item.key.epoch = lease.epoch
-    item.attempt = lease.attempt
-    item.agent = lease.agent
-    item.capability = contract.capability
-    if lease.slots is not None:
-        offered = lease.slots.offers.get(contract.capability)
-        if offered:
-            item.capability_version = str(max(offered) if len(offered) > 1 else offered[0])
-    if request.HasField("payload"):
-        item.payload.CopyFrom(request.payload)
-    set_ms(item.deadline, contract.deadline_ms)
-    left = max(0.0, contract.deadline - now.mono)
-    item.time_left.seconds = int(left)
-    item.time_left.nanos = int(left % 1 * 1e9)
-    item.start_to_close.seconds = int(contract.start_to_close)
-    item.start_to_close.nanos = int(contract.start_to_close % 1 * 1e9)
-    if contract.heartbeat:
-        item.heartbeat_timeout.seconds = int(contract.heartbeat)
-        item.heartbeat_timeout.nanos = int(contract.heartbeat % 1 * 1e9)
-    item.principal = contract.principal
-    item.tenant = contract.tenant
-    item.root_id = format_id(contract.root_id)
-    if contract.conversation:
-        item.conversation_id = contract.conversation
-    if contract.parent_id:
-        item.parent_id = format_id(contract.parent_id)
-        item.depth = contract.depth
-    if request.labels:
-        item.labels.update(request.labels)
-    if request.HasField("trace_context"):
-        item.trace_context.CopyFrom(request.trace_context)
-    if contract.last_failure is not None:
-        item.last_failure.CopyFrom(contract.last_failure)
+class Assignments:
+    """Makes assignments. What those of one capability and caller have in common is made once."""
+
+    def __init__(self) -> None:
+        self._common: dict[tuple[Any, ...], Assignment] = {}
+
+    def add(self, items: SessionItems, contract: Contract, lease: Lease, now: Now) -> None:
+        """Append the assignment of a lease to what is about to be sent to its session."""
+        request: Request = contract.body
+        item = items.assignments.add()
+        item.CopyFrom(self._common_to(contract, lease))
+        name = contract.name
+        key = item.key
+        key.contract_id = name
+        key.epoch = lease.epoch
+        item.attempt = lease.attempt
+        item.agent = lease.agent
+        if request.HasField("payload"):
+            item.payload.CopyFrom(request.payload)
+        set_ms(item.deadline, contract.deadline_ms)
+        set_seconds(item.time_left, max(0.0, contract.deadline - now.mono))
+        if contract.parent_id:
+            item.root_id = format_id(contract.root_id)
+            item.parent_id = format_id(contract.parent_id)
+            item.depth = contract.depth
+        else:
+            item.root_id = name
+        if contract.conversation:
+            item.conversation_id = contract.conversation
+        if request.labels:
+            item.labels.update(request.labels)
+        if request.HasField("trace_context"):
+            item.trace_context.CopyFrom(request.trace_context)
+        if contract.last_failure is not None:
+            item.last_failure.CopyFrom(contract.last_failure)
+
+    def _common_to(self, contract: Contract, lease: Lease) -> Assignment:
+        lane = (contract.tenant, contract.capability, contract.selector)
+        version = lease.slots.versions.get(lane, "") if lease.slots is not None else ""
+        key = (lane, version, contract.principal, contract.start_to_close, contract.heartbeat)
+        common = self._common.get(key)
+        if common is None:
+            if len(self._common) >= COMMON_MAX:
+                self._common.clear()
+            common = self._common[key] = Assignment(
+                capability=contract.capability,
+                capability_version=version,
+                principal=contract.principal,
+                tenant=contract.tenant,
+            )
+            set_seconds(common.start_to_close, contract.start_to_close)
+            if contract.heartbeat:
+                set_seconds(common.heartbeat_timeout, contract.heartbeat)
+        return common
 
 
 def mesh_failure(code: str, message: str) -> Failure:
@@ -84,12 +111,11 @@ def mesh_failure(code: str, message: str) -> Failure:
 def response_of(end: End) -> Response:
     """The one response of a contract."""
     contract, lease, report = end.contract, end.lease, end.report
-    response = Response(
-        contract_id=format_id(contract.id),
-        request_id=contract.request_id,
-        state=int(end.state),  # type: ignore[arg-type]
-        author=int(end.author),  # type: ignore[arg-type]
-    )
+    response = Response()
+    response.contract_id = contract.name
+    response.request_id = contract.request_id
+    response.state = int(end.state)  # type: ignore[assignment]
+    response.author = int(end.author)  # type: ignore[assignment]
     if report is not None:
         if end.state is not ContractState.SUCCEEDED:
             response.failure.CopyFrom(report.failure)
@@ -97,7 +123,8 @@ def response_of(end: End) -> Response:
             response.payload.CopyFrom(report.payload)
         if report.HasField("usage"):
             response.usage.CopyFrom(report.usage)
-        response.output_chunks = report.output_chunks
+        if report.output_chunks:
+            response.output_chunks = report.output_chunks
     else:
         response.failure.CopyFrom(mesh_failure(end.code, end.message))
     if lease is not None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Final
 
 from muster.failpoints import failpoint
 from muster.model.errors import MusterError
 from muster.model.ids import format_id
 from muster.scheduler.core import Core
 from muster.scheduler.link_peer import LinkPeer
-from muster.scheduler.messages_out import add_assignment
+from muster.scheduler.messages_out import Assignments
 from muster.scheduler.records import Contract, Lease, Now
 from muster.v1.link_pb2 import SessionItems
-from muster.v1.session_pb2 import AttemptKey
+from muster.v1.session_pb2 import AttemptKey, ReportVerdict
 from muster.wire.errors import status_of
 
 
 class Outbound:
     """The way to the sessions. What is for one that is gone is dropped: its leases are lost too."""
 
-    def __init__(self, core: Core, clock: Callable[[], Now]) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._clock = clock
+        self._assignments = Assignments()
 
     def items_for(self, session_id: str, size: int | None = None) -> SessionItems | None:
         """What is about to be sent to a session; None when it or its link is gone. `size`, in
@@ -33,11 +34,11 @@ class Outbound:
         return link.items_for(session_id) if size is None else link.items_for(session_id, size)
 
     @failpoint("lease_unsent")
-    def assign(self, contract: Contract, lease: Lease) -> None:
+    def assign(self, contract: Contract, lease: Lease, now: Now) -> None:
         """Hand out an attempt, unless the lease is over meanwhile."""
-        items = self.items_for(lease.session_id, contract.body.ByteSize())
+        items = self.items_for(lease.session_id, contract.size)
         if items is not None and contract.lease is lease:
-            add_assignment(items, contract, lease, self._clock())
+            self._assignments.add(items, contract, lease, now)
 
     @failpoint("report_unacked")
     def acknowledge(
@@ -51,7 +52,8 @@ class Outbound:
         """Answer a report; `verdict` is a name of ReportVerdict without prefix."""
         items = self.items_for(session_id)
         if items is not None:
-            ack = items.report_acks.add(verdict=f"REPORT_VERDICT_{verdict}")
+            ack = items.report_acks.add()
+            ack.verdict = _VERDICTS[verdict]
             _set_key(ack.key, contract_id, epoch)
             if error is not None:
                 ack.error.CopyFrom(status_of(error))
@@ -83,6 +85,12 @@ class Outbound:
             result = items.attach_results.add(agent=agent)
             if error is not None:
                 result.error.CopyFrom(status_of(error))
+
+
+# Names on the wire without prefix; setting a number is faster than having a name looked up.
+_VERDICTS: Final[dict[str, ReportVerdict.ValueType]] = {
+    name.removeprefix("REPORT_VERDICT_"): number for name, number in ReportVerdict.items()
+}
 
 
 def _set_key(key: AttemptKey, contract_id: int, epoch: int) -> None:

@@ -18,7 +18,7 @@ from muster.model import limits
 from muster.model.states import ContractState
 from muster.scheduler.fleet import AgentSlots, Fleet
 from muster.scheduler.queue import Lane, LaneKey, Queue
-from muster.scheduler.records import Contract, Now
+from muster.scheduler.records import Contract, Lease, Now
 
 PLANNED_MAX = 2_000  # leases of one plan, so that the loop stays responsive
 
@@ -79,6 +79,18 @@ class Placing:
             lane = self.queue.lanes.get(pool.key)
             if lane is not None:
                 self._dirty[pool.key] = lane
+
+    def taken(self, lease: Lease) -> None:
+        """A host has taken an assignment over, or will not get it: it can be offered more."""
+        slots, size, lease.offered = lease.slots, lease.offered, 0
+        if slots is None:
+            return
+        host = slots.host
+        was_full = host.is_full
+        host.offered_bytes -= size
+        if was_full and not host.is_full:
+            for agent in host.agents.values():
+                self.offer(agent)
 
     def agents_changed(self) -> None:
         """Agents have gone, and with them perhaps somebody's last choice."""

@@ -37,10 +37,13 @@ class FairClock:
 
     def serve(self, band: int, share: Share) -> None:
         """Count one contract of the key."""
-        time = self.time_of(band, share)
-        self._clock[band] = time
-        self._times[band, share] = time + 1.0
-        if len(self._times) > SHARES_KEPT_MAX:
+        times, clock, key = self._times, self._clock, (band, share)
+        time, floor = times.get(key, 0.0), clock.get(band, 0.0)
+        if time < floor:
+            time = floor
+        clock[band] = time
+        times[key] = time + 1.0
+        if len(times) > SHARES_KEPT_MAX:
             self._times = {key: t for key, t in self._times.items() if t > self._clock[key[0]]}
 
 
@@ -76,9 +79,11 @@ class _Band:
                 continue
             current = clock.time_of(band, share)
             if current > time:
-                heapq.heapreplace(self.ring, (current, share))
-                continue
-            return time, heap[0][3]
+                if len(self.ring) > 1:
+                    heapq.heapreplace(self.ring, (current, share))
+                    continue
+                self.ring[0] = (current, share)
+            return current, heap[0][3]
         return None
 
 

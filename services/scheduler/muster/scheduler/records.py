@@ -5,9 +5,10 @@ Bodies of requests and reports pass through as opaque objects: the core never lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from muster.model.ids import format_id
 from muster.model.retry import DEFAULT_RETRY, RetryPolicy
 from muster.model.states import ContractState
 from muster.scheduler.fleet import AgentSlots
@@ -18,32 +19,6 @@ class Now(NamedTuple):
 
     mono: float  # seconds, monotonic
     wall_ms: int  # Unix milliseconds
-
-
-@dataclass(slots=True)
-class Submission:
-    """A validated request, in plain values. Times in seconds, 0 where there is no limit."""
-
-    tenant: str
-    principal: str
-    request_id: str
-    body_sha256: bytes
-    capability: str
-    selector: str  # resolved against the catalogue: never empty
-    band: int
-    share: str  # the fairness key
-    deadline_ms: int  # Unix milliseconds
-    schedule_to_start: float
-    start_to_close: float
-    heartbeat: float
-    body: Any  # muster.v1.Request
-    body_bytes: bytes
-    retry: RetryPolicy = DEFAULT_RETRY
-    conversation: str = ""
-    parent_id: int = 0
-    parent_epoch: int = 0
-    keyed: bool = True  # False for a child that ends with the attempt that made it
-    abandoned_on_close: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +33,7 @@ class Lease:
     session_id: str  # "" while nobody has claimed it after a restart
     leased_ms: int
     slots: AgentSlots | None  # the window it takes a slot of; None as above
+    offered: int = 0  # bytes, while they count against its host's window
     accepted: bool = False
     started_ms: int = 0
     start_recorded: bool = False
@@ -72,36 +48,47 @@ class Lease:
 
 @dataclass(slots=True, eq=False)
 class Contract:
-    """An open contract."""
+    """A request as it was submitted, and once it is accepted, the open contract that it became.
 
-    id: int
+    Times in seconds are 0 where there is no limit. One object for both, because a contract costs
+    its making: a second one with the same twenty fields was a tenth of the time to accept it.
+    """
+
+    # The request, validated, in plain values.
     tenant: str
     principal: str
     request_id: str
     body_sha256: bytes
     capability: str
-    selector: str
+    selector: str  # resolved against the catalogue: never empty
     band: int
-    share: str
-    accepted_ms: int
-    deadline_ms: int
-    deadline: float  # monotonic seconds
-    schedule_to_start: float  # seconds; 0: no limit
+    share: str  # the fairness key
+    deadline_ms: int  # Unix milliseconds
+    schedule_to_start: float
     start_to_close: float
     heartbeat: float
-    retry: RetryPolicy
-    conversation: str
-    body: Any
-    body_bytes: bytes
-    parent: Contract | None
-    parent_id: int
-    parent_epoch: int
-    root_id: int
-    depth: int
-    actor: str
-    keyed: bool
-    abandoned_on_close: bool
+    body: Any  # muster.v1.Request
+    body_bytes: bytes  # the same, serialized; empty once it is in a row
+    size: int = 0  # bytes of that
+    retry: RetryPolicy = DEFAULT_RETRY
+    conversation: str = ""
+    parent_id: int = 0
+    parent_epoch: int = 0
+    keyed: bool = True  # False for a child that ends with the attempt that made it
+    abandoned_on_close: bool = False
+
+    # What acceptance adds.
+    id: int = 0
+    name: str = ""  # the id as it stands on the wire
+    accepted_ms: int = 0
+    deadline: float = 0.0  # monotonic seconds
+    parent: Contract | None = None
+    root_id: int = 0
+    depth: int = 0
+    actor: str = ""
     order: int = 0  # of acceptance, in this process; a restart keeps the order of ids
+
+    # What happens to it.
     durable: bool = False  # its acceptance is committed
     state: ContractState = ContractState.QUEUED
     lease: Lease | None = None
@@ -116,9 +103,26 @@ class Contract:
     excluded: set[str] | None = None  # agents that failed it
     reported: set[int] | None = None  # epochs that ended with a report
     last_failure: Any = None  # opaque muster.v1.Failure
-    children: dict[int, Contract] = field(default_factory=dict)
+    children: dict[int, Contract] | None = None
 
     @property
     def scope(self) -> tuple[str, str, str]:
         """What makes a resend the same request."""
         return (self.tenant, self.principal, self.request_id)
+
+    def identify(self, number: int, accepted_ms: int, now: Now) -> None:
+        """Give it its id and its times: it is accepted now, or was before a restart."""
+        self.id = number
+        self.name = format_id(number)
+        self.accepted_ms = accepted_ms
+        self.deadline = now.mono + (self.deadline_ms - now.wall_ms) / 1000
+
+    def adopt(self, child: Contract) -> None:
+        """Note an open child."""
+        if self.children is None:
+            self.children = {}
+        self.children[child.id] = child
+
+    def open_children(self) -> list[Contract]:
+        """Its children that have not ended."""
+        return list(self.children.values()) if self.children else []

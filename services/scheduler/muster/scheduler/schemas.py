@@ -76,8 +76,8 @@ class PayloadChecks:
     def __init__(self) -> None:
         self._checks: dict[tuple[str, str, str], Check] = {}
 
-    def check(self, entry: Entry, payload: Payload) -> None:
-        """Raise `InvalidArgument` (PAYLOAD_MISMATCH) when the payload does not fit.
+    def of(self, entry: Entry) -> Check:
+        """Raises `InvalidArgument` (PAYLOAD_MISMATCH) when a payload does not fit the entry.
 
         Content behind a blob reference is not read here: the agent's SDK checks it.
         """
@@ -87,8 +87,7 @@ class PayloadChecks:
             if len(self._checks) >= CHECKS_MAX:
                 self._checks.clear()
             check = self._checks[key] = _check_of(entry)
-        if payload.WhichOneof("content") != "blob":
-            check(payload)
+        return check
 
 
 def _check_of(entry: Entry) -> Check:
@@ -110,10 +109,16 @@ def _json_check(entry: Entry, schema: Schema) -> Check:
     _, validator = compile_json_schema(schema, "the input schema")
 
     def check(payload: Payload) -> None:
-        content = payload.WhichOneof("content")
-        if content not in (None, "json"):
-            raise _mismatch(f"is {content}; JSON is wanted")
-        value = _parse(payload.json) if content else {}
+        text = payload.json
+        if text:
+            value = _parse(text)
+        else:
+            content = payload.WhichOneof("content")
+            if content == "blob":
+                return
+            if content not in (None, "json"):
+                raise _mismatch(f"is {content}; JSON is wanted")
+            value = _parse(text) if content else {}
         if not validator.is_valid(value):
             error = next(iter(validator.iter_errors(value)))
             path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
@@ -134,6 +139,8 @@ def _message_check(kind: MessageType) -> Check:
                         what = found or "message without type"
                         raise _mismatch(f"is a {what}; a {kind.full_name} is wanted")
                     made.FromString(payload.message.value)
+                case "blob":
+                    return
                 case "json" | None:
                     json_format.Parse(payload.json or "{}", made())
                 case _:

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from muster.backends.ledger_base import Ledger
@@ -28,25 +27,28 @@ from muster.model.ledger import (
 from muster.model.versions import parse_version
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
+from muster.runtime.validation import check
 from muster.scheduler import effects as fx
-from muster.scheduler.applying import Applying, Found
+from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
-from muster.scheduler.committer import After, Committer
+from muster.scheduler.committer import Committer, Pending
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.hub import Hub, Listener
-from muster.scheduler.messages_in import id_of, refuse_unserved, submission_of
+from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
 from muster.scheduler.outbound import Outbound
+from muster.scheduler.plain_requests import is_plain
 from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.rows import was_reported
+from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, check_schema, identity_of
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
 
-WITHDRAWN_KEPT_MAX = 10_000
+ROUTES_MAX = 10_000  # kept; beyond it they are found anew
 LOOK_UPS_MAX = 10_000  # questions to the ledger that wait; beyond it resends go unanswered
 
 _log = get_logger("muster.scheduler")
@@ -73,6 +75,7 @@ class Scheduler:
         self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
         self._last_tick = 0.0
         self._replan = False
+        self._routes: dict[tuple[str, str, str], tuple[str, PayloadCheck]] = {}
 
     # --- lifetime ---------------------------------------------------------------------------------
 
@@ -96,7 +99,7 @@ class Scheduler:
         self.core = Core(IdMaker(opening.last_id), EpochMaker(opening.generation))
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
-        self.outbound = Outbound(self.core, self.clock)
+        self.outbound = Outbound(self.core)
         self.applying = Applying(
             self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
         )
@@ -133,13 +136,13 @@ class Scheduler:
         wanted = request.capability
         selector, _ = self.catalogue.resolve(stored.tenant, wanted.name, wanted.version)
         parent = self.core.contracts.get(stored.parent_id)
-        sub = submission_of(
+        contract = contract_of(
             request, stored.tenant, stored.principal, selector, stored.accepted_ms, parent
         )
         attempt = stored.open_attempt
         epoch = attempt.epoch if attempt is not None else 0
         progress = opening.output_chunks.get((stored.id, epoch), (0, 0))
-        self.sessions.restore(now, stored, sub, progress)
+        self.sessions.restore(now, stored, contract, progress)
 
     async def _tick_loop(self) -> None:
         while True:
@@ -165,8 +168,10 @@ class Scheduler:
 
     # --- submitting -------------------------------------------------------------------------------
 
-    def submit(self, tenant: str, principal: str, request: Request, listener: Listener) -> str:
-        """Accept a validated request, and tell `listener` once it is durable and when it has ended.
+    def submit(
+        self, now: Now, tenant: str, principal: str, request: Request, listener: Listener
+    ) -> str:
+        """Accept a request, and tell `listener` once it is durable and when it has ended.
 
         Returns the request's id. Raises a `MusterError` when it is refused at once. The caller
         calls `settle` when it has submitted what it has.
@@ -175,24 +180,47 @@ class Scheduler:
             raise Unavailable(
                 "the ledger cannot write at the moment; submit again", reason="LEDGER_UNAVAILABLE"
             )
+        wanted = request.capability
+        route = self._routes.get((tenant, wanted.name, wanted.version))
+        if route is not None and is_plain(request):
+            selector, check_payload = route
+            check_payload(request.payload)
+            made = contract_of_plain(request, tenant, principal, selector, now.wall_ms)
+        else:
+            made = self._contract_of(tenant, principal, request, now)
+        contract, duplicate = self.core.submit(now, made)
+        self.hub.listen(contract.id, listener)
+        if duplicate:
+            self.applying.found(contract, listener)
+        else:
+            self.applying.submitters[contract.id] = listener
+        return made.request_id
+
+    def _contract_of(self, tenant: str, principal: str, request: Request, now: Now) -> Contract:
+        check(request)
         refuse_unserved(request)
         wanted = request.capability
-        selector, entry = self.catalogue.resolve(tenant, wanted.name, wanted.version)
-        self.payloads.check(entry, request.payload)
+        selector, check_payload = self._route(tenant, wanted.name, wanted.version)
+        check_payload(request.payload)
         parent = None
         if request.HasField("parent"):
             parent = self.core.contracts.get(id_of(request.parent.contract_id))
             if parent is not None and parent.tenant != tenant:
                 parent = None
-        now = self.clock()
-        sub = submission_of(request, tenant, principal, selector, now.wall_ms, parent)
-        contract, duplicate = self.core.submit(now, sub)
-        self.hub.listen(contract.id, listener)
-        if duplicate:
-            self.committer.after.append((Found(contract, listener), None))
-        else:
-            self.applying.submitters[contract.id] = listener
-        return sub.request_id
+        return contract_of(request, tenant, principal, selector, now.wall_ms, parent)
+
+    def _route(self, tenant: str, name: str, version: str) -> tuple[str, PayloadCheck]:
+        """The selector under which requests for a capability are queued, and their input's check.
+
+        Kept until the catalogue grows. Raises `NotFound` where nothing fits.
+        """
+        route = self._routes.get((tenant, name, version))
+        if route is None:
+            selector, entry = self.catalogue.resolve(tenant, name, version)
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+            route = self._routes[tenant, name, version] = (selector, self.payloads.of(entry))
+        return route
 
     # --- what sessions bring ----------------------------------------------------------------------
 
@@ -205,6 +233,7 @@ class Scheduler:
     def add_to_catalogue(self, entry: Entry) -> None:
         """Append an entry; whoever follows the catalogue is told after the commit."""
         self.catalogue.add(entry)
+        self._routes.clear()
         batch = self.committer.batch
         batch.capabilities.append(
             [
@@ -217,9 +246,9 @@ class Scheduler:
             ]
         )
         batch.empty = False
-        self.committer.after.append((self._tell_catalogue, None))
+        self.committer.after.append((self._tell_catalogue, None, None))
 
-    def _tell_catalogue(self) -> None:
+    def _tell_catalogue(self, _: None, __: None) -> None:
         # Whoever waits holds the old event; each change has its own.
         changed, self.catalogue_changed = self.catalogue_changed, asyncio.Event()
         changed.set()
@@ -234,17 +263,16 @@ class Scheduler:
 
     def acknowledge_items(self, session_id: str, reached: dict[tuple[int, int], int]) -> None:
         """Tell a session, after the next commit, up to which index its items are kept."""
-        tell = partial(self.outbound.acknowledge_items, session_id, reached)
-        self.committer.after.append((tell, None))
+        self.committer.after.append((self.outbound.acknowledge_items, session_id, reached))
 
     # --- effects ----------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Place what can be placed, and pass on everything that follows from the last inputs."""
         try:
-            more = self.core.plan(self.clock())
-            for effect in self.core.take_effects():
-                self.applying.apply(effect)
+            now = self.clock()
+            more = self.core.plan(now)
+            self.applying.apply(self.core.take_effects(), now)
         except Exception as error:  # noqa: BLE001 - the committer raises it
             # Part of what was decided is lost, so nothing more may be written or told: the process
             # ends, and starts again from the record.
@@ -259,8 +287,8 @@ class Scheduler:
         self._replan = False
         self.settle()
 
-    def _on_commit(self, after: list[After], result: CommitResult) -> None:
-        self.applying.committed(after, result)
+    def _on_commit(self, pending: Pending, result: CommitResult) -> None:
+        self.applying.committed(pending, result, self.clock())
         if result.refused:
             self.settle()
 

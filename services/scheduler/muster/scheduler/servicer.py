@@ -71,7 +71,9 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         """Accepts one request."""
         caller, scheduler = current_principal(), self._scheduler
         answer = OneAnswer()
-        request_id = scheduler.submit(caller.tenant, caller.name, request.request, answer)
+        request_id = scheduler.submit(
+            scheduler.clock(), caller.tenant, caller.name, request.request, answer
+        )
         scheduler.settle()
         number, duplicate = await answer.accepted
         reply = SubmitResponse()

@@ -12,7 +12,7 @@ from muster.model.ids import format_id
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
 from muster.scheduler.messages_in import child_request_id
-from muster.scheduler.plain_requests import check_request
+from muster.scheduler.records import Now
 from muster.scheduler.service import Scheduler
 from muster.scheduler.watching import ended_response
 from muster.v1.request_pb2 import Request
@@ -106,8 +106,9 @@ class SubmitStream:
 
     async def _read(self, frames: AsyncIterator[SubmitStreamRequest]) -> None:
         async for frame in frames:
+            now = self._scheduler.clock()
             for request in frame.requests:
-                self._submit(request)
+                self._submit(now, request)
             self._scheduler.settle()
             if (
                 self._backlog.items + len(self._later) > limits.STREAM_BACKLOG_MAX
@@ -121,15 +122,15 @@ class SubmitStream:
         self._half_closed = True
         self._wake.set()
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, now: Now, request: Request) -> None:
         try:
             if len(self._open) + self._asked >= limits.SUBMIT_STREAM_OPEN_MAX:
                 raise ResourceExhausted(
                     f"{limits.SUBMIT_STREAM_OPEN_MAX} contracts of this stream are open; "
                     "submit more when some have ended"
                 )
-            check_request(request)
-            self._scheduler.submit(self._principal.tenant, self._principal.name, request, self)
+            principal = self._principal
+            self._scheduler.submit(now, principal.tenant, principal.name, request, self)
         except MusterError as error:
             is_child = request.HasField("parent")
             self._refuse(child_request_id(request) if is_child else request.request_id, error)

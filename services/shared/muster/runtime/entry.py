@@ -19,6 +19,10 @@ from muster.runtime.serve import Part, Server
 # its default threshold it took 4 % of a busy mesh's time.
 GC_THRESHOLD_OBJECTS = 50_000
 
+# How long a busy event loop keeps another thread waiting, mostly the ledger's writer. Python's own
+# 5 ms are as long as thirty commits.
+SWITCH_SECONDS = 0.0005
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
@@ -60,6 +64,7 @@ async def _run(config: Config, build: Callable[[Config], Sequence[Part]]) -> Non
     # From before it serves: whoever sees it serving may stop it at once.
     with server.stopped_by_signals():
         await server.start()
+        sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD_OBJECTS)
         await server.wait_stopped()

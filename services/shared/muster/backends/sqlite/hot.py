@@ -18,6 +18,10 @@ from muster.model.ledger import (
     START_COLUMNS,
 )
 
+# Rows of one statement. SQLite gives up the GIL for each statement's work, and to get it back from
+# a busy event loop takes longer than the work: row by row, a batch waits for that at every row.
+CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+
 
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)})"
@@ -27,11 +31,17 @@ def _marks(columns: tuple[str, ...]) -> str:
     return ", ".join(f"?{n}" for n in range(1, len(columns) + 1))
 
 
+def _rows(columns: tuple[str, ...], count: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return ", ".join([row] * count)
+
+
 # A scope that is taken leaves the row out; the caller compares the number of rows.
-CONTRACTS = (
-    f"{_insert('contracts', CONTRACT_COLUMNS)} VALUES ({_marks(CONTRACT_COLUMNS)}) "
+CONTRACTS = {
+    count: f"{_insert('contracts', CONTRACT_COLUMNS)} VALUES {_rows(CONTRACT_COLUMNS, count)} "
     "ON CONFLICT (tenant, principal, request_id) DO NOTHING"
-)
+    for count in CHUNKS
+}
 
 # No response yet, no lease as new, and every earlier lease has ended.
 LEASES = (
@@ -63,15 +73,20 @@ ENDINGS = (
 )
 
 # The mesh may end any contract that has no response; an agent only by its open lease.
-RESPONSES = (
-    f"{_insert('responses', RESPONSE_COLUMNS)} SELECT {_marks(RESPONSE_COLUMNS)} FROM contracts c "
-    "WHERE c.id = ?1 AND (?4 = 2 OR ("
-    "(c.epoch = ?2 OR EXISTS (SELECT 1 FROM leases l WHERE l.contract_id = ?1 AND l.epoch = ?2)) "
-    "AND c.epoch <= ?2 "
-    "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.contract_id = ?1 AND l.epoch > ?2) "
-    "AND NOT EXISTS (SELECT 1 FROM endings e WHERE e.contract_id = ?1 AND e.epoch >= ?2))) "
-    "ON CONFLICT (contract_id) DO NOTHING"
-)
+_RESPONSE = {name: f"v.column{n}" for n, name in enumerate(RESPONSE_COLUMNS, 1)}
+RESPONSES = {
+    count: f"{_insert('responses', RESPONSE_COLUMNS)} SELECT v.* "
+    f"FROM (VALUES {_rows(RESPONSE_COLUMNS, count)}) v JOIN contracts c ON c.id = v.column1 "
+    "WHERE {author} = 2 OR (("
+    "c.epoch = {epoch} OR EXISTS "
+    "(SELECT 1 FROM leases l WHERE l.contract_id = {contract_id} AND l.epoch = {epoch})) "
+    "AND c.epoch <= {epoch} AND NOT EXISTS "
+    "(SELECT 1 FROM leases l WHERE l.contract_id = {contract_id} AND l.epoch > {epoch}) "
+    "AND NOT EXISTS "
+    "(SELECT 1 FROM endings e WHERE e.contract_id = {contract_id} AND e.epoch >= {epoch})) "
+    "ON CONFLICT (contract_id) DO NOTHING".format(**_RESPONSE)
+    for count in CHUNKS
+}
 
 CATALOGUE = (
     "INSERT INTO catalogue (tenant, name, version, revision, created_ms, capability) "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost
 from muster.backends.sqlite import hot
@@ -76,21 +77,36 @@ class Writer:
             self._db.execute("ROLLBACK")
 
     def _write(self, segment: Segment, refused: list[Refused]) -> None:
-        if segment.contracts:
-            taken = self._db.executemany(hot.CONTRACTS, segment.contracts).rowcount
-            if taken != len(segment.contracts):
-                refused.extend(self._scopes_taken(segment.contracts))
+        contracts, responses = segment.contracts, segment.responses
+        if contracts and self._in_chunks(hot.CONTRACTS, contracts) != len(contracts):
+            refused.extend(self._scopes_taken(contracts))
         if segment.leases:
-            self._fenced("leases", hot.LEASES, segment.leases, refused)
+            taken = self._db.executemany(hot.LEASES, segment.leases).rowcount
+            if taken != len(segment.leases):
+                refused.extend(self._fenced("leases", segment.leases))
         if segment.starts:
             self._db.executemany(hot.STARTS, segment.starts)
         if segment.items:
             self._db.executemany(hot.ITEMS, segment.items)
             self._trim_items(segment.items)
         if segment.endings:
-            self._fenced("endings", hot.ENDINGS, segment.endings, refused)
-        if segment.responses:
-            self._fenced("responses", hot.RESPONSES, segment.responses, refused)
+            taken = self._db.executemany(hot.ENDINGS, segment.endings).rowcount
+            if taken != len(segment.endings):
+                refused.extend(self._fenced("endings", segment.endings))
+        if responses and self._in_chunks(hot.RESPONSES, responses) != len(responses):
+            refused.extend(self._fenced("responses", responses))
+
+    def _in_chunks(self, statements: Mapping[int, str], rows: list[Row]) -> int:
+        """Insert rows, as many in a statement as there is one for; returns how many were taken."""
+        taken = at = 0
+        left = len(rows)
+        for count, statement in statements.items():  # the longest first
+            while left >= count:
+                values = list(chain.from_iterable(rows[at : at + count]))
+                taken += self._db.execute(statement, values).rowcount
+                at += count
+                left -= count
+        return taken
 
     def _trim_items(self, rows: Sequence[Row]) -> None:
         trims = [row[:3] for row in rows if row[3] == ITEM_PROGRESS]
@@ -106,14 +122,12 @@ class Writer:
                 refused.append(Refused("contracts", row, owner, sha256))
         return refused
 
-    def _fenced(self, kind: str, statement: str, rows: list[Row], refused: list[Refused]) -> None:
-        """Insert rows whose condition may refuse them, and find out which it did."""
-        if self._db.executemany(statement, rows).rowcount == len(rows):
-            return
+    def _fenced(self, kind: str, rows: list[Row]) -> Iterator[Refused]:
+        """Which rows their condition has refused."""
         for row in rows:
             key = (row[0], row[1], row[3]) if kind == "responses" else (row[0], row[1])
             if self._db.execute(hot.EXISTS[kind], key).fetchone() is None:
-                refused.append(Refused(kind, row))
+                yield Refused(kind, row)
 
 
 def _is_turn(index: int) -> bool:
