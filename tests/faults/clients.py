@@ -60,7 +60,8 @@ class Clients:
         self.stub = stub
         self.journal = journal
         self.latencies: list[tuple[float, float]] = []  # when a response came, how long after
-        self.overheads: list[tuple[float, float]] = []  # of single tasks, beyond their own time
+        # Of single tasks: when they began and ended, and how long that took beyond their own time.
+        self.overheads: list[tuple[float, float, float]] = []
         self.answered: dict[str, float] = {}  # by contract, when its response came
         self.acknowledged: dict[str, float] = {}  # by contract, when its Submit returned
         self.refused = 0  # for now: full, or away
@@ -81,15 +82,10 @@ class Clients:
             took = time.monotonic() - began
             self.latencies.append((began + took, took))
             if order.capability == WORK and not order.timeout and order.cancel_after is None:
-                self.overheads.append((began + took, took - order.ms / 1000))
+                self.overheads.append((began, began + took, took - order.ms / 1000))
         except TimeoutError:
             # An acknowledged contract that was not answered by now is the checker's to report.
             self.journal.write(h.Unknown(order.request_id, "GAVE_UP"))
-
-    def overhead_p99(self, since: float) -> float:
-        """Of 99 % of the single tasks since then, the response took at most so many seconds more
-        than the task itself."""
-        return percentile([took for at, took in self.overheads if at >= since])
 
     async def _cancel_later(self, order: Order, known: asyncio.Future[str]) -> None:
         contract_id = await known

@@ -17,14 +17,20 @@ from tests.support.history import OWNER, Fault, Journal
 from tests.support.history.journal import SUFFIX
 
 BEAT_SECONDS = 0.1
-STALL_SECONDS = 0.4  # of a beat that took longer than it should, its fsync included
+LATE_SECONDS = 0.1  # of a beat that took longer than it should, its fsync included
+STALL_SECONDS = 0.4  # a fault that the history has to know of
 
 
 class Stalls:
-    """The stalls so far, in seconds."""
+    """The stalls so far."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
+        self.spans: list[tuple[float, float]] = []  # shorter ones too, by the monotonic clock
+
+    def met(self, begin: float, end: float) -> bool:
+        """Whether the machine stalled between these times."""
+        return any(first < end and begin < last for first, last in self.spans)
 
 
 @contextmanager
@@ -51,6 +57,8 @@ def _watch(found: Stalls, journal: Journal, file: Path, over: threading.Event) -
         os.pwrite(pulse, b"x", 0)
         os.fsync(pulse)
         late = time.monotonic() - at - BEAT_SECONDS
+        if late > LATE_SECONDS:
+            found.spans.append((at, at + BEAT_SECONDS + late))
         if late > STALL_SECONDS:
             found.seconds.append(late)
             journal.write(Fault("stall", False, "machine", [OWNER], at=at, wall=wall))
