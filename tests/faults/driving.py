@@ -14,7 +14,14 @@ from tests.faults.findings import count_internal, lives_of, needless_dead_letter
 from tests.faults.load import CONTRACTS_PER_SECOND, TASK_SECONDS_MEAN, orders
 from tests.faults.stage import Stage
 from tests.faults.table import Trial
-from tests.support.history import FAULTLESS, History, Setting, executions_per_contract, violations
+from tests.support.history import (
+    FAULTLESS,
+    History,
+    Setting,
+    executions_per_contract,
+    report,
+    violations,
+)
 from tests.support.processes import until
 
 DRAIN_SECONDS = 60.0  # L1, and what is open ÷ slots beside it
@@ -137,7 +144,10 @@ async def judge(
     errors = [each for each in history.refusals if each.reason in ("INTERNAL", "")]
     trial.exactly("internal errors", len(errors) + count_internal(history), 0)
     trial.notes += [f"{each.request_id} was refused with {each}" for each in errors]
-    found = await asyncio.to_thread(violations, history)
+    found = await asyncio.to_thread(check, history)
     trial.exactly("violations", len(found), 0)
-    trial.notes += found
+    trial.notes += [str(each) for each in found]
+    if found:
+        smallest = await asyncio.to_thread(report, history, found)
+        (on.folder / "violations.txt").write_text(smallest)
     return history
