@@ -170,21 +170,21 @@ class Core:
         contract.state = step(contract.state, Trigger.LEASE)
         contract.attempts += 1
         contract.start_by = 0.0
-        lease = Lease(
-            epoch=self._epochs.make(),
-            attempt=contract.attempts,
-            agent=agent.name,
-            agent_kind=agent.kind,
-            host=agent.host.name,
-            session_id=agent.host.session_id,
-            leased_ms=now.wall_ms,
-            slots=agent,
-            offered=contract.size,
+        host, size = agent.host, contract.size
+        contract.lease = lease = Lease(
+            self._epochs.make(),
+            contract.attempts,
+            agent.name,
+            agent.kind,
+            host.name,
+            host.session_id,
+            now.wall_ms,
+            agent,
+            size,
         )
-        contract.lease = lease
         self.fleet.take(agent)
-        agent.host.leases[contract.id] = contract
-        agent.host.offered_bytes += contract.size
+        host.leases[contract.id] = contract
+        host.offered_bytes += size
         contract.sequence += 1
         self.effects.append(Assign(contract, lease, contract.sequence))
 
@@ -193,14 +193,17 @@ class Core:
     def release(self, contract: Contract, lease: Lease, *, stopping: bool = False) -> None:
         """Give up a lease's slot; with `stopping`, once its host confirms that it stopped."""
         host = self.fleet.hosts.get(lease.session_id)
+        alone = False
         if host is not None:
             host.leases.pop(contract.id, None)
+            alone = host.exclusive_id == contract.id
         if lease.offered:
             self.placing.taken(lease)
         slots, lease.slots = lease.slots, None
         if slots is not None:
             self._free(contract, lease, slots, stopping=stopping)
-        self.placing.leave_alone(lease.session_id, contract.id)
+        if alone:
+            self.placing.leave_alone(lease.session_id, contract.id)
 
     def _free(self, contract: Contract, lease: Lease, slots: AgentSlots, *, stopping: bool) -> None:
         if lease.suspended:

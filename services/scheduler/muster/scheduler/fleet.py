@@ -323,6 +323,7 @@ class Fleet:
         agent.active -= 1
         host.active -= 1
         host.done += 1
-        if agent.free > 0 and not agent.draining:
+        if agent.window - agent.active == 1 and not agent.draining:
+            # It was full, so it may have left the rings.
             for pool in agent.pools:
                 pool.offer(agent)

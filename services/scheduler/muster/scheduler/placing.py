@@ -68,7 +68,8 @@ class Placing:
     def give_back(self, agent: AgentSlots) -> None:
         """Free a slot, and let the lanes of its agent be planned."""
         self.fleet.free(agent)
-        if agent.free > 0:
+        if agent.window - agent.active == 1:
+            # With more free slots than this one, nothing that it could take was waiting.
             self.offer(agent)
 
     def offer(self, agent: AgentSlots) -> None:
@@ -144,11 +145,13 @@ class Placing:
 
     def _place(self, lane: Lane, contract: Contract, give_lease: GiveLease) -> bool:
         """Lease the head of a lane, or let it wait elsewhere. False: the lane has no free agent."""
-        if contract.depth == 0 and self.suspended[contract.tenant] >= limits.SUSPENDED_MAX:
+        if contract.depth == 0 and self.suspended.get(contract.tenant, 0) >= limits.SUSPENDED_MAX:
             lane.remove(contract)
             self._held_back.setdefault(contract.tenant, []).append(contract)
             return True
-        pool = self.fleet.pool(lane.key)
+        pool = lane.pool
+        if pool is None:
+            pool = lane.pool = self.fleet.pool(lane.key)
         agent = pool.choose(contract.excluded)
         if agent is not None:
             lane.serve(contract)

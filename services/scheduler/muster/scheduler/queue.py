@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from typing import Any
 
 from muster.scheduler.records import Contract
 
@@ -90,10 +91,11 @@ class _Band:
 class Lane:
     """The queue of one lane."""
 
-    __slots__ = ("_bands", "_clock", "key", "size")
+    __slots__ = ("_bands", "_clock", "key", "pool", "size")
 
     def __init__(self, key: LaneKey, clock: FairClock) -> None:
         self.key = key
+        self.pool: Any = None  # who can serve it; found when something is placed
         self.size = 0
         self._clock = clock
         self._bands: dict[int, _Band] = {}
@@ -154,7 +156,7 @@ class Queue:
 
     def lane_of(self, contract: Contract) -> Lane:
         """The lane that a contract belongs to; made where it is missing."""
-        key = (contract.tenant, contract.capability, contract.selector)
+        key = contract.lane
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = Lane(key, self._clock)

@@ -110,6 +110,11 @@ class Contract:
         """What makes a resend the same request."""
         return (self.tenant, self.principal, self.request_id)
 
+    @property
+    def lane(self) -> tuple[str, str, str]:
+        """Which contracts the same agents can serve."""
+        return (self.tenant, self.capability, self.selector)
+
     def identify(self, number: int, accepted_ms: int, now: Now) -> None:
         """Give it its id and its times: it is accepted now, or was before a restart."""
         self.id = number
