@@ -72,3 +72,9 @@ def test_anything_else_is_refused_because_there_is_no_tls(host: str):
 def test_addresses_are_written_as_grpc_reads_them():
     assert join_address("127.0.0.1", 7171) == "127.0.0.1:7171"
     assert join_address("::1", 7171) == "[::1]:7171"
+
+
+def test_request_ids_are_remembered_for_a_day_at_least() -> None:
+    assert load_config(Role.ALL, {"MUSTER_RETENTION_SECONDS": "86400"}).retention_seconds == 86400
+    with pytest.raises(ConfigError, match="MUSTER_RETENTION_SECONDS"):
+        load_config(Role.ALL, {"MUSTER_RETENTION_SECONDS": "3600"})

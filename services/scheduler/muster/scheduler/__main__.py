@@ -16,7 +16,8 @@ from muster.scheduler.part import SchedulerPart, scheduler_part
 def scheduler_of(config: Config) -> SchedulerPart:
     """The scheduler on its embedded backends, in the configured data directory."""
     ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
-    return scheduler_part(config.name, ledger, FileBlobs(config.data_dir / "blobs"))
+    blobs = FileBlobs(config.data_dir / "blobs")
+    return scheduler_part(config.name, ledger, blobs, config.retention_seconds)
 
 
 def build(config: Config) -> Sequence[Part]:

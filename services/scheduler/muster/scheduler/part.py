@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from muster.backends.base import Blobs
 from muster.backends.ledger_base import Ledger
+from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.links import Links
@@ -30,9 +31,11 @@ class SchedulerPart:
     catalogue: CatalogueServicer
 
 
-def scheduler_part(name: str, ledger: Ledger, blobs: Blobs) -> SchedulerPart:
+def scheduler_part(
+    name: str, ledger: Ledger, blobs: Blobs, retention_seconds: float = limits.RETENTION_SECONDS
+) -> SchedulerPart:
     """Makes the scheduler; it owns the ledger while the part runs."""
-    scheduler = Scheduler(ledger, name)
+    scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds)
     servicer = SchedulerServicer(scheduler)
     links = Links(scheduler)
     catalogue = CatalogueServicer(scheduler)

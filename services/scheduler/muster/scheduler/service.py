@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from muster.backends.ledger_base import Ledger
+from muster.backends.ledger_base import Ledger, LedgerFull, Trimmed
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import ContractUnknown, Unavailable
@@ -62,7 +62,14 @@ def read_clock() -> Now:
 class Scheduler:
     """Owns the contracts of one ledger. Use inside `run`."""
 
-    def __init__(self, ledger: Ledger, name: str, clock: Callable[[], Now] = read_clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        name: str,
+        clock: Callable[[], Now] = read_clock,
+        *,
+        retention_seconds: float = limits.RETENTION_SECONDS,
+    ) -> None:
         self.name = name
         self.ledger = ledger
         self.clock = clock
@@ -73,6 +80,7 @@ class Scheduler:
         self.catalogue_changed = asyncio.Event()
         self.generation = 0
         self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
+        self._retention_seconds = retention_seconds
         self._last_tick = 0.0
         self._replan = False
         self._routes: dict[tuple[str, str, str], tuple[str, PayloadCheck]] = {}
@@ -85,7 +93,9 @@ class Scheduler:
         opening = await self.ledger.open()
         try:
             self._restore(opening)
-            async with background(self.committer.run, self._tick_loop, self._look_up_loop):
+            async with background(
+                self.committer.run, self._tick_loop, self._look_up_loop, self._retention_loop
+            ):
                 self.settle()
                 await self.committer.barrier()
                 yield
@@ -160,6 +170,20 @@ class Scheduler:
             self.attempts.tick(now)
         self.sessions.tick(now, stalled)
         self.settle()
+
+    async def _retention_loop(self) -> None:
+        """Forget contracts that ended long enough ago, a few at a time, between commits."""
+        while True:
+            before_ms = self.clock().wall_ms - int(self._retention_seconds * 1000)
+            trimmed: Trimmed = {}
+            try:
+                trimmed = await self.ledger.trim(before_ms, limits.RETENTION_TRIM_MAX)
+            except LedgerFull:
+                _log.warning("the ledger is too full to forget old contracts; trying again")
+            for key, count in trimmed.items():
+                self.applying.ended[key] -= count
+            if sum(trimmed.values()) < limits.RETENTION_TRIM_MAX:
+                await asyncio.sleep(limits.RETENTION_SWEEP_SECONDS)
 
     async def _look_up_loop(self) -> None:
         while True:

@@ -8,11 +8,12 @@ response of a contract fails on its primary key, whatever the code above believe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from muster.model.errors import MusterError
 from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.states import ContractState
 
 
 class LedgerBusy(MusterError):
@@ -60,6 +61,9 @@ class Commit(NamedTuple):
     events: Sequence[tuple[int, int]]
 
 
+Trimmed = Mapping[tuple[str, ContractState], int]
+
+
 class Ledger(Protocol):
     """The record. Every method may be called from the event loop; none blocks it."""
 
@@ -75,6 +79,12 @@ class Ledger(Protocol):
 
         Raises `LedgerFull` or `OwnershipLost`, when nothing is written, or `LedgerBroken`, when
         that is unknown. The same batch may be committed again: what is there is not written twice.
+        """
+        ...
+
+    async def trim(self, before_ms: int, limit: int) -> Trimmed:
+        """Delete contracts that ended before an instant, the oldest first, and all that is kept of
+        them; at most `limit`. Returns how many of each tenant ended how. Raises as `commit` does.
         """
         ...
 

@@ -74,7 +74,12 @@ HOST_OFFERED_BYTES_MAX = 8 * 1024**2  # of assignments that a host has not accep
 QUEUE_FULL_RETRY_SECONDS = 1.0
 CATALOGUE_ENTRIES_MAX = 20_000  # of one tenant; entries are for ever, at about 2 KB each: 40 MB
 SUSPENDED_MAX = 10_000  # suspended attempts of one tenant, beyond which no root is started
-RETENTION_SECONDS = 7 * 24 * 3600.0
+RETENTION_SECONDS = 7 * 24 * 3600.0  # an ended contract is found for so long
+RETENTION_SECONDS_MIN = (
+    24 * 3600.0
+)  # a request_id is kept with its contract, and at least that long
+RETENTION_SWEEP_SECONDS = 60.0
+RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
 
 # --- ids ------------------------------------------------------------------------------------------

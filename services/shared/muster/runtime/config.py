@@ -21,6 +21,7 @@ from muster.model import limits
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Retention = Annotated[float, Field(ge=limits.RETENTION_SECONDS_MIN, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -119,6 +120,9 @@ class Config:
     listen: Listen = field(default_factory=Listen)
     timers: Timers = field(default_factory=Timers)
     logs: Logs = field(default_factory=Logs)
+
+    retention_seconds: Retention = limits.RETENTION_SECONDS
+    # How long an ended contract is found, and its request_id remembered. Longer costs disk.
 
     name: str = ""
     # Names this process in the mesh; must be unique there. Empty: made from role, machine and port.

@@ -21,7 +21,7 @@ from typing import IO, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from muster.backends.ledger_base import Commit, LedgerBusy, LedgerForeign, StoredItem
+from muster.backends.ledger_base import Commit, LedgerBusy, LedgerForeign, StoredItem, Trimmed
 from muster.backends.sql import reads
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
@@ -121,6 +121,11 @@ class SqliteLedger:
         """See `Ledger.commit`."""
         assert self._writer is not None
         return await self._run(self._writing, partial(self._writer.commit, batch))
+
+    async def trim(self, before_ms: int, limit: int) -> Trimmed:
+        """See `Ledger.trim`."""
+        assert self._writer is not None
+        return await self._run(self._writing, partial(self._writer.trim, before_ms, limit))
 
     async def load(self, ids: Sequence[int]) -> list[StoredContract]:
         """See `Ledger.load`."""

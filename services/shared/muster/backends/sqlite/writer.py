@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 
-from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost
-from muster.backends.sqlite import hot
+from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost, Trimmed
+from muster.backends.sqlite import hot, retention
 from muster.failpoints import failpoint
+from muster.model.ids import first_id_at
 from muster.model.ledger import (
     ITEM_LOG,
     ITEM_PROGRESS,
@@ -20,6 +24,7 @@ from muster.model.ledger import (
     Segment,
 )
 from muster.model.limits import LOG_BYTES_KEPT_MAX
+from muster.model.states import ContractState
 
 OUTBOX_COMMITS_KEPT_MAX = 200_000  # about 16 bytes an event: at 20 events a commit, 64 MB
 OUTBOX_TRIM_EVERY = 1_000  # commits
@@ -34,18 +39,15 @@ class Writer:
         self._db = connection
         self._generation = generation
         self._position = position
+        self._seconds = 0.0  # of the last commit
 
     @failpoint("ledger_commit", LedgerBroken)
     @failpoint("ledger_full", LedgerFull)
     def commit(self, batch: Batch) -> CommitResult:
         """Write the batch in one transaction and fsync it. See `Ledger.commit` for the errors."""
-        db = self._db
         refused: list[Refused] = []
         position = self._position
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            if db.execute(hot.FOREIGN_SHARDS, (self._generation,)).fetchone()[0]:
-                raise OwnershipLost("another process has taken the ledger over")
+        with self._transaction() as db:
             if batch.capabilities:
                 db.executemany(hot.CATALOGUE, batch.capabilities)
             for segment in batch.segments:
@@ -57,8 +59,33 @@ class Writer:
                 db.execute(hot.OUTBOX, (position, now_ms, batch.events.tobytes()))
                 if position % OUTBOX_TRIM_EVERY == 0:
                     db.execute(hot.OUTBOX_TRIM, (position - OUTBOX_COMMITS_KEPT_MAX,))
+        self._position = position
+        return CommitResult(position, refused, self._seconds)
+
+    def trim(self, before_ms: int, limit: int) -> Trimmed:
+        """Delete what ended before an instant. See `Ledger.trim`."""
+        with self._transaction() as db:
+            rows = db.execute(
+                retention.ENDED, (first_id_at(before_ms), before_ms, limit)
+            ).fetchall()
+            if rows:
+                ids = json.dumps([number for number, _, _ in rows])
+                for statement in retention.DELETES:
+                    db.execute(statement, (ids,))
+        return Counter((tenant, ContractState(state)) for _, tenant, state in rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction of the owner; leaves how long its commit took in `_seconds`."""
+        db = self._db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            if db.execute(hot.FOREIGN_SHARDS, (self._generation,)).fetchone()[0]:
+                raise OwnershipLost("another process has taken the ledger over")
+            yield db
             started = time.perf_counter()
             db.execute("COMMIT")
+            self._seconds = time.perf_counter() - started
         except sqlite3.Error as error:
             self._roll_back()
             if error.sqlite_errorcode & 0xFF in FULL:
@@ -69,8 +96,6 @@ class Writer:
         except BaseException:
             self._roll_back()
             raise
-        self._position = position
-        return CommitResult(position, refused, time.perf_counter() - started)
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
