@@ -18,9 +18,9 @@ from tests.support.history import (
     FAULTLESS,
     History,
     Setting,
+    check,
     executions_per_contract,
     report,
-    violations,
 )
 from tests.support.processes import until
 

@@ -70,6 +70,7 @@ async def played(
             await scenario(stage)
         await stage.recorder.read_back()
         await stage.recorder.count()
+        stage.note_stalls()
         return stage.history
 
 
@@ -144,9 +145,10 @@ async def test_what_was_acknowledged_survives_a_power_cut_unless_fsync_is_off(
         await cut_power(stage, tmp_path / "kept")
         host = await stage.host("power-b", "power")
         for contract_id in stage.history.contract_ids:
-            if await stage.is_there(contract_id):
+            if await stage.state_of(contract_id):
                 await host.work()
         await stage.recorder.read_back()
+        stage.note_stalls()
         history = stage.history
     found = check(history)
     assert {each.rule for each in found} == rules, report(history, found)

@@ -56,7 +56,7 @@ async def test_what_runs_when_a_service_is_killed_finishes_without_a_rerun(
 async def test_what_a_killed_host_ran_is_soon_with_another(mesh: World, note: Note) -> None:
     await mesh.hold("first", RUNNING)
     await mesh.executed(RUNNING)
-    before = set(mesh.history.executions)
+    before = list(mesh.history.executions)
     lost = {entry.contract_id for entry in before if entry.host == "host-a"}
     assert lost
     await mesh.kill_hosts("host-a")

@@ -21,10 +21,9 @@ def plant_overwriting(concerned: Callable[[End], bool]) -> None:
     apply, report_on = Applying.apply, Attempts.report
     ended: dict[int, End] = {}
 
-    def and_remember(self: Applying, effect: Effect) -> None:
-        if isinstance(effect, End):
-            ended[effect.contract.id] = effect
-        apply(self, effect)
+    def and_remember(self: Applying, effects: list[Effect], now: Now) -> None:
+        ended.update({each.contract.id: each for each in effects if isinstance(each, End)})
+        apply(self, effects, now)
 
     def overwrite(
         self: Attempts, now: Now, session: str, number: int, epoch: int, report: object, **more: Any

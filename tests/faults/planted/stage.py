@@ -16,7 +16,10 @@ import pytest
 
 from muster.v1.scheduler_service_pb2 import GetContractRequest, GetStatisticsRequest
 from tests.faults.planted.bare_host import BareHost
+from tests.faults.stalls import stalls_noted
 from tests.support.history import History
+from tests.support.history.journal import SUFFIX
+from tests.support.history.messages import state_name
 from tests.support.history.records import OWNER, Fault, Record
 from tests.support.processes import GONE_SECONDS, Machine, MeshProcesses, Process, until
 from tests.support.recording_client import Recorder, recording
@@ -93,16 +96,23 @@ class Stage:
         reply = await call(GetStatisticsRequest(), metadata=host.metadata, timeout=GONE_SECONDS)
         return reply.agents
 
-    async def is_there(self, contract_id: str) -> bool:
-        """Whether the mesh knows a contract."""
+    async def state_of(self, contract_id: str, tenant: str = "") -> str:
+        """A contract's state now; empty when the mesh does not know it."""
         request = GetContractRequest(contract_id=contract_id)
+        metadata = (("muster-tenant", tenant),) if tenant else ()
+        get = self.recorder.stub.GetContract
         try:
-            await self.recorder.stub.GetContract(request, timeout=GONE_SECONDS)
+            reply = await get(request, metadata=metadata, timeout=GONE_SECONDS)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                return False
+                return ""
             raise
-        return True
+        return state_name(reply.contract.state)
+
+    async def ends(self) -> int:
+        """How many contracts the mesh has decided to end since it started."""
+        reply = await self.recorder.stub.GetStatistics(GetStatisticsRequest(), timeout=GONE_SECONDS)
+        return reply.ended
 
     @asynccontextmanager
     async def as_tenant(self, tenant: str) -> AsyncIterator[Recorder]:
@@ -128,6 +138,10 @@ class Stage:
         """The disk is well."""
         self._stalling.unlink(missing_ok=True)
 
+    def note_stalls(self) -> None:
+        """Takes over when the machine itself stood still, which is nobody's fault."""
+        self.history.read_journal("stalls", self.data_dir.parent / f"stalls{SUFFIX}")
+
     async def close(self) -> None:
         """Ends all hosts."""
         for host in self._hosts:
@@ -151,14 +165,12 @@ async def staged(
         monkeypatch.setenv(name, value)
     try:
         await mesh.start()
-        async with (
-            recording(mesh.address("mesh")) as recorder,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with recording(mesh.address("mesh")) as recorder, asyncio.TaskGroup() as tasks:
             stage = Stage(folder, mesh, recorder, tasks)
-            try:
-                yield stage
-            finally:
-                await stage.close()
+            with stalls_noted(folder):
+                try:
+                    yield stage
+                finally:
+                    await stage.close()
     finally:
         await started.close()

@@ -8,7 +8,7 @@ from itertools import chain
 
 from tests.support.history import records as r
 from tests.support.history.evidence import Breach, Case, Evidence
-from tests.support.history.records import CLOCK, OWNER
+from tests.support.history.records import CLOCK, MACHINE, OWNER
 
 # After a lease of silence: two sweeps, a commit, and the time until a watcher has heard of it.
 GIVEN_UP_SECONDS = 4.0
@@ -81,13 +81,20 @@ def leases_end_with_their_session(evidence: Evidence) -> Iterator[Breach]:
             silent = spoke.get(session, each.at)
             moved = min(_moved_on(case, each.epoch, until), _settled(case, each))
             due = max(silent, each.at) + lease[session] + GIVEN_UP_SECONDS
-            for span in evidence.spans:  # whoever judges may be away, and forgives that time
-                if span.begin <= due:
-                    due = max(due, span.end + 2 * lease[session] + GIVEN_UP_SECONDS)
-            if moved > due:
+            if moved > _forgiving(evidence, due, 2 * lease[session]):
                 kept = f"{moved - silent:.1f} s after session {session} had last spoken"
                 sentence = f"{contract_id} at {each.epoch} was still leased {kept}"
                 yield Breach(sentence, (contract_id,))
+
+
+def _forgiving(evidence: Evidence, due: float, patience: float) -> float:
+    """Whoever judges may be away itself; when it is back, it begins with all its patience."""
+    for span in evidence.spans:
+        if span.begin <= due and span.fault.target == MACHINE:
+            due += span.end - span.begin
+        elif span.begin <= due:
+            due = max(due, span.end + patience + GIVEN_UP_SECONDS)
+    return due
 
 
 def _last_contact(evidence: Evidence) -> dict[str, float]:
