@@ -11,10 +11,13 @@ from types import ModuleType
 
 
 def replace_in(module: ModuleType, statement: str, old: str, new: str) -> None:
-    """Changes the text of a statement, which must hold what is to be replaced."""
-    text: str = getattr(module, statement)
-    assert old in text, f"{module.__name__}.{statement} does not say {old!r} any more"
-    setattr(module, statement, text.replace(old, new))
+    """Changes the text of a statement, or of each in a dict, which must hold what is replaced."""
+    found: str | dict[int, str] = getattr(module, statement)
+    texts = found if isinstance(found, dict) else {0: found}
+    for key, text in texts.items():
+        assert old in text, f"{module.__name__}.{statement} does not say {old!r} any more"
+        texts[key] = text.replace(old, new)
+    setattr(module, statement, found if isinstance(found, dict) else texts[0])
 
 
 def put(owner: object, name: str, value: object) -> None:

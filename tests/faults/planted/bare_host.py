@@ -19,7 +19,7 @@ from tests.support.history.messages import verdict_name
 from tests.support.history.records import Execution
 from tests.support.recording_session import Wire, Writer
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
 BEAT_SECONDS = 0.2
 
 
@@ -51,7 +51,9 @@ class BareHost:
     async def connect(self, target: str, tasks: asyncio.TaskGroup) -> None:
         """Opens a session; returns when its agent is attached."""
         self._channel = open_channel(target)
-        self._call = ExecutorServiceStub(self._channel).Connect(metadata=self.metadata)
+        self._call = ExecutorServiceStub(self._channel).Connect(
+            metadata=self.metadata, wait_for_ready=True
+        )
         frame = ConnectRequest()
         hello = frame.hello
         hello.protocol_version, hello.host, hello.reports_start = 1, self.name, True
