@@ -44,7 +44,8 @@ T = TypeVar("T")
 
 CALL_SECONDS = 3.0  # of one try
 GIVE_UP_SECONDS = 120.0  # of one order: whatever is broken is whole again long before
-PAUSE_SECONDS = 0.3  # between two tries, at random up to this
+PAUSE_SECONDS = 0.3  # between two tries, at random up to this, doubling with each …
+PAUSE_SECONDS_MAX = 2.4  # so that the clients do not become the fault
 AT_ONCE = 40  # questions, when everything is read back
 BODY_CHARACTERS = 40  # of a text stand for all of it
 WATCHED_MAX = 300  # contracts that are also asked for by a watch of their own, by seed
@@ -143,7 +144,7 @@ class Clients:
 
     def _refuses(self, order: Order, error: MusterError) -> None:
         body = f"{order.capability} {body_of(order)}"
-        self.journal.write(h.Refusal(order.request_id, body, error.reason))
+        self.journal.write(h.Refusal(order.request_id, body, error.reason or error.code.name))
 
     def _acknowledges(self, request_id: str, contract_id: str, known: asyncio.Future[str]) -> None:
         self.journal.write(h.Acknowledgement(request_id, contract_id))
@@ -249,6 +250,7 @@ class Clients:
         seconds: float = CALL_SECONDS,
     ) -> T:
         """Makes a call that may be made again, as long as its outcome is unknown."""
+        pause = PAUSE_SECONDS
         while True:
             with self._noted(method, subject, seconds) as note:
                 try:
@@ -260,7 +262,8 @@ class Clients:
                 self.refused += 1
             elif error.code not in _UNKNOWN or error.reason == "DEADLINE_PASSED":
                 raise error
-            await asyncio.sleep(PAUSE_SECONDS * random.random())
+            await asyncio.sleep(pause * random.random())
+            pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
     @contextmanager
     def _noted(self, method: str, subject: str, seconds: float) -> Iterator[Callable[[str], None]]:

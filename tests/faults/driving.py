@@ -28,6 +28,7 @@ DRAIN_SECONDS = 60.0  # L1, and what is open ÷ slots beside it
 FOLLOWED_SECONDS = 10.0  # for a watch that broke off to come back, and see the last ends
 POLL_SECONDS = 0.1
 DEAD_LETTERS_SHOWN_MAX = 5
+NEVER = frozenset(("INTERNAL", "UNKNOWN", "DATA_LOSS", "CANCELLED"))  # what no submit ends with
 _OPEN = ("QUEUED", "LEASED", "RUNNING")
 
 
@@ -141,9 +142,9 @@ async def judge(
     trial.exactly("needless dead letters" if deadly else "dead letters", len(needless), 0)
     for contract_id in needless[:DEAD_LETTERS_SHOWN_MAX]:
         trial.notes.append(f"dead letter: {lives_of(history, contract_id)}")
-    errors = [each for each in history.refusals if each.reason in ("INTERNAL", "")]
+    errors = [each for each in history.refusals if each.reason in NEVER]
     trial.exactly("internal errors", len(errors) + count_internal(history), 0)
-    trial.notes += [f"{each.request_id} was refused with {each}" for each in errors]
+    trial.notes += [f"{each.request_id} was refused with {each.reason}" for each in errors]
     found = await asyncio.to_thread(check, history)
     trial.exactly("violations", len(found), 0)
     trial.notes += [str(each) for each in found]

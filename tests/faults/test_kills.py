@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.conftest import Note
 from tests.faults.world import World
-from tests.support.history import REUSED, executions_per_contract, violations
+from tests.support.history import OWNER, PART, REUSED, executions_per_contract, violations
 from tests.support.processes import SHAPES
 
 CONTRACTS = 300
@@ -65,7 +65,7 @@ async def test_nothing_is_lost_doubled_or_mixed_up_by_a_kill(
             tasks.create_task(mesh.load(CONTRACTS))
             await mesh.answered(CONTRACTS // 3)
             began = time.monotonic()
-            await STRIKES[victim](mesh)
+            await strike(mesh, victim)
             struck = time.monotonic()
         await resubmit(mesh)
     await mesh.settle()
@@ -87,11 +87,17 @@ async def test_the_promise_holds_in_a_storm_of_kills(mesh: World, note: Note) ->
             tasks.create_task(mesh.load(CONTRACTS))
             for count, victim in enumerate(STORM, 1):
                 await mesh.answered(count * CONTRACTS // (len(STORM) + 1))
-                await STRIKES[victim](mesh)
+                await strike(mesh, victim)
         await resubmit(mesh)
     await mesh.settle()
     assert violations(mesh.history) == []
     note(f"{executions_per_contract(mesh.history):.3f} executions per contract")
+
+
+async def strike(mesh: World, victim: str) -> None:
+    with mesh.fault("kill", victim, PART if victim == "host" else OWNER):
+        await STRIKES[victim](mesh)
+        await mesh.agents_ready()
 
 
 async def resubmit(mesh: World) -> None:

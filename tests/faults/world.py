@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
 from tests.faults.proxy import Proxy, proxy_to
+from tests.support.history import Fault
 from tests.support.processes import Machine, MeshProcesses, Process, machine, until
 from tests.support.recording_client import Recorder, recording
 from tests.support.recording_host import AGENTS, GATES
@@ -80,6 +81,15 @@ class World:
         """Kill -9 of hosts, or of all."""
         for name in names or HOSTS:
             await self.hosts[name].kill()
+
+    @contextmanager
+    def fault(self, name: str, target: str, effect: str) -> Iterator[None]:
+        """Notes that something is broken while the block runs; see `Fault` for its effects."""
+        self.recorder.note(Fault(name, False, target, [effect]))
+        try:
+            yield
+        finally:
+            self.recorder.note(Fault(name, True, target, [effect]))
 
     # --- what they wrote --------------------------------------------------------------------------
 
