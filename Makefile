@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock gen gen-check release-image breaking run test faults bench lint format
+.PHONY: help setup install lock gen gen-check release-image breaking run test faults bench bench-lock lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,8 +97,13 @@ test: setup  ## set everything up and run every test
 faults: setup  ## break everything, under load: the fault table (ARGS='--list', '--soak 600 --seed 7')
 	$(BIN)/python -m tests.faults $(ARGS)
 
-bench: setup  ## measure the figures of benchmarks/ (not part of the tests)
+bench: setup  ## measure every figure beside its peers, about 15 minutes (not part of the tests)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-lock: setup  ## renew the lock file of the peers that `make bench` measures beside
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --annotation-style line --custom-compile-command 'make bench-lock' $(ARGS) \
+	  --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 
 lint: setup  ## check style, types, the protos, and that gen/python is current
 	$(BIN)/ruff check

@@ -87,9 +87,10 @@ async def measure(chosen: argparse.Namespace, folder: Path) -> Bench:
 
 async def _until_told(chosen: argparse.Namespace, folder: Path) -> Bench:
     """`measure`, which SIGTERM ends as SIGINT does: with every process that was started."""
-    measuring = asyncio.ensure_future(measure(chosen, folder))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
-    return await measuring
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    return await measure(chosen, folder)
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """Where the microseconds of a contract go: samples of the mesh process, sorted into parts.
 
 py-spy looks at the process from outside, a few hundred times a second, and writes the stack of each
-thread that runs. The parts are named by functions; the innermost named one counts.
+thread that runs. The innermost function that begins a part
+decides.
 """
 
 from __future__ import annotations
@@ -20,60 +21,34 @@ STACKS_FILE = "mesh.stacks.txt"
 SVG_FILE = "mesh.svg"
 TABLE_FILE = "mesh.parts.txt"
 
-# Part -> what frames of it look like: "function (file" or "(file" alone, as py-spy writes them. The
-# first part that a frame fits counts.
-PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("writer: fsync and the rest of COMMIT", ("commit (muster/backends/sqlite/writer",)),
-    ("writer: rows", ("_write (muster/backends", "_fenced (muster/backends", "(muster/backends/")),
-    ("validation", ("(muster/runtime/validation", "(protovalidate", "(muster/scheduler/schemas")),
-    (
-        "submit",
-        ("submit (muster/scheduler", "(muster/scheduler/messages_in", "(muster/scheduler/streams"),
-    ),
-    (
-        "queue and placement",
-        (
-            "plan (muster/scheduler",
-            "(muster/scheduler/placing",
-            "(muster/scheduler/queue",
-            "(muster/scheduler/fleet",
-        ),
-    ),
-    (
-        "rows and effects",
-        ("apply (muster/scheduler/applying", "(muster/scheduler/rows", "(muster/scheduler/effects"),
-    ),
-    (
-        "after the commit",
-        (
-            "committed (muster/scheduler/applying",
-            "_on_commit (muster/scheduler",
-            "(muster/scheduler/hub",
-            "(muster/scheduler/messages_out",
-            "(muster/scheduler/outbound",
-        ),
-    ),
-    (
-        "reports",
-        (
-            "report (muster/scheduler",
-            "(muster/scheduler/core_attempts",
-            "(muster/scheduler/core_sessions",
-        ),
-    ),
-    ("scheduler: the rest", ("(muster/scheduler",)),
-    ("sessions and links", ("(muster/executor",)),
-    ("registry", ("(muster/registry",)),
-    ("gRPC frames", ("(grpc/", "(muster/runtime/interceptor", "(muster/wire")),
-)
-REST = "event loop and the rest"
+# Part -> the functions that begin it, as py-spy writes them. What they call belongs to them, unless
+# it begins another part.
+COMMIT = "writer: COMMIT, most of it waiting for the disk"
+PARTS: dict[str, tuple[str, ...]] = {
+    COMMIT: ("Writer._transaction (",),
+    "writer: rows": ("Writer._write (", "Writer.commit ("),
+    "batches to the writer's thread and back": ("Committer._commit (",),
+    "after the commit: telling submitters, sessions, watchers": ("Scheduler._on_commit (",),
+    "queue and placement": ("Core.plan (",),
+    "rows and events of what was decided": ("Applying.apply (",),
+    "submit: payload against its schema": ("_json_check.<locals>.check (",),
+    "submit": ("SubmitStream._read (", "Scheduler.submit ("),
+    "reports": ("Links._read (", "SessionWords.apply ("),
+    "sessions: frames from hosts": ("Pump._read (",),
+    "sessions: frames to hosts": ("Pump.connect (",),
+    "link between executor and scheduler": ("Link._relay (", "Links.link (", "Link._requests ("),
+    "gRPC: parsing and validating messages": ("_Method._decode_each (",),
+    "gRPC: writing messages": ("_Method.answer_many (",),
+}
+IDLE = "_worker ("  # a thread of a pool that waits for work
+REST = "event loop, gRPC's threads and the rest"
 
 
 def part_of(frames: Iterable[str]) -> str:
     """The part that a stack, outermost frame first, belongs to."""
     for frame in reversed(list(frames)):
-        for part, patterns in PARTS:
-            if any(pattern in frame for pattern in patterns):
+        for part, beginnings in PARTS.items():
+            if frame.startswith(beginnings):
                 return part
     return REST
 
@@ -83,19 +58,27 @@ def parts(stacks: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
-        counts[part_of(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if not frames[-1].startswith(IDLE):
+            counts[part_of(frames)] += int(count)
     return counts
 
 
 def parts_table(stacks: str, microseconds: float) -> str:
-    """A line for each part: its share, and of the µs that a contract costs."""
+    """A line for each part, with its share of the µs of CPU that a contract costs.
+
+    A thread that waits for the disk is sampled like one that works: commits are told apart.
+    """
     counts = parts(stacks)
-    whole = sum(counts.values()) or 1
+    waiting = counts.pop(COMMIT, 0)
+    whole = counts.total() or 1
     lines = [
         f"{count / whole * microseconds:6.1f} µs  {count / whole:5.1%}  {part}"
         for part, count in counts.most_common()
     ]
-    return "\n".join([*lines, f"{microseconds:6.1f} µs  100 %   the mesh, for one contract"]) + "\n"
+    lines.append(f"{microseconds:6.1f} µs         the mesh, for one contract")
+    lines.append(f"{waiting / (whole + waiting):9.1%} of all samples: {COMMIT}")
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -30,7 +29,7 @@ from muster.wire.channel import open_channel
 
 KEYS = ("up", "restart")
 OPEN = 10_000
-RETRY_SECONDS = 0.01
+RETRY_SECONDS = 0.02  # between two tries of an agent to connect
 
 
 async def measure(bench: Bench) -> None:
@@ -76,21 +75,19 @@ async def _restart(bench: Bench, folder: Path) -> None:
 
 
 async def _first_assignment(target: str) -> None:
+    """Returns when an agent that connects as soon as it can has got work."""
     (agent,) = make_agents("bench.echo", "probe", 1, 1)
     hello = Hello(protocol_version=1, host="probe", agents=[agent_spec(agent)])
-
-    async def frames() -> AsyncIterator[ConnectRequest]:
-        yield ConnectRequest(frame_seq=1, hello=hello)
-        await asyncio.Event().wait()  # nothing more to say; the call is cancelled
-
     while True:
         async with open_channel(target) as channel:
-            call = ExecutorServiceStub(channel).Connect(frames())
+            call = ExecutorServiceStub(channel).Connect()
             try:
-                async for frame in call:
-                    if frame.assignments:
+                await call.write(ConnectRequest(frame_seq=1, hello=hello))
+                while (frame := await call.read()) is not grpc.aio.EOF:
+                    if frame.assignments:  # type: ignore[union-attr]
                         return
-            except grpc.RpcError:
-                await asyncio.sleep(RETRY_SECONDS)
+            except (grpc.RpcError, asyncio.InvalidStateError):
+                pass  # it does not listen yet, or not everything in it has started
             finally:
                 call.cancel()
+        await asyncio.sleep(RETRY_SECONDS)
