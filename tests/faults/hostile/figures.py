@@ -28,8 +28,8 @@ SHORT = Size(
     agents=10_000,
     sessions=20,
     flood=3_000,
-    latency_seconds=5.0,
-    latency_ratio=4.0,
+    latency_seconds=10.0,
+    latency_ratio=10.0,
 )
 # For a machine with nothing else to do.
 LONG = Size(

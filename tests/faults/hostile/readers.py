@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -36,7 +37,6 @@ from tests.faults.hostile.spoken import (
     LARGE_BYTES,
     SpokenHost,
     living,
-    reports,
     request,
     spec,
 )
@@ -44,12 +44,13 @@ from tests.faults.hostile.spoken import (
 _WHOLE_SCHEDULER = ServerReflectionRequest(file_containing_symbol="muster.v1.SchedulerService")
 STALLED_MB = 8.0  # of memory for each stream that nobody reads
 # What the same work takes and leaves behind when everything is read; now more, now less.
-SLACK_MB = 64.0
+SLACK_MB = 48.0
 MUCH_BYTES = 24 * MB  # that is to be written to each such stream: more than it may cost
 # A request that waits is in memory as a message and as bytes; once assigned, until that has timed
 # out, as an assignment too.
 REQUEST_COPIES = 3
-DONE_SECONDS = 30.0  # until all of that has been worked on
+WINDOW = 16  # of the agent that gives large answers
+DONE_SECONDS = 60.0  # until all of that has been worked on
 
 
 async def unread_submits(ground: Ground, size: Size) -> list[Figure]:
@@ -57,15 +58,24 @@ async def unread_submits(ground: Ground, size: Size) -> list[Figure]:
     count = MUCH_BYTES // LARGE_BYTES
     worked = 0
 
+    waiting: deque[AttemptKey] = deque()
+    unacked = 0
+
     def answer(frame: ConnectResponse) -> dict[str, Any]:
-        nonlocal worked
-        worked += len(frame.assignments)
-        return reports(frame, LARGE)
+        # No more at a time than are committed soon, whatever the disk is like: what is held must be
+        # held for those who do not read.
+        nonlocal worked, unacked
+        waiting.extend(each.key for each in frame.assignments)
+        unacked -= len(frame.report_acks)
+        said = [waiting.popleft() for _ in range(min(len(waiting), WINDOW - unacked))]
+        unacked += len(said)
+        worked += len(said)
+        return {"reports": [Report(key=key, payload=LARGE) for key in said]}
 
     bound = size.streams * STALLED_MB + SLACK_MB
     async with AsyncExitStack() as stack:
         stubs = await ground.stubs(stack)
-        agents = [spec("big", "hostile.big", window=16)]
+        agents = [spec("big", "hostile.big", window=WINDOW)]
         await stack.enter_async_context(living(stubs, "big-host", agents, answer))
         await _warm_up(stubs, "hostile.big", count)
         worked = 0

@@ -17,12 +17,10 @@ from muster.v1.payload_pb2 import Payload
 from muster.v1.request_pb2 import Request
 from muster.v1.session_pb2 import (
     HELD_STATE_STARTED,
-    Assignment,
     AttemptKey,
     Heartbeat,
     HeldLease,
     Hello,
-    Report,
 )
 from tests.faults.hostile.ground import Stubs
 
@@ -47,11 +45,6 @@ def request(capability: str, payload: Payload | None = None) -> Request:
         capability=CapabilitySelector(name=capability),
         payload=payload,
     )
-
-
-def reports(frame: ConnectResponse, payload: Payload | None = None) -> dict[str, Any]:
-    """Says of every assignment in the frame that it is done."""
-    return {"reports": [Report(key=each.key, payload=payload) for each in frame.assignments]}
 
 
 class SpokenHost:
@@ -115,11 +108,6 @@ class SpokenHost:
 def nothing(_frame: ConnectResponse) -> dict[str, Any]:
     """The answer of a host that has nothing to say."""
     return {}
-
-
-def assignments(frame: ConnectResponse) -> list[Assignment]:
-    """What the frame hands out."""
-    return list(frame.assignments)
 
 
 @asynccontextmanager
