@@ -22,7 +22,7 @@ from benchmarks.processes import (
     wait_until_serving,
 )
 from muster.agent.spec import agent_spec
-from muster.v1.executor_service_pb2 import ConnectRequest
+from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from muster.v1.session_pb2 import Hello
 from muster.wire.channel import open_channel
@@ -83,8 +83,8 @@ async def _first_assignment(target: str) -> None:
             call = ExecutorServiceStub(channel).Connect()
             try:
                 await call.write(ConnectRequest(frame_seq=1, hello=hello))
-                while (frame := await call.read()) is not grpc.aio.EOF:
-                    if frame.assignments:  # type: ignore[union-attr]
+                while isinstance(frame := await call.read(), ConnectResponse):
+                    if frame.assignments:
                         return
             except (grpc.RpcError, asyncio.InvalidStateError):
                 pass  # it does not listen yet, or not everything in it has started
