@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,12 +18,6 @@ from pathlib import Path
 from tests.support.processes import until
 
 TOOL_SECONDS = 10.0
-FAKETIME_LIBRARIES = (
-    "/usr/lib/*/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-    "/usr/lib64/faketime/libfaketimeMT.so.1",
-    "/usr/local/lib/faketime/libfaketimeMT.so.1",
-)
 PACKAGES = {
     "strace": "strace",
     "nft": "nftables",
@@ -30,7 +25,6 @@ PACKAGES = {
     "unshare": "util-linux",
     "mount": "mount",
     "mkfs.ext4": "e2fsprogs",
-    "faketime": "faketime",
     "cc": "gcc",
 }
 
@@ -39,14 +33,7 @@ def missing(need: str) -> str:
     """Why a row that needs this cannot run here, and what to do about it; empty when it can."""
     if need == "root":
         return "" if os.geteuid() == 0 else "needs root"
-    found = find_faketime() if need == "faketime" else shutil.which(need)
-    return "" if found else f"needs {need}: apt install {PACKAGES[need]}"
-
-
-def find_faketime() -> str | None:
-    """Where the library is that changes what a process believes the time is."""
-    found = (str(path) for place in FAKETIME_LIBRARIES for path in Path("/").glob(place[1:]))
-    return next(found, None)
+    return "" if shutil.which(need) else f"needs {need}: apt install {PACKAGES[need]}"
 
 
 async def run(*command: str) -> str:
@@ -184,32 +171,24 @@ def _mount(*words: str, command: str = "mount") -> None:
 
 class WallClock:
     """The wall clock of every process that was started in its environment; it can be changed while
-    they run. Their monotonic clocks go on as before."""
+    they run. Their monotonic clocks go on as before. See wall_clock.c."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock"
-        self._beside = folder / "clock_syscall.so"
-        source = str(Path(__file__).with_name("clock_syscall.c"))
-        words = ("cc", "-shared", "-fPIC", "-o", str(self._beside), source, "-ldl")
+        self._library = folder / "wall_clock.so"
+        source = str(Path(__file__).with_name("wall_clock.c"))
+        words = ("cc", "-O2", "-shared", "-fPIC", "-o", str(self._library), source, "-ldl")
         subprocess.run(words, check=True, timeout=TOOL_SECONDS)
-        self.shift(0)
+        self._file.write_bytes(struct.pack("q", 0))
 
     def shift(self, seconds: int) -> None:
         """From now on it is so many seconds later, or earlier, than in truth."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{seconds:+d}\n")
-        fresh.replace(self._file)
+        with self._file.open("r+b") as file:
+            file.write(struct.pack("q", seconds))
 
     def environment(self) -> dict[str, str]:
         """What makes a process believe it."""
-        library = find_faketime()
-        assert library is not None
-        return {
-            "LD_PRELOAD": f"{self._beside} {library}",
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",  # reading the file each time would slow everybody down
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return {"LD_PRELOAD": str(self._library), "WALL_CLOCK_FILE": str(self._file)}
 
 
 # --- networks -------------------------------------------------------------------------------------
