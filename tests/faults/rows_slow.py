@@ -57,15 +57,18 @@ async def slow_watcher(trial: Trial) -> None:
             alone, grown = list[int](), list[int]()
             usual, slowed, lagging = list[float](), list[float](), list[int]()
             for _ in range(ROUNDS):  # one after the other, as the machine may be busy with others
-                trial.say(f"{BURST:,} contracts pass, and nobody watches")
-                _note(await _measured(mesh, lambda: burst(noise), on), alone, usual)
-                async with stalled_watchers(noise) as watchers:
+                async with begun_watchers(noise) as watchers, asyncio.TaskGroup() as tasks:
+                    trial.say(f"{WATCHERS} watchers read, while {BURST:,} contracts pass")
+                    for watcher in watchers:
+                        tasks.create_task(watcher.read_on())
+                    _note(await _measured(mesh, lambda: burst(noise), on), alone, usual)
+                async with begun_watchers(noise) as watchers:
                     trial.say(f"{WATCHERS} watchers do not read, while {BURST:,} contracts pass")
                     _note(await _measured(mesh, lambda: burst(noise), on), grown, slowed)
                     trial.say("they go on")
                     lagging += await asyncio.gather(*(watcher.read_on() for watcher in watchers))
         await judge(on, trial, alone=False)
-        trial.figure("memory that a burst takes without watchers", max(alone) / 2**20, "MiB")
+        trial.figure("memory that it takes when all of them read", max(alone) / 2**20, "MiB")
         each = max(grown) / WATCHERS / 2**20
         trial.most("memory per stalled stream", each, MIB_PER_STREAM_MAX, "MiB")
         _compare(trial, min(usual), min(slowed))
@@ -137,8 +140,9 @@ class Watcher:
 
 
 @asynccontextmanager
-async def stalled_watchers(noise: Client) -> AsyncIterator[list[Watcher]]:
-    """Watchers, each on a connection of its own, that do not read until they are told."""
+async def begun_watchers(noise: Client) -> AsyncIterator[list[Watcher]]:
+    """Watchers, each on a connection of its own, that have begun and read nothing more until they
+    are told."""
     async with AsyncExitStack() as stack:
         since = await noise.position()
         made = []
