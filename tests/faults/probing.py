@@ -10,6 +10,8 @@ from pathlib import Path
 
 from muster.agent import Client
 from muster.model.errors import MusterError
+from tests.faults.clients import percentile
+from tests.faults.stalls import Stalls
 
 PROBE_SECONDS = 0.05  # between two probes of one kind
 CLIENT_LIST_MOST = 5
@@ -19,8 +21,12 @@ class Probe:
     """How long each probe took, and which failed."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.spans: list[tuple[float, float]] = []  # by the monotonic clock
         self.failures: list[str] = []
+
+    def p99(self, stalls: Stalls) -> float:
+        """99 % took at most so many seconds, of those that met with no stall of the machine."""
+        return percentile([end - begin for begin, end in self.spans if not stalls.met(begin, end)])
 
 
 @asynccontextmanager
@@ -36,7 +42,7 @@ async def probing(*operations: Callable[[], Awaitable[object]]) -> AsyncIterator
             except MusterError as error:
                 name = getattr(operation, "__name__", "probe")
                 probe.failures.append(f"{name}: {error.code.name} {error.message}")
-            probe.seconds.append(time.monotonic() - began)
+            probe.spans.append((began, time.monotonic()))
             await asyncio.sleep(PROBE_SECONDS)
 
     over = asyncio.Event()

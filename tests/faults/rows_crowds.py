@@ -20,7 +20,6 @@ from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from muster.v1.session_pb2 import Hello
 from muster.wire.channel import open_channel
 from muster.wire.errors import error_of_rpc
-from tests.faults.clients import percentile
 from tests.faults.driving import judge, under_load
 from tests.faults.probing import cpu_seconds, memory_bytes, probing
 from tests.faults.stage import NOISE, Stage, stage
@@ -131,7 +130,7 @@ async def _idle(
         async with under_load(on, trial) as drive, probing(echo(noise)) as probe:
             await drive.warm(IDLE_SECONDS)
         await judge(on, trial, faultless=True, alone=False)
-        trial.most("probe p99", percentile(probe.seconds), PROBE_SECONDS_MAX)
+        trial.most("probe p99", probe.p99(on.stalls), PROBE_SECONDS_MAX)
         trial.exactly("failed probes", len(probe.failures), 0)
 
 

@@ -178,7 +178,7 @@ async def rolling_restart(trial: Trial) -> None:
             await drive.warm()
         history = await judge(on, trial)
         trial.exactly("contracts that ran again", reruns(history), 0)
-        trial.figure("SDK operations beside the load", len(operations.seconds))
+        trial.figure("SDK operations beside the load", len(operations.spans))
         lost = [each.status for each in history.unknowns if each.status != "DEADLINE_PASSED"]
         lost += [each.reason for each in history.refusals if each.reason != "DEADLINE_PASSED"]
         trial.exactly("failed operations and submits", len(operations.failures) + len(lost), 0)

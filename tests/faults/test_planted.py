@@ -16,7 +16,7 @@ from tests.faults.planted import scenarios as play
 from tests.faults.planted.stage import Stage, staged
 from tests.support.history import History, Violation, check, report
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 POWER = Path(__file__).parent / "planted" / "power.c"
 SUBMITTED = 20  # before the power is cut

@@ -31,6 +31,8 @@ PORTS = range(20_000, 32_000)
 # Makes a process die with this one, so that even a killed test run leaves nothing behind.
 _DIE_WITH_PARENT = """
 import os, sys
+if group := os.environ.get("START_AS_GROUP"):
+    os.setgid(int(group))
 if sys.platform == "linux":
     import ctypes, signal
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -148,6 +150,9 @@ class Machine:
         """Starts `python COMMAND…` with no other MUSTER_ variables than those given. As another
         `group`, which takes root, its packets can be told from others'."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
+        if group is not None:
+            # Not before the process is itself: a fork of a program with threads may hang in it.
+            clean["START_AS_GROUP"] = str(group)
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
@@ -157,7 +162,6 @@ class Machine:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                group=group,
             )
         self.processes.append(Process(name, process, log))
         return self.processes[-1]

@@ -17,7 +17,7 @@ from tests.support.processes import until
 from tests.support.recording_client import request_for
 
 SEEN_SECONDS = 5.0  # until something that is under way has been seen
-WRONG_SECONDS = 1.0  # in which a watcher is not told what it must not be told
+WRONG_SECONDS = 3.0  # in which a watcher is not told what it must not be told
 
 Scenario = Callable[[Stage], Awaitable[None]]
 

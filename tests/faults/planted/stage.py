@@ -127,7 +127,7 @@ class Stage:
         await self.mesh.kill()
         self.go_on()
         meanwhile()
-        await self.mesh.start()
+        await started(self.mesh)
         self.recorder.note(Fault("mesh killed", True, "mesh", [OWNER]))
 
     def stall(self) -> None:
@@ -148,23 +148,32 @@ class Stage:
             await host.leave()
 
 
+async def started(mesh: MeshProcesses) -> None:
+    """Starts a mesh, with twice the usual patience: how soon it serves is not what is tested."""
+    try:
+        await mesh.start()
+    except* TimeoutError:
+        pass
+    await mesh.serving()
+
+
 @asynccontextmanager
 async def staged(
     bug: str, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]
 ) -> AsyncIterator[Stage]:
     """A stage, its mesh serving."""
-    started = PlantedMachine(folder, bug)
+    machine = PlantedMachine(folder, bug)
     environment = {
         "MUSTER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "MUSTER_RESUME_GRACE_SECONDS": "0.5",
         "STALLED_WHILE": str(folder / "stalled"),
         **settings,
     }
-    mesh = MeshProcesses(started, "all-in-one", folder / "data", environment)
+    mesh = MeshProcesses(machine, "all-in-one", folder / "data", environment)
     for name, value in mesh.environment().items():
         monkeypatch.setenv(name, value)
     try:
-        await mesh.start()
+        await started(mesh)
         async with recording(mesh.address("mesh")) as recorder, asyncio.TaskGroup() as tasks:
             stage = Stage(folder, mesh, recorder, tasks)
             with stalls_noted(folder):
@@ -173,4 +182,4 @@ async def staged(
                 finally:
                     await stage.close()
     finally:
-        await started.close()
+        await machine.close()
