@@ -14,7 +14,8 @@ from typing import Protocol
 from muster.model import limits
 from muster.model.errors import MusterError, ResourceExhausted
 from muster.model.ledger import LifecycleEvent
-from muster.v1.event_pb2 import StreamItem
+from muster.scheduler.messages_out import event_of
+from muster.v1.event_pb2 import Event, StreamItem
 from muster.v1.response_pb2 import Response
 
 
@@ -31,19 +32,37 @@ class Listener(Protocol):
         """The response is durable."""
 
 
+class Published:
+    """A committed event with the position of its commit; its message is made once for all."""
+
+    __slots__ = ("_message", "event", "position")
+
+    def __init__(self, position: int, event: LifecycleEvent) -> None:
+        self.position = position
+        self.event = event
+        self._message: Event | None = None
+
+    @property
+    def message(self) -> Event:
+        """The event for the wire; shared, so not to be changed."""
+        if self._message is None:
+            self._message = event_of(self.event)
+        return self._message
+
+
 class Watcher:
-    """One watch call's backlog: events as (commit position, event), and stream items."""
+    """One watch call's backlog: events and stream items."""
 
     def __init__(self, wants: Callable[[LifecycleEvent], bool] | None = None) -> None:
         self.wants = wants
-        self.events: deque[tuple[int, LifecycleEvent]] = deque()
+        self.events: deque[Published] = deque()
         self.items: deque[StreamItem] = deque()
         self.response: Response | None = None
         self._bytes = 0  # of the items
         self._overrun = False
         self._something = asyncio.Event()
 
-    def put(self, entry: tuple[int, LifecycleEvent] | StreamItem, size: int = 0) -> None:
+    def put(self, entry: Published | StreamItem, size: int = 0) -> None:
         """Add to the backlog; beyond its bound the watcher is cut off. `size` is in bytes, of
         an item."""
         waiting = len(self.events) + len(self.items)
@@ -65,6 +84,17 @@ class Watcher:
         self.items.clear()
         self._bytes = 0
         return items
+
+    def restart(self) -> None:
+        """Begin again with an empty backlog."""
+        self._overrun = False
+        self.events.clear()
+        self.take_items()
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether something had to be left out of the backlog."""
+        return self._overrun
 
     def end(self, response: Response) -> None:
         """The watched contract has ended."""
@@ -145,11 +175,12 @@ class Hub:
     def publish(self, position: int, events: Sequence[LifecycleEvent]) -> None:
         """Committed events, in order."""
         for event in events:
+            published = Published(position, event)
             for watcher in self._watchers.get(event.contract_id, ()):
-                watcher.put((position, event))
+                watcher.put(published)
             for watcher in self._broad:
                 if watcher.wants is None or watcher.wants(event):
-                    watcher.put((position, event))
+                    watcher.put(published)
 
     def relay(self, contract_id: int, item: StreamItem) -> None:
         """A stream item, as soon as it is there."""

@@ -19,7 +19,7 @@ from muster.scheduler.messages_in import id_of
 from muster.scheduler.messages_out import contract_of, event_of
 from muster.scheduler.service import Scheduler
 from muster.v1.contract_pb2 import ContractFilter
-from muster.v1.event_pb2 import Cursor, StreamItem
+from muster.v1.event_pb2 import Cursor, Event, StreamItem
 from muster.v1.response_pb2 import Response
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
 
@@ -96,7 +96,7 @@ class _WatchOne:
         watcher = self._watcher
         response = watcher.response
         frame = WatchContractsResponse()
-        self._add_events(frame, (event for _, event in watcher.events))
+        self._add_events(frame, (each.event for each in watcher.events))
         watcher.events.clear()
         *full, rest = self._batches(watcher.take_items())
         for batch in full:
@@ -178,9 +178,16 @@ async def _watch_many(
         position = -1
         if request.HasField("cursor"):
             position = request.cursor.positions.get(0, 0)
-            async for frame, reached in _replay(scheduler, wants, position):
-                position = reached
-                yield frame
+            while True:
+                # The watcher gets what is committed from here on, so only what is older is read:
+                # under load a replay would never end otherwise.
+                watcher.restart()
+                newest = scheduler.committer.position
+                async for frame, reached in _replay(scheduler, wants, position, newest):
+                    position = reached
+                    yield frame
+                if not watcher.is_overrun:
+                    break
         else:
             # Tells the client where "now" is, so that it can resume from the very beginning.
             yield _many(scheduler.committer.position, [])
@@ -190,8 +197,8 @@ async def _watch_many(
             if pace:
                 # At random, so that they do not all write at the same time.
                 await asyncio.sleep(random.uniform(0, 2 * pace))
-            events = [event for at, event in watcher.events if at > position]
-            position = watcher.events[-1][0] if watcher.events else position
+            events = [each.message for each in watcher.events if each.position > position]
+            position = watcher.events[-1].position if watcher.events else position
             watcher.events.clear()
             if events:
                 yield _many(position, events)
@@ -200,9 +207,9 @@ async def _watch_many(
 
 
 async def _replay(
-    scheduler: Scheduler, wants: Callable[[LifecycleEvent], bool], position: int
+    scheduler: Scheduler, wants: Callable[[LifecycleEvent], bool], position: int, newest: int
 ) -> AsyncIterator[tuple[WatchContractsResponse, int]]:
-    while True:
+    while position < newest:
         commits = await scheduler.ledger.history(position, COMMITS_PER_READ)
         if not commits:
             return
@@ -211,7 +218,7 @@ async def _replay(
         ids = {number for commit in commits for number, _ in commit.events}
         stored = {each.id: events_of(each) for each in await scheduler.ledger.load(sorted(ids))}
         events = [
-            stored[number][sequence - 1]
+            event_of(stored[number][sequence - 1])
             for commit in commits
             for number, sequence in commit.events
             if number in stored and wants(stored[number][sequence - 1])
@@ -222,9 +229,9 @@ async def _replay(
         yield frame, position
 
 
-def _many(position: int, events: list[LifecycleEvent]) -> WatchContractsResponse:
+def _many(position: int, events: list[Event]) -> WatchContractsResponse:
     frame = WatchContractsResponse()
-    frame.events.extend(event_of(event) for event in events)
+    frame.events.extend(events)
     frame.cursor.positions[0] = position
     return frame
 
