@@ -18,7 +18,7 @@ from muster.agent import Agent, Client, Host, connect
 
 PER_SECOND = 40
 CAPABILITY = "honest.work"
-CALL_SECONDS = 20.0
+CALL_SECONDS = 40.0
 
 
 def make_agent() -> Agent:

@@ -129,7 +129,7 @@ async def too_many_beats(ground: Ground, size: Size) -> list[Figure]:
                 beats += 1
             siege.look()
             await asyncio.sleep(0.005)
-        siege.note("streams that were cut", int(host.stream.done()), 0)
+        siege.note("streams that were cut", host.cuts, 0)
     return siege.figures
 
 
@@ -164,7 +164,7 @@ async def beyond_the_window(ground: Ground, size: Size) -> list[Figure]:
                     items.append(item)
                 await host.say(items=items[:100])
                 siege.look()
-        siege.note("overruns let through", int(not refused and not host.stream.done()), 0)
+        siege.note("overruns let through", int(not refused and not host.cuts), 0)
     return siege.figures
 
 
@@ -183,13 +183,13 @@ async def false_words(ground: Ground, size: Size) -> list[Figure]:
         host = await stack.enter_async_context(living(stubs, "liar-host", [], answer))
         said = 0
         ends = time.monotonic() + size.seconds
-        while time.monotonic() < ends and not host.stream.done():
+        while time.monotonic() < ends and not host.cuts:
             numbers = range(said + 1, said + 101)
             keys = [AttemptKey(contract_id=f"{number:016x}", epoch=1) for number in numbers]
             await host.say(reports=[Report(key=key) for key in keys], accepts=keys, suspends=keys)
             said += 100
             await siege.until(lambda: fenced >= said - 1_000, 5.0)  # noqa: B023 - awaited at once
-        await siege.until(lambda: fenced >= said or host.stream.done(), THERE_SECONDS)
+        await siege.until(lambda: fenced >= said or host.cuts > 0, THERE_SECONDS)
         siege.note("reports without an answer", said - fenced, 0)
-        siege.note("streams that were cut", int(host.stream.done()), 0)
+        siege.note("streams that were cut", host.cuts, 0)
     return siege.figures

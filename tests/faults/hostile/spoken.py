@@ -25,7 +25,8 @@ from muster.v1.session_pb2 import (
 from tests.faults.hostile.ground import Stubs
 
 HEARTBEAT_SECONDS = 2.0
-GREETED_SECONDS = 10.0
+GREETED_SECONDS = 20.0
+BACK_SECONDS = 0.2  # from the end of a stream to the next
 LARGE_BYTES = 60_000  # just what still travels inside a message
 LARGE = Payload(json='"' + "x" * LARGE_BYTES + '"')
 
@@ -48,13 +49,19 @@ def request(capability: str, payload: Payload | None = None) -> Request:
 
 
 class SpokenHost:
-    """One session. Nothing is read or said by itself, unless it `lives`."""
+    """One host. Nothing is read or said by itself, unless it `lives`."""
 
     def __init__(self, stubs: Stubs, name: str, agents: Sequence[AgentSpec] = ()) -> None:
         self.name = name
-        self.stream = stubs.executor.Connect()
         self.held: dict[tuple[str, int], AttemptKey] = {}
+        self.cuts = 0  # streams that ended, and not by us
+        self._stubs = stubs
         self._agents = agents
+        self._open()
+
+    def _open(self) -> None:
+        self.stream = self._stubs.executor.Connect(wait_for_ready=True)
+        self.held.clear()
         self._seq = 0
         self._seen = 0
 
@@ -64,7 +71,8 @@ class SpokenHost:
         await self.say(hello=hello)
         async with asyncio.timeout(GREETED_SECONDS):
             frame = await self.stream.read()
-        assert isinstance(frame, ConnectResponse)
+        if not isinstance(frame, ConnectResponse):
+            raise asyncio.InvalidStateError("the stream has ended")
         return frame
 
     async def say(self, **items: Any) -> None:
@@ -79,23 +87,34 @@ class SpokenHost:
         await self.say(heartbeat=Heartbeat(held=held))
 
     async def live(self, answer: Answer) -> None:
-        """Reads, and says what `answer` makes of each frame, until the stream ends."""
-        with suppress(grpc.RpcError, asyncio.InvalidStateError):
-            while (frame := await self.stream.read()) is not grpc.aio.EOF:
-                assert isinstance(frame, ConnectResponse)
-                self._seen = frame.frame_seq
-                self._take(frame)
-                items = answer(frame)
-                for report in items.get("reports", ()):
-                    self.held.pop((report.key.contract_id, report.key.epoch), None)
-                if any(items.values()):
-                    await self.say(**items)
+        """Reads, and says what `answer` makes of each frame. Comes back when the stream ends, and
+        then holds nothing more; `answer` sees that by a second welcome."""
+        while True:
+            with suppress(grpc.RpcError, asyncio.InvalidStateError, TimeoutError):
+                if self.cuts:
+                    self._open()
+                    answer(await self.greet())
+                await self._listen(answer)
+            self.cuts += 1
+            await asyncio.sleep(BACK_SECONDS)
+
+    async def _listen(self, answer: Answer) -> None:
+        while (frame := await self.stream.read()) is not grpc.aio.EOF:
+            assert isinstance(frame, ConnectResponse)
+            self._seen = frame.frame_seq
+            self._take(frame)
+            items = answer(frame)
+            if any(items.values()):
+                await self.say(**items)
+            # Only now: a heartbeat in between must still name them.
+            for report in items.get("reports", ()):
+                self.held.pop((report.key.contract_id, report.key.epoch), None)
 
     async def beat_on(self) -> None:
-        """Heartbeats at the pace that the mesh asks for, until the stream ends."""
-        with suppress(grpc.RpcError, asyncio.InvalidStateError):
-            while not self.stream.done():
-                await asyncio.sleep(HEARTBEAT_SECONDS)
+        """Heartbeats at the pace that the mesh asks for."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
                 await self.beat()
 
     def _take(self, frame: ConnectResponse) -> None:
@@ -114,7 +133,7 @@ def nothing(_frame: ConnectResponse) -> dict[str, Any]:
 async def living(
     stubs: Stubs, name: str, agents: Sequence[AgentSpec], answer: Answer
 ) -> AsyncIterator[SpokenHost]:
-    """A host that beats and answers while the block runs."""
+    """A host that beats, answers, and comes back when it was cut, while the block runs."""
     host = SpokenHost(stubs, name, agents)
     await host.greet()
     async with asyncio.TaskGroup() as tasks:
