@@ -28,7 +28,7 @@ def test_a_failpoint_that_acted_is_fine(tmp_path: Path) -> None:
 
 def test_one_that_was_never_reached_fails_the_test(tmp_path: Path) -> None:
     with (
-        pytest.raises(AssertionError, match="^never reached: report_unsent$"),
+        pytest.raises(AssertionError, match=r"^never reached: report_unsent$"),
         failing("drain=error,report_unsent=error", tmp_path) as armed,
     ):
         reach(armed.environment, "drain")

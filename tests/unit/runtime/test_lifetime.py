@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -47,7 +47,7 @@ async def test_a_loop_that_fails_while_its_generator_waits_for_its_reader_is_hea
         await go_on.wait()
         raise LookupError("gone")
 
-    async def generator() -> AsyncIterator[int]:
+    async def generator() -> AsyncGenerator[int, None]:
         async with background(loop):
             yield 1
 

@@ -199,6 +199,6 @@ def _waiting_bytes(session: Session) -> int:
     return sum(
         lease.size
         for agent in session.outbox.ring
-        for lease in agent.queue
+        for lease in agent.queue or ()
         if lease.assignment is not None
     )

@@ -100,6 +100,7 @@ class Applying:
         contract.body_bytes = b""
         batch = committer.batch
         batch.segments[-1].contracts.append(row)
+        batch.bytes += contract.size
         batch.events.extend((number, 1))
         batch.empty = False
         committer.changes.append(effect)
@@ -140,7 +141,9 @@ class Applying:
     def _end(self, effect: fx.End) -> None:
         contract = effect.contract
         response = response_of(effect)
-        self._committer.batch.segments[-1].responses.append(response_row(effect, response))
+        batch, row = self._committer.batch, response_row(effect, response)
+        batch.segments[-1].responses.append(row)
+        batch.bytes += len(row[-1])
         self.ending[contract.id] = contract.tenant
         self._change(effect)
         self._committer.after.append((self._ended, effect, response))

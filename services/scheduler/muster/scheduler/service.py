@@ -16,7 +16,7 @@ from typing import Any
 from muster.backends.ledger_base import Ledger, LedgerFull, Trimmed
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import ContractUnknown, Unavailable
+from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -83,6 +83,7 @@ class Scheduler:
         self._retention_seconds = retention_seconds
         self._last_tick = 0.0
         self._replan = False
+        self._behind = False  # more waits for the ledger than it should
         self._routes: dict[tuple[str, str, str], tuple[str, PayloadCheck]] = {}
 
     # --- lifetime ---------------------------------------------------------------------------------
@@ -204,6 +205,11 @@ class Scheduler:
             raise Unavailable(
                 "the ledger cannot write at the moment; submit again", reason="LEDGER_UNAVAILABLE"
             )
+        if self.committer.batch.bytes > limits.BATCH_BYTES_MAX:
+            raise ResourceExhausted(
+                "the ledger's disk does not keep up; submit again",
+                retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
+            )
         wanted = request.capability
         route = self._routes.get((tenant, wanted.name, wanted.version))
         if route is not None and is_plain(request):
@@ -281,8 +287,10 @@ class Scheduler:
         """Relay a stream item, and write it with the next commit."""
         self.hub.relay(contract.id, item)
         batch = self.committer.batch
-        row = [contract.id, lease.epoch, item.index, kind, item.SerializeToString()]
+        raw = item.SerializeToString()
+        row = [contract.id, lease.epoch, item.index, kind, raw]
         batch.segments[-1].items.append(row)
+        batch.bytes += len(raw)
         batch.empty = False
 
     def acknowledge_items(self, session_id: str, reached: dict[tuple[int, int], int]) -> None:
@@ -295,7 +303,9 @@ class Scheduler:
         """Place what can be placed, and pass on everything that follows from the last inputs."""
         try:
             now = self.clock()
-            more = self.core.plan(now)
+            self._behind = self.committer.batch.bytes > limits.BATCH_BYTES_MAX
+            # What is placed is reported on; a disk that cannot keep up gets no more of that.
+            more = not self._behind and self.core.plan(now)
             self.applying.apply(self.core.take_effects(), now)
         except Exception as error:  # noqa: BLE001 - the committer raises it
             # Part of what was decided is lost, so nothing more may be written or told: the process
@@ -313,7 +323,7 @@ class Scheduler:
 
     def _on_commit(self, pending: Pending, result: CommitResult) -> None:
         self.applying.committed(pending, result, self.clock())
-        if result.refused:
+        if result.refused or self._behind:
             self.settle()
 
     def listen(self, contract_id: int, listener: Listener) -> None:

@@ -97,6 +97,7 @@ class Batch:
     # (tenant, name, version, created_ms, serialized muster.v1.Capability)
     capabilities: list[Row] = field(default_factory=list)
     empty: bool = True
+    bytes: int = 0  # of requests, responses and items in it
 
     def for_lease_of(self, contract_id: int) -> Segment:
         """The segment that a lease of this contract goes to."""

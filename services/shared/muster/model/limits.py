@@ -71,6 +71,7 @@ CHILDREN_OPEN_MAX = 10_000  # open children of one contract
 OPEN_CONTRACTS_MAX = 500_000  # of one scheduler; at about 2 KB each, 1 GB
 OPEN_BYTES_MAX = 1024**3  # of their requests; larger payloads are blobs, and not in memory
 HOST_OFFERED_BYTES_MAX = 8 * 1024**2  # of assignments that a host has not accepted
+BATCH_BYTES_MAX = 64 * 1024**2  # that wait for a commit; beyond it nothing is placed or accepted
 QUEUE_FULL_RETRY_SECONDS = 1.0
 CATALOGUE_ENTRIES_MAX = 20_000  # of one tenant; entries are for ever, at about 2 KB each: 40 MB
 SUSPENDED_MAX = 10_000  # suspended attempts of one tenant, beyond which no root is started

@@ -167,7 +167,7 @@ class _Method:
             return grpc.stream_unary_rpc_method_handler(single)
         return grpc.unary_unary_rpc_method_handler(single)
 
-    # gRPC keeps the error that a call was aborted with, which keeps the frames that it went through,
+    # gRPC keeps the error that a call was aborted with, and that the frames that it went through,
     # until the garbage collector comes round. So these hold on to no message.
 
     async def answer_once(self, request: Any, context: _Context) -> bytes:
