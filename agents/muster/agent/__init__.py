@@ -23,6 +23,7 @@ Names are loaded when they are first used: a worker process needs no gRPC, an ag
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
+
+# Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
+# which uvloop's way to spawn runs, may wait for its threads for ever. Read when gRPC is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 _HOMES = {
     "Agent": "agent",
