@@ -21,6 +21,7 @@ from muster.failpoints import EXIT_CRASHED
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
 from tests.faults.world import HOSTS, World
 from tests.support.failpoints import Failing, failing
+from tests.support.history.records import OWNER, Fault
 from tests.support.processes import MeshProcesses, Process, machine, until
 from tests.support.recording_client import recording
 
@@ -31,7 +32,9 @@ ENDED_SECONDS = 2.0  # from there to the end of a process that cannot go on
 PROBE_SECONDS = 0.5
 PROBE_LATE_SECONDS = 1.0
 
-# What the failpoint `ledger_commit` does to others too: the process ends.
+OWNERS = ("mesh", "scheduler")  # services that own the ledger
+
+# Where an error leaves a process that could only go on from what the record does not say: it ends.
 FATAL = frozenset({
     "submit_uncommitted",
     "submit_committed",
@@ -107,21 +110,32 @@ class EdgeWorld(World):
 
     async def ask_one(self, number: int) -> None:
         """One contract and its response, on a stream or by bare calls; every tenth has children."""
-        ask = self.recorder.by_calls if number % 2 else self.recorder.on_stream
+        ask = self._ask_by_calls if number % 2 else self.recorder.on_stream
         ms = WORK_MS[number % len(WORK_MS)]
         if number % 10:
             await ask(f"e{number}", "fault.work", text=f"t{number}", ms=ms)
         else:
             await ask(f"e{number}", "fault.tree", text=f"t{number}", children=2, ms=ms)
 
+    async def _ask_by_calls(self, request_id: str, capability: str, **values: object) -> None:
+        contract_id = await self.recorder.submit(request_id, capability, **values)
+        assert contract_id, f"refused: {self.history.refusals[-1]}"
+        await self.recorder.wait(contract_id)
+
     # --- edges ------------------------------------------------------------------------------------
 
     async def cross_all(self, edges: Sequence[Edge], reached: Path) -> None:
         """Crosses one edge after the other; at the end every process is as it was."""
         for process, crossed in itertools.groupby(edges, lambda edge: edge.process):
+            effects = [OWNER] if process in OWNERS else []
+            self.recorder.note(Fault("failpoints", False, process, effects))
             for edge in crossed:
                 await self._cross(edge, reached)
             await self.restart(process, {})
+            if process not in HOSTS:
+                await self.mesh.serving(process)
+            await self.agents_ready()
+            self.recorder.note(Fault("failpoints", True, process, effects))
 
     async def _cross(self, edge: Edge, reached: Path) -> None:
         """Starts the process of an edge with its failpoint, and sees it act."""
