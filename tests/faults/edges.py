@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,8 @@ import pytest
 from muster.failpoints import EXIT_CRASHED
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
 from tests.faults.world import HOSTS, World
-from tests.support.failpoints import Failing, failing
+from tests.support.failpoints import failing
+from tests.support.history.records import OWNER, Fault
 from tests.support.processes import MeshProcesses, Process, machine, until
 from tests.support.recording_client import recording
 
@@ -31,7 +32,9 @@ ENDED_SECONDS = 2.0  # from there to the end of a process that cannot go on
 PROBE_SECONDS = 0.5
 PROBE_LATE_SECONDS = 1.0
 
-# What the failpoint `ledger_commit` does to others too: the process ends.
+OWNERS = ("mesh", "scheduler")  # services that own the ledger
+
+# Where an error leaves a process that could only go on from what the record does not say: it ends.
 FATAL = frozenset({
     "submit_uncommitted",
     "submit_committed",
@@ -55,6 +58,24 @@ class Edge(NamedTuple):
     @property
     def order(self) -> str:
         return f"{self.point}={self.action}{self.when and f'@{self.when}'}"
+
+    @property
+    def is_survived(self) -> bool:
+        """Whether the process goes on, and can come to other edges in the same life."""
+        errs = self.action in ("error", "apply_then_error")
+        return errs and self.process not in HOSTS and self.point not in FATAL | {"drain"}
+
+
+def lives(edges: Iterable[Edge]) -> Iterator[list[Edge]]:
+    """Edges of one process, by the lives that it takes to cross them."""
+    survived: list[Edge] = []
+    for edge in edges:
+        if edge.is_survived:
+            survived.append(edge)
+        else:
+            yield [edge]
+    if survived:
+        yield survived
 
 
 class EdgeWorld(World):
@@ -107,41 +128,49 @@ class EdgeWorld(World):
 
     async def ask_one(self, number: int) -> None:
         """One contract and its response, on a stream or by bare calls; every tenth has children."""
-        ask = self.recorder.by_calls if number % 2 else self.recorder.on_stream
+        ask = self._ask_by_calls if number % 2 else self.recorder.on_stream
         ms = WORK_MS[number % len(WORK_MS)]
         if number % 10:
             await ask(f"e{number}", "fault.work", text=f"t{number}", ms=ms)
         else:
             await ask(f"e{number}", "fault.tree", text=f"t{number}", children=2, ms=ms)
 
+    async def _ask_by_calls(self, request_id: str, capability: str, **values: object) -> None:
+        contract_id = await self.recorder.submit(request_id, capability, **values)
+        assert contract_id, f"refused: {self.history.refusals[-1]}"
+        await self.recorder.wait(contract_id)
+
     # --- edges ------------------------------------------------------------------------------------
 
     async def cross_all(self, edges: Sequence[Edge], reached: Path) -> None:
         """Crosses one edge after the other; at the end every process is as it was."""
         for process, crossed in itertools.groupby(edges, lambda edge: edge.process):
-            for edge in crossed:
-                await self._cross(edge, reached)
+            effects = [OWNER] if process in OWNERS else []
+            self.recorder.note(Fault("failpoints", False, process, effects))
+            for life in lives(crossed):
+                await self._cross(life, reached)
             await self.restart(process, {})
+            if process not in HOSTS:
+                await self.mesh.serving(process)
+            await self.agents_ready()
+            self.recorder.note(Fault("failpoints", True, process, effects))
 
-    async def _cross(self, edge: Edge, reached: Path) -> None:
-        """Starts the process of an edge with its failpoint, and sees it act."""
-        with naming(edge), failing(edge.order, reached / edge.order) as armed:
+    async def _cross(self, life: Sequence[Edge], reached: Path) -> None:
+        """Starts the process of an edge, or of several, with its failpoint, and sees it act."""
+        orders, edge = ",".join(each.order for each in life), life[-1]
+        with naming(orders, edge.process), failing(orders, reached / orders) as armed:
             await self.restart(edge.process, armed.environment)
             process = self.process(edge.process)
-            await self._until_acted(edge, armed, process)
+            if edge.point == "drain":
+                await process.serving(self.mesh.address(edge.process))
+                await process.terminate()
+            await until(lambda: not armed.missed(), REACHED_SECONDS, f"{orders} acts")
             if edge.action == "crash":
                 assert await process.wait() == EXIT_CRASHED, process.said
             elif edge.action == "hang":
                 await self.probe()
             elif edge.point in FATAL:
                 assert await process.wait(ENDED_SECONDS) == 1, process.said
-
-    async def _until_acted(self, edge: Edge, armed: Failing, process: Process) -> None:
-        if edge.point == "drain":
-            await process.serving(self.mesh.address(edge.process))
-            await process.terminate()
-            return
-        await until(lambda: not armed.missed(), REACHED_SECONDS, f"{edge.order} acts")
 
     async def probe(self) -> None:
         """Whatever hangs, a call ends in time."""
@@ -153,12 +182,12 @@ class EdgeWorld(World):
 
 
 @contextmanager
-def naming(edge: Edge) -> Iterator[None]:
+def naming(orders: str, process: str) -> Iterator[None]:
     """Says at which edge it was that something failed."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"at {edge.order} in {edge.process}")
+        error.add_note(f"at {orders} in {process}")
         raise
 
 
