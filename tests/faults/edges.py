@@ -20,6 +20,7 @@ import pytest
 from muster.failpoints import EXIT_CRASHED
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
 from tests.faults.world import HOSTS, World
+from tests.support import recording_client
 from tests.support.failpoints import failing
 from tests.support.history.records import OWNER, Fault
 from tests.support.processes import MeshProcesses, Process, machine, until
@@ -27,8 +28,9 @@ from tests.support.recording_client import recording
 
 ASKERS = 6  # at a time; each has one contract open
 WORK_MS = (5, 60, 150)
-REACHED_SECONDS = 20.0  # from the start of a process until its failpoint acts
-ENDED_SECONDS = 2.0  # from there to the end of a process that cannot go on
+REACHED_SECONDS = 60.0  # from the start of a process until its failpoint acts
+ENDED_SECONDS = 5.0  # from there to the end of a process that cannot go on
+PATIENCE_SECONDS = 150.0  # of who asks: services live for a second between their failures
 PROBE_SECONDS = 0.5
 PROBE_LATE_SECONDS = 1.0
 
@@ -201,6 +203,7 @@ async def edge_world(
         mesh = MeshProcesses(started, shape, folder / "data", told)
         for name, value in mesh.environment().items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(recording_client, "ANSWER_SECONDS", PATIENCE_SECONDS)
         async with recording(mesh.address("scheduler")) as recorder:
             made = EdgeWorld(started, mesh, recorder, told=told)
             await made.start_hosts()

@@ -17,7 +17,7 @@ from tests.faults.conftest import Note
 from tests.faults.edges import Edge, edge_world
 from tests.support.failpoints import failing
 from tests.support.history import executions_per_contract, violations
-from tests.support.processes import MeshProcesses, free_port, machine
+from tests.support.processes import SERVING_SECONDS, MeshProcesses, free_port, machine
 
 ALL = os.environ.get("CRASH_EDGES") == "all"
 
@@ -78,7 +78,7 @@ def test_every_failpoint_is_crossed() -> None:
     assert {*WHEN, "ledger_migration"} == set(POINTS)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("shape", "action"), CASES, ids=["-".join(case) for case in CASES])
 async def test_the_promise_holds_at_every_edge(
     shape: str, action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: Note
@@ -101,7 +101,7 @@ async def test_a_migration_that_was_cut_short_is_made_again(
         async with machine(tmp_path) as started:
             mesh = MeshProcesses(started, "separate", tmp_path / "data", armed.environment)
             scheduler = await mesh.launch("scheduler", free_port())
-            assert await scheduler.wait() == exit_code
+            assert await scheduler.wait(SERVING_SECONDS) == exit_code
     async with machine(tmp_path) as started:
         mesh = MeshProcesses(started, "separate", tmp_path / "data")
         await mesh.start("scheduler")
