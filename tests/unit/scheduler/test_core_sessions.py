@@ -104,3 +104,36 @@ def test_a_return_that_crosses_a_cancel_frees_the_slot() -> None:
     assert world.plan() == []
     world.attempts.give_back(world.now, "s1", contract.id, lease.epoch)
     assert len(world.plan()) == 1
+
+
+def test_what_runs_alone_goes_on_alone_when_its_host_comes_back() -> None:
+    world = World()
+    contract = world.submit("poison")
+    for number in range(limits.SOLO_AFTER_LOSSES):
+        world.host(f"s{number}", window=2)
+        [(_, lease)] = world.plan()
+        world.start(contract, lease)
+        world.sessions.end(world.now, f"s{number}", "killed")
+    world.host("before", window=2)
+    [(_, lease)] = world.plan()
+    world.start(contract, lease)
+    world.host("after", window=2, held=[Held(contract.id, lease.epoch, "a1", 2)])
+    world.sessions.end(world.now, "before", "superseded")
+    bystander = world.submit("bystander")
+    assert world.plan() == []
+    assert world.report(contract, lease) == "ACCEPTED"
+    assert [each for each, _ in world.plan()] == [bystander]
+
+
+def test_what_a_host_has_by_now_counts_no_more_as_offered() -> None:
+    world = World()
+    world.host("before", window=2)
+    contract = world.submit(size=limits.HOST_OFFERED_BYTES_MAX)
+    [(_, lease)] = world.plan()
+    world.host("after", window=2, held=[Held(contract.id, lease.epoch, "a1", 1)])
+    world.sessions.end(world.now, "before", "superseded")
+    assert world.core.fleet.hosts["after"].offered_bytes == 0
+    world.submit("next")
+    assert len(world.plan()) == 1
+    world.report(contract, lease)
+    assert world.core.fleet.hosts["after"].offered_bytes == 0

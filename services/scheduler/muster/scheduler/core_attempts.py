@@ -38,7 +38,7 @@ class Attempts:
         """The host has the attempt."""
         contract = self.held(session_id, contract_id, epoch)
         if contract is not None and contract.lease is not None:
-            self._accepted(contract.lease)
+            self.mark_accepted(contract.lease)
 
     def start(self, now: Now, session_id: str, contract_id: int, epoch: int) -> None:
         """The attempt runs."""
@@ -56,12 +56,13 @@ class Attempts:
         self._core.arm(contract)
 
     def _begin(self, now: Now, contract: Contract, lease: Lease) -> None:
-        self._accepted(lease)
+        self.mark_accepted(lease)
         lease.started_ms = now.wall_ms
         lease.running_since = lease.last_item = now.mono
         contract.state = step(contract.state, Trigger.START)
 
-    def _accepted(self, lease: Lease) -> None:
+    def mark_accepted(self, lease: Lease) -> None:
+        """The lease's host has what it was offered."""
         lease.accepted = True
         if lease.offered:
             self._core.placing.taken(lease)

@@ -169,6 +169,7 @@ class Sessions:
             self.end(now, older.session_id, why)
 
     def _bind(self, now: Now, host: Host, contract: Contract, lease: Lease, item: Held) -> None:
+        self._attempts.mark_accepted(lease)
         if lease.session_id != host.session_id or lease.slots is None:
             agent = host.agents.get(lease.agent)
             self._unbind(contract, lease)
@@ -179,7 +180,8 @@ class Sessions:
                 self._core.placing.take(agent)
             elif agent is not None:
                 self._core.placing.suspend(contract, agent)
-        lease.accepted = True
+        if contract.losses >= limits.SOLO_AFTER_LOSSES:
+            host.exclusive_id = contract.id  # it goes on alone
         if item.state != HELD_ACCEPTED:
             self._attempts.mark_started(now, contract)
         if item.state == HELD_SUSPENDED:
@@ -191,6 +193,7 @@ class Sessions:
         old = self._core.fleet.hosts.get(lease.session_id)
         if old is not None:
             old.leases.pop(contract.id, None)
+            self._core.placing.leave_alone(old.session_id, contract.id)
         slots = lease.slots
         if slots is None:
             return
