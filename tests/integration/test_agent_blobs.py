@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from muster.agent import Agent, Blob, Client, Context, Host, connect
@@ -62,8 +63,12 @@ async def test_what_is_large_reaches_children_and_workers(client: Client) -> Non
     assert await client.blobs.get(blob) == text.encode()
 
 
-async def test_an_upload_goes_on_where_it_broke_off(mesh: ScriptedMesh, client: Client) -> None:
-    mesh.blobs.breaks = 2
+# CANCELLED is what gRPC gives a call that reaches a server while it stops.
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_an_upload_goes_on_where_it_broke_off(
+    mesh: ScriptedMesh, client: Client, code: grpc.StatusCode
+) -> None:
+    mesh.blobs.breaks, mesh.blobs.code = 2, code
     large = DATA * 2
     blob = await client.blobs.put(large, "x/y")
     assert mesh.blobs.whole[blob.sha256] == large

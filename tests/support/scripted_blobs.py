@@ -28,6 +28,7 @@ class ScriptedBlobs(BlobServiceServicer):
         self.whole: dict[str, bytes] = {}
         self.parts: dict[str, bytes] = {}
         self.breaks = 0
+        self.code = grpc.StatusCode.UNAVAILABLE  # with which they do
         self.away = False
         self.calls: list[tuple[str, int]] = []
 
@@ -64,4 +65,4 @@ class ScriptedBlobs(BlobServiceServicer):
     async def _maybe_break(self, context: Any) -> None:
         if self.breaks:
             self.breaks -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "broken off")
+            await context.abort(self.code, "broken off")

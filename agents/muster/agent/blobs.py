@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 TRIES_MAX = 10
 MEDIA_TYPE_DEFAULT = "application/octet-stream"
-_PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED})
+# CANCELLED is what gRPC gives a call that reaches a server while it stops; who cancels a call of
+# our own gets asyncio.CancelledError.
+_PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
 
 
 class Blobs:
