@@ -18,7 +18,7 @@ from typing import TypeVar
 import grpc
 
 from muster.agent import Client, connect
-from muster.model.errors import Code, DeadlinePassed, MusterError
+from muster.model.errors import DeadlinePassed, MusterError
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import ContractState, Response
 from muster.v1.scheduler_service_pb2 import (
@@ -39,6 +39,7 @@ from muster.wire.times import duration_of_seconds, timestamp_of_seconds
 from tests.faults.load import WORK, Order
 from tests.support import history as h
 from tests.support.history.journal import SUFFIX
+from tests.support.recording_client import OUTCOME_UNKNOWN
 
 T = TypeVar("T")
 
@@ -49,7 +50,6 @@ PAUSE_SECONDS_MAX = 2.4  # so that the clients do not become the fault
 AT_ONCE = 40  # questions, when everything is read back
 BODY_CHARACTERS = 40  # of a text stand for all of it
 WATCHED_MAX = 300  # contracts that are also asked for by a watch of their own, by seed
-_UNKNOWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 _LATER = frozenset({"QUEUE_FULL", "LEDGER_UNAVAILABLE", "NOT_READY"})
 
 
@@ -260,7 +260,7 @@ class Clients:
                     note(error.code.name)
             if error.reason in _LATER:
                 self.refused += 1
-            elif error.code not in _UNKNOWN or error.reason == "DEADLINE_PASSED":
+            elif error.code not in OUTCOME_UNKNOWN or error.reason == "DEADLINE_PASSED":
                 raise error
             await asyncio.sleep(pause * random.random())
             pause = min(2 * pause, PAUSE_SECONDS_MAX)

@@ -78,7 +78,7 @@ PAUSE_SECONDS = 0.2  # between two tries, at random up to this
 AT_ONCE = 50  # questions, when everything is read back
 
 # What leaves open whether the call had an effect; everything else is an answer.
-_UNKNOWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
+OUTCOME_UNKNOWN = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 
 _calls = itertools.count(1)  # of all recorders of this process
 
@@ -164,7 +164,7 @@ class Recorder:
                 return await self.stub.Submit(submit, timeout=CALL_SECONDS, **self._as_caller)
             except grpc.RpcError as broken:
                 error = error_of_rpc(broken)
-                if error.code in _UNKNOWN:
+                if error.code in OUTCOME_UNKNOWN:
                     self.note(Unknown(request_id, error.code.name, *self._caller))
                 raise
 
@@ -189,7 +189,7 @@ class Recorder:
             )
         except grpc.RpcError as broken:
             error = error_of_rpc(broken)
-            outcome = UNKNOWN if error.code in _UNKNOWN else error.reason or error.code.name
+            outcome = UNKNOWN if error.code in OUTCOME_UNKNOWN else error.reason or error.code.name
         else:
             outcome = OK
             self.note(answer_of(CANCEL, reply.response))
@@ -336,7 +336,7 @@ class Recorder:
                     return await self._call(call, method, timeout, subject)
                 except grpc.RpcError as broken:
                     error = error_of_rpc(broken)
-                    if error.code not in _UNKNOWN:
+                    if error.code not in OUTCOME_UNKNOWN:
                         raise error from None
                 await asyncio.sleep(PAUSE_SECONDS * random.random())
 

@@ -18,7 +18,6 @@ import grpc
 from muster.agent.blob import Blob
 from muster.agent.session.core import reconnect_pause
 from muster.model import limits
-from muster.model.errors import Code
 from muster.v1.blob_service_pb2 import (
     GetBlobRequest,
     PutBlobHeader,
@@ -27,7 +26,7 @@ from muster.v1.blob_service_pb2 import (
     StatBlobResponse,
 )
 from muster.v1.payload_pb2 import BlobRef
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import PASSING, error_of_rpc
 
 if TYPE_CHECKING:
     from muster.agent.options import Metadata
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 TRIES_MAX = 10
 MEDIA_TYPE_DEFAULT = "application/octet-stream"
-# CANCELLED is what gRPC gives a call that reaches a server while it stops; who cancels a call of
-# our own gets asyncio.CancelledError.
-_PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
 
 
 class Blobs:
@@ -138,7 +134,7 @@ def _read_at(file: BinaryIO, start: int, length: int) -> bytes:
 async def _wait_for_another_try(error: grpc.RpcError, tries: int) -> int:
     """Waits after a break, longer each time; raises the error when it will not pass."""
     found = error_of_rpc(error)
-    if found.code not in _PASSING or tries >= TRIES_MAX:
+    if found.code not in PASSING or tries >= TRIES_MAX:
         raise found from None
     await asyncio.sleep(reconnect_pause(tries, random.random()))
     return tries + 1

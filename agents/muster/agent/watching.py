@@ -19,18 +19,15 @@ from muster.model.errors import Code
 from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.event_pb2 import Cursor, Event, EventType, LogLevel, StreamItem
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import PASSING, error_of_rpc
 from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:
     from muster.agent.services import Services
     from muster.v1.response_pb2 import Response
 
-# CANCELLED is what gRPC gives a call that reaches a server while it stops; who cancels a watch of
-# his own gets no error.
-_PASSING = frozenset(
-    {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED, Code.CANCELLED},
-)
+# A watch that was taken from it resumes from its cursor, too.
+_PASSING = PASSING | {Code.ABORTED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Assignments:
             item.last_failure.CopyFrom(contract.last_failure)
 
     def _common_to(self, contract: Contract, lease: Lease) -> Assignment:
-        lane = (contract.tenant, contract.capability, contract.selector)
+        lane = contract.lane
         version = lease.slots.versions.get(lane, "") if lease.slots is not None else ""
         key = (lane, version, contract.principal, contract.start_to_close, contract.heartbeat)
         common = self._common.get(key)

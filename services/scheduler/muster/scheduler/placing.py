@@ -168,8 +168,7 @@ class Placing:
             if now.mono >= contract.deadline:
                 expire(contract)
                 continue
-            key = (contract.tenant, contract.capability, contract.selector)
-            agent = self.fleet.pool(key).choose_alone(contract.id)
+            agent = self.fleet.pool(contract.lane).choose_alone(contract.id)
             if agent is not None:
                 del self._alone[contract.id]
                 give_lease(contract, agent)

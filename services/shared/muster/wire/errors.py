@@ -20,6 +20,11 @@ from muster.wire.times import duration_of_seconds, seconds_of_duration
 DOMAIN = "muster"
 DETAILS_TRAILER = "grpc-status-details-bin"
 
+# With these a call broke off, and the same call may go through a little later. CANCELLED is what
+# gRPC gives a call that reaches a server while it stops; who cancels a call of their own gets no
+# error, but asyncio.CancelledError.
+PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
+
 GRPC_CODES: dict[Code, grpc.StatusCode] = {code: grpc.StatusCode[code.name] for code in Code}
 
 # What a caller would do differently, by code. The rest is a plain MusterError.
