@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.history import History, check, report, violations
@@ -54,6 +54,7 @@ lives = st.builds(
 
 
 @given(st.lists(lives, min_size=1, max_size=6), st.booleans())
+@example([Life(before=("LOST", "LOST", "LOST", "LOST"))], False)  # the third is the last
 @settings(max_examples=60, deadline=None)
 def test_what_a_correct_mesh_does_breaks_no_rule(lived: list[Life], vain: bool) -> None:
     model = Model()

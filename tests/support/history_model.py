@@ -13,6 +13,7 @@ from tests.support.history.history import History
 WALL = 1_700_000_000.0  # Unix time at 0 on the monotonic clock
 STEP = 0.01
 LEASE = 10.0
+LOSSES_MAX = 3  # agents lost by a contract bury it
 LIFE = 40.0  # seconds at which whoever asks afterwards asks
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 BEFORE = ("LOST", "FAILED", "TIMED_OUT", "returned", "vanished")
@@ -84,15 +85,19 @@ class _Living:
     def run(self) -> str:
         self.submit()
         for outcome in self.life.before:
-            self.attempt(outcome)
-        lost = sum(each.outcome == "LOST" and each.started for each in self.attempts)
-        if lost >= 3:
+            if not self.buried:
+                self.attempt(outcome)
+        if self.buried:
             self.end("DEAD_LETTERED", "MESH")
         elif self.life.end in ("SUCCEEDED", "FAILED"):
             self.last_attempt()
         else:
             self.end_by_mesh()
         return self.contract_id
+
+    @property
+    def buried(self) -> bool:
+        return sum(each.outcome == "LOST" and each.started for each in self.attempts) >= LOSSES_MAX
 
     def add(self, record: r.Record, by: str = "client") -> None:
         self.model.add(record, by)
@@ -161,7 +166,7 @@ class _Living:
         shown = {"returned": "RETURNED", "vanished": "LOST"}.get(outcome, outcome)
         code = {"LOST": "AGENT_LOST", "vanished": "AGENT_LOST"}.get(outcome, outcome.upper())
         self.close(epoch, host, shown, code, starts)
-        if sum(each.outcome == "LOST" and each.started for each in self.attempts) < 3:
+        if not self.buried:
             self.change("REQUEUED", "QUEUED", epoch, code)
 
     def report(
