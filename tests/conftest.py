@@ -1,9 +1,25 @@
+import asyncio
+
+import grpc
 import pytest
 from hypothesis import settings
 
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
 settings.load_profile("muster")
+
+
+def pytest_sessionstart() -> None:
+    """Keeps gRPC's core running until the process ends.
+
+    It stops with the last channel or server, and starts again with the next: in a process of tests
+    hundreds of times a minute. Beside calls that are still ending, its threads sometimes crashed.
+    """
+    asyncio.run(_hold_grpc())
+
+
+async def _hold_grpc() -> None:
+    grpc.aio.init_grpc_aio()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

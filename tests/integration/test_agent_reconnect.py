@@ -152,6 +152,19 @@ async def test_a_host_waits_for_a_mesh_that_is_not_there_yet(mesh: ScriptedMesh)
         host.leave()
 
 
+async def test_a_host_is_connected_when_what_it_offers_can_be_called(mesh: ScriptedMesh) -> None:
+    mesh.answers_attaches = False
+    host = Host([sample], target=mesh.target, name="host")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(host.run())
+        connected = tasks.create_task(host.connected())
+        await mesh.until(lambda: mesh.sessions and len(mesh.sessions[0].frames) > 1)  # heartbeats
+        assert not connected.done()
+        mesh.sessions[0].outlet.frame.attach_results.add(agent=sample.name)
+        await connected
+        host.leave()
+
+
 async def test_a_host_that_runs_beside_a_block_raises_what_ends_it(mesh: ScriptedMesh) -> None:
     mesh.refuse_connect = InvalidArgument("the host's name is odd")
     with pytest.raises(InvalidArgument, match="odd"):
@@ -285,7 +298,11 @@ async def test_an_attach_that_fails_for_now_is_tried_again(mesh: ScriptedMesh) -
     host = Host([sample], target=mesh.target, name="host")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(host.run())
-        await host.connected()
+        connected = tasks.create_task(host.connected())
+        await mesh.until(lambda: mesh.sessions)
         frames = mesh.sessions[0].frames
         await mesh.until(lambda: any(frame.attaches for frame in frames))
+        assert not connected.done()
+        mesh.sessions[0].outlet.frame.attach_results.add(agent=sample.name)
+        await connected
         host.leave()

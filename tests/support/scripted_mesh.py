@@ -111,6 +111,7 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
         self.sessions: list[HostSession] = []
         self.reports: list[session_pb2.Report] = []
         self.heartbeat_seconds = 0.2
+        self.answers_attaches = True
         self.acknowledges = True  # reports, at once
         self.acknowledges_items = True
         self.verdict: Callable[[session_pb2.HeldLease], int] = self._verdict
@@ -179,10 +180,10 @@ class ScriptedMesh(ExecutorServiceServicer, SchedulerServiceServicer):
         welcome.session_id = f"session-{len(self.sessions)}"
         welcome.session_epoch = session.hello.last_session_epoch + 1
         welcome.heartbeat_period.CopyFrom(Duration(nanos=int(self.heartbeat_seconds * 1e9)))
-        if self.refuse_attach is not None:
+        if self.answers_attaches:
+            error = None if self.refuse_attach is None else status_of(self.refuse_attach)
             for spec in session.hello.agents:
-                status = status_of(self.refuse_attach)
-                session.outlet.frame.attach_results.add(agent=spec.name, error=status)
+                session.outlet.frame.attach_results.add(agent=spec.name, error=error)
         for held in session.hello.held:
             verdict = self.verdict(held)
             if verdict:

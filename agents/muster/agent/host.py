@@ -79,6 +79,7 @@ class Host:
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
         self._welcomed = asyncio.Event()
+        self._settled = asyncio.Event()
         self._session: Session | None = None
         self._failure: Exception | None = None
 
@@ -117,8 +118,11 @@ class Host:
             self._wake.set()
 
     async def connected(self) -> None:
-        """Waits until the mesh has welcomed the host for the first time."""
-        await self._welcomed.wait()
+        """Waits until the mesh has welcomed the host and taken or refused each of its agents.
+
+        From then on, what they offer can be called.
+        """
+        await self._settled.wait()
 
     async def run(self) -> None:
         """Runs until `leave` is called, the mesh drains the host, or it can never be served.
@@ -220,6 +224,7 @@ class Host:
         self._session = Session(self._core, work, self.agents, self.name, self._wake, clock)
         self._session.on_drain = self.leave
         self._session.on_welcome = lambda welcome: self._take_welcome(welcome, services)
+        self._session.on_settled = self._settled.set
         try:
             await self._session.run(call)
         except grpc.RpcError as error:

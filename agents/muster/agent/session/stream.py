@@ -57,7 +57,9 @@ class Session:
         self._patience = asyncio.timeout(None)
         self.welcome: Welcome | None = None
         self.on_welcome: Callable[[Welcome], None] = lambda welcome: None
+        self.on_settled: Callable[[], None] = lambda: None  # once, when every attach is answered
         self.on_drain: Callable[[float | None], None] = lambda grace: None
+        self._unanswered = set(agents)
         self.refused: dict[str, MusterError] = {}  # agents that could not be attached, and why
 
     async def run(self, call: Call) -> None:
@@ -193,6 +195,7 @@ class Session:
         self._core.welcome(welcome.session_epoch, self._clock())
         self._retry_attaches()
         self.on_welcome(welcome)
+        self._settle()
         self._wake.set()
 
     def _set_pace(self, said: Welcome | ConnectResponse) -> None:
@@ -203,15 +206,22 @@ class Session:
         )
 
     def _apply_attach(self, result: AttachResult) -> None:
-        if not result.HasField("error"):
-            self.refused.pop(result.agent, None)
-            return
-        error = error_of_status(result.error)
-        if error.code in _TRY_AGAIN:
+        error = error_of_status(result.error) if result.HasField("error") else None
+        if error is not None and error.code in _TRY_AGAIN:
             self._attach_again.add(result.agent)  # with the next heartbeat
             return
-        logger.error("%s was not attached: %s", result.agent, error.message)
-        self.refused[result.agent] = error
+        if error is None:
+            self.refused.pop(result.agent, None)
+        else:
+            logger.error("%s was not attached: %s", result.agent, error.message)
+            self.refused[result.agent] = error
+        if result.agent in self._unanswered:
+            self._unanswered.remove(result.agent)
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.welcome is not None and not self._unanswered:
+            self.on_settled()
 
     def _apply_ack(self, ack: ReportAck) -> None:
         lease = self._core.acknowledge((ack.key.contract_id, ack.key.epoch), ack.verdict)
