@@ -130,7 +130,8 @@ class Decision(Record):
 
 @dataclass(slots=True)
 class Released(Record):
-    """The host gave the attempt's slot back: "stopped", "returned" or "suspended"."""
+    """The host gave the attempt's slot back: "stopped", "returned", "suspended", or "gone" where it
+    ended without a session, which the next one's hello shows."""
 
     contract_id: str
     epoch: int

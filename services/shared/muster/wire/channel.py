@@ -97,6 +97,10 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+    # Calls that have come and wait for the event loop. Beyond 1,000, the default, gRPC cancels some
+    # at random and says nothing; a herd of hosts that come back is larger than that.
+    ("grpc.server.max_pending_requests", limits.PENDING_CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", limits.PENDING_CALLS_MAX),
     ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_MS),
 )
 
