@@ -69,8 +69,8 @@ class Wire:
             self._host = frame.hello.host
             for spec in frame.hello.agents:
                 self._specs[spec.name] = spec
-            held = {_pair(each.key) for each in frame.hello.held}
-            for gone in [each for each in self._agent_of if each not in held]:
+            still = {_pair(each.key) for each in frame.hello.held}
+            for gone in [each for each in self._agent_of if each not in still]:
                 self._free(gone)
                 self._journal.write(Released(*gone, self._session, "gone"))
         for attach in frame.attaches:
