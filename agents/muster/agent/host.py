@@ -224,7 +224,7 @@ class Host:
         self._session = Session(self._core, work, self.agents, self.name, self._wake, clock)
         self._session.on_drain = self.leave
         self._session.on_welcome = lambda welcome: self._take_welcome(welcome, services)
-        self._session.on_settled = self._settled.set
+        self._session.on_settled = self._take_results
         try:
             await self._session.run(call)
         except grpc.RpcError as error:
@@ -238,9 +238,13 @@ class Host:
 
     def _take_welcome(self, welcome: Welcome, services: Services) -> None:
         self._welcomed.set()
-        logger.info("%s is connected, with %d agents", self.name, len(self.agents))
         if self._targets.scheduler == self._targets.executor and welcome.endpoints.scheduler:
             services.targets = replace(self._targets, scheduler=welcome.endpoints.scheduler)
+
+    def _take_results(self) -> None:
+        self._settled.set()
+        refused = self._session.refused if self._session is not None else ()
+        logger.info("%s is connected, with %d agents", self.name, len(self.agents) - len(refused))
 
     def _judge(self, error: MusterError | None, failures: int) -> Exception | None:
         """What makes it pointless to connect again, if anything does."""
