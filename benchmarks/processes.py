@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 READY_SECONDS = 120.0  # the 10,000 sessions take half of it
 STOP_SECONDS = 20.0
 KIB = 1024
+# What reading of a process or a thread in /proc raises when it has ended.
+_GONE = (FileNotFoundError, ProcessLookupError)
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,16 @@ def cpu_of_tree(pid: int) -> float:
     """CPU time of a process, of its children that live, and of those that it waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     used = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-    return used + sum(cpu_of_tree(child) for child in children_of(pid))
+    for child in children_of(pid):
+        with suppress(*_GONE):  # it counts with its parent, as a child that was waited for
+            used += cpu_of_tree(child)
+    return used
 
 
 def children_of(pid: int) -> list[int]:
     """Processes that a process has started and that live."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    children: list[str] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(*_GONE):  # threads come and go
+            children += (task / "children").read_text().split()
+    return [int(child) for child in children]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,16 +91,22 @@ def cpu_seconds(*pids: int) -> float:
     """CPU time of processes so far, with that of their children and threads."""
     ticks = 0
     for each in {each for pid in pids for each in _tree(pid)}:
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(") ")[2].split()
-        ticks += sum(int(field) for field in fields[11:15])
+        # One that ends meanwhile counts with its parent, as a child that was waited for.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(") ")[2].split()
+            ticks += sum(int(field) for field in fields[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            yield from _tree(int(child))
+    children: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                children += (thread / "children").read_text().split()
+    for child in children:
+        yield from _tree(int(child))
 
 
 def answer(figures: dict[str, Any], *packages: str) -> None:
