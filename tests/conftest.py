@@ -13,7 +13,7 @@ def pytest_sessionstart() -> None:
     """Keeps gRPC's core running until the process ends.
 
     It stops with the last channel or server, and starts again with the next: in a process of tests
-    hundreds of times a minute. Beside calls that are still ending, its threads sometimes crashed.
+    hundreds of times a minute. Its threads crashed there now and then, in what may be that stop.
     """
     asyncio.run(_hold_grpc())
 

@@ -165,6 +165,19 @@ async def test_a_host_is_connected_when_what_it_offers_can_be_called(mesh: Scrip
         host.leave()
 
 
+async def test_nobody_waits_for_an_agent_that_was_taken_off(mesh: ScriptedMesh) -> None:
+    mesh.answers_attaches = False
+    host = Host([sample], target=mesh.target, name="host")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(host.run())
+        connected = tasks.create_task(host.connected())
+        await mesh.until(lambda: mesh.sessions and len(mesh.sessions[0].frames) > 1)  # heartbeats
+        assert not connected.done()
+        host.detach(sample.name)
+        await connected
+        host.leave()
+
+
 async def test_a_host_that_runs_beside_a_block_raises_what_ends_it(mesh: ScriptedMesh) -> None:
     mesh.refuse_connect = InvalidArgument("the host's name is odd")
     with pytest.raises(InvalidArgument, match="odd"):

@@ -116,6 +116,8 @@ class Host:
         if self.agents.pop(name, None) is not None and self._core.welcomed:
             self._core.outbox.detach(name)
             self._wake.set()
+        if self._session is not None:
+            self._session.expect_no_result(name)
 
     async def connected(self) -> None:
         """Waits until the mesh has welcomed the host and taken or refused each of its agents.

@@ -215,8 +215,12 @@ class Session:
         else:
             logger.error("%s was not attached: %s", result.agent, error.message)
             self.refused[result.agent] = error
-        if result.agent in self._unanswered:
-            self._unanswered.remove(result.agent)
+        self.expect_no_result(result.agent)
+
+    def expect_no_result(self, agent: str) -> None:
+        """Nothing more is to come on an agent's attach: it is answered, or the agent taken off."""
+        if agent in self._unanswered:
+            self._unanswered.remove(agent)
             self._settle()
 
     def _settle(self) -> None:
