@@ -63,7 +63,8 @@ async def test_a_restart_raises_the_generation_and_finds_what_is_open(
 
     ledger = make_ledger()
     second = await ledger.open()
-    assert second.generation > first.generation
+    assert set(second.generations) == set(first.generations) == set(range(SHARDS))
+    assert all(second.generations[shard] > first.generations[shard] for shard in range(SHARDS))
     assert second.last_id == THREE
     assert second.position >= result.position
     assert list(second.open_contracts) == before

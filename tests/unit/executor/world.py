@@ -91,7 +91,7 @@ class World:
 
     def dial(self) -> None:
         self.core.scheduler.link_up(self.link, size_of)
-        self.core.scheduler.link_answered(self.link, frozenset())
+        self.core.scheduler.link_answered(self.link, {}, size_of)
 
     def hang_up(self) -> None:
         self.core.scheduler.link_down(self.link)

@@ -18,7 +18,7 @@ def restored(*numbers: int) -> tuple[World, list[Contract]]:
     """A scheduler that has just started, with contracts that run at agent a1 of host h1."""
     world = World(generation=2)
     contracts = [restore(world, number) for number in numbers]
-    world.sessions.restored(world.now)
+    world.sessions.restored(world.now, list(world.core.contracts.values()))
     return world, contracts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from muster.model.ids import EpochMaker, IdMaker
+from muster.model.limits import SHARDS
 from muster.model.retry import RetryPolicy
 from muster.model.versions import Version
 from muster.scheduler.core import Core
@@ -21,7 +22,8 @@ class World:
     """A core with everything that speaks to it."""
 
     def __init__(self, generation: int = 1) -> None:
-        self.core = Core(IdMaker(), EpochMaker(generation))
+        self.core = Core(IdMaker())
+        self.core.own(dict.fromkeys(range(SHARDS), EpochMaker(generation)))
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
         self.seconds = 1000.0

@@ -62,7 +62,7 @@ Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
 
 @_typing.final
 class LinkWelcome(_message.Message):
-    """Answers a hello. First item of the first frame."""
+    """Answers a hello, in the first frame; sent again whenever the scheduler owns other shards than before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -92,7 +92,9 @@ class LinkWelcome(_message.Message):
     """Name of the scheduler."""
     @_builtins.property
     def shards(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
-        """The shards that it owns, with their generations."""
+        """The shards that it owns, with their generations. Where two schedulers name the same shard, the
+        larger generation is the newer one, and its scheduler the owner.
+        """
 
     def __init__(
         self,
@@ -142,7 +144,7 @@ class LinkSession(_message.Message):
 
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.HeldLease]:
-        """Leases that the host says it holds. Each gets a verdict."""
+        """All leases that the host holds. The scheduler gives a verdict on those of its shards."""
 
     def __init__(
         self,
@@ -190,6 +192,7 @@ class SessionItems(_message.Message):
     REFUSALS_FIELD_NUMBER: _builtins.int
     CANCELS_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     @_builtins.property
@@ -268,6 +271,12 @@ class SessionItems(_message.Message):
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.Assignment]:
         """To the executor: attempts to hand out."""
 
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.HeldLease]:
+        """To the scheduler: leases that the host holds and that have become this scheduler's, because it
+        has taken over their shards. Each gets a verdict; what is not named here is not lost by that.
+        """
+
     def __init__(
         self,
         *,
@@ -291,10 +300,11 @@ class SessionItems(_message.Message):
         refusals: _abc.Iterable[_session_pb2.ItemRefusal] | None = ...,
         cancels: _abc.Iterable[_session_pb2.CancelAttempt] | None = ...,
         assignments: _abc.Iterable[_session_pb2.Assignment] | None = ...,
+        claims: _abc.Iterable[_session_pb2.HeldLease] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "assignments", b"assignments", "attach_results", b"attach_results", "attaches", b"attaches", "cancels", b"cancels", "detaches", b"detaches", "drains", b"drains", "item_acks", b"item_acks", "items", b"items", "losses", b"losses", "refusals", b"refusals", "report_acks", b"report_acks", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "session_id", b"session_id", "starts", b"starts", "stops", b"stops", "suspends", b"suspends", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "assignments", b"assignments", "attach_results", b"attach_results", "attaches", b"attaches", "cancels", b"cancels", "claims", b"claims", "detaches", b"detaches", "drains", b"drains", "item_acks", b"item_acks", "items", b"items", "losses", b"losses", "refusals", b"refusals", "report_acks", b"report_acks", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "session_id", b"session_id", "starts", b"starts", "stops", b"stops", "suspends", b"suspends", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,8 +347,8 @@ Global___SessionEnd: _TypeAlias = SessionEnd  # noqa: Y015
 @_typing.final
 class SlotLoan(_message.Message):
     """Lends slots of an agent to the scheduler, or takes them back. A scheduler places only on slots
-    lent to it; while there is one scheduler, an agent's whole window is lent when it is attached, and no
-    such item is sent.
+    lent to it. While one scheduler owns every shard, an agent's whole window is lent when it is
+    attached, and no such item is sent. An assignment beyond what is lent is given back.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -368,35 +378,31 @@ class SlotLoan(_message.Message):
 Global___SlotLoan: _TypeAlias = SlotLoan  # noqa: Y015
 
 @_typing.final
-class ShardBacklog(_message.Message):
-    """What a shard has waiting, so that executors lend where work is."""
+class Backlog(_message.Message):
+    """What a scheduler has waiting of one capability, so that executors lend where work is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SHARD_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     CAPABILITY_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
-    shard: _builtins.int
-    """The shard."""
     tenant: _builtins.str
     """The tenant."""
     capability: _builtins.str
     """The capability's name."""
     queued: _builtins.int
-    """Contracts that wait."""
+    """Contracts that wait, about."""
     def __init__(
         self,
         *,
-        shard: _builtins.int = ...,
         tenant: _builtins.str = ...,
         capability: _builtins.str = ...,
         queued: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "queued", b"queued", "shard", b"shard", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "queued", b"queued", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ShardBacklog: _TypeAlias = ShardBacklog  # noqa: Y015
+Global___Backlog: _TypeAlias = Backlog  # noqa: Y015

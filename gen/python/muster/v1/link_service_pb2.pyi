@@ -92,15 +92,15 @@ class LinkResponse(_message.Message):
     """The highest frame of the executor that the scheduler has fully processed."""
     @_builtins.property
     def welcome(self) -> _link_pb2.LinkWelcome:
-        """Answers the hello. In the first frame only."""
+        """Answers the hello, and tells when other shards are owned than before."""
 
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.SessionItems]:
         """Items for sessions, each session at most once in a frame."""
 
     @_builtins.property
-    def backlog(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.ShardBacklog]:
-        """What waits, when it has changed."""
+    def backlog(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.Backlog]:
+        """What waits, where it has changed. Sent only while several schedulers share the shards."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class LinkResponse(_message.Message):
         seen_seq: _builtins.int = ...,
         welcome: _link_pb2.LinkWelcome | None = ...,
         items: _abc.Iterable[_link_pb2.SessionItems] | None = ...,
-        backlog: _abc.Iterable[_link_pb2.ShardBacklog] | None = ...,
+        backlog: _abc.Iterable[_link_pb2.Backlog] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -20,23 +20,31 @@ and links; `woken_hosts` and `woken_links` of the book name those that have some
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from muster.executor.core_book import Book
 from muster.executor.core_host import HostSide
 from muster.executor.core_judge import Judge
+from muster.executor.core_lending import Lending
 from muster.executor.core_scheduler import SchedulerSide
 from muster.executor.core_sessions import SessionSide
-from muster.executor.core_state import LinkOutbox, Timers
+from muster.executor.core_state import Item, LinkOutbox, Timers
 
 
 class Core:
     """The parts, over one book. `now` is always in seconds of one monotonic clock."""
 
-    def __init__(self, links: Sequence[str], now: float, timers: Timers | None = None) -> None:
+    def __init__(
+        self,
+        links: Sequence[str],
+        now: float,
+        timers: Timers | None = None,
+        offers: Callable[[Item], Iterable[str]] = lambda _: (),
+    ) -> None:
         self.book = Book(timers or Timers(), now)
         self.book.links.update({name: LinkOutbox(name) for name in links})
-        self.sessions = SessionSide(self.book)
+        self.lending = Lending(self.book, offers)
+        self.sessions = SessionSide(self.book, self.lending)
         self.host = HostSide(self.book, self.sessions)
-        self.scheduler = SchedulerSide(self.book)
+        self.scheduler = SchedulerSide(self.book, self.lending)
         self.judge = Judge(self.book, self.sessions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 from muster.executor.core_state import (
@@ -30,6 +31,7 @@ class Book:
         self.sessions: dict[str, Session] = {}
         self.by_host: dict[tuple[str, str], Session] = {}
         self.links: dict[str, LinkOutbox] = {}
+        self.owners: dict[int, LinkOutbox] = {}  # of shards, as far as schedulers have said
         self.period = timers.heartbeat_seconds
         # Effects: the shell empties these after every event.
         self.woken_hosts: list[Session] = []
@@ -47,11 +49,21 @@ class Book:
         if len(self.links) == 1:
             (link,) = self.links.values()
             return link if link.up else None
-        shard = shard_of_id(parse_id(contract_id))
-        for link in self.links.values():
-            if link.up and shard in link.shards:
-                return link
-        return None
+        owner = self.owners.get(_shard_of(contract_id))
+        return owner if owner is not None and owner.up else None
+
+    def own(self, link: LinkOutbox, shards: Mapping[int, int]) -> set[int]:
+        """The link's scheduler owns these shards, with these generations, and no others. Of two
+        that say so of one shard, the larger generation is the newer. Returns what it gained."""
+        before = {shard for shard, owner in self.owners.items() if owner is link}
+        link.shards = dict(shards)
+        self.owners = {}
+        for each in self.links.values():
+            for shard, generation in each.shards.items():
+                other = self.owners.get(shard)
+                if other is None or other.shards[shard] < generation:
+                    self.owners[shard] = each
+        return {shard for shard, owner in self.owners.items() if owner is link} - before
 
     # --- effects ----------------------------------------------------------------------------------
 
@@ -262,3 +274,12 @@ class Book:
         session.period = self.period
         session.lease_seconds = max(session.lease_seconds, self.period * timers.lease_periods)
         session.accept_seconds = max(timers.accept_seconds, 1.5 * self.period)
+
+
+def shard_of_key(key: Key) -> int:
+    """The shard of the attempt's contract."""
+    return _shard_of(key[0])
+
+
+def _shard_of(contract_id: str) -> int:
+    return shard_of_id(parse_id(contract_id))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from muster.executor.core_book import Book
+from muster.executor.core_book import Book, shard_of_key
+from muster.executor.core_lending import Lending
 from muster.executor.core_state import (
     CANCELLED,
     DROP,
@@ -33,8 +34,9 @@ class SchedulerSide:
     """Each method takes one item of a link's frame, in O(1). What a frame says of a session that is
     over is left out by the caller: the scheduler has heard, or is about to hear, of its end."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, lending: Lending) -> None:
         self._book = book
+        self._lending = lending
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -52,20 +54,53 @@ class SchedulerSide:
             self._again(session, link, size_of)
         book.wake_link(link)
 
-    def link_answered(self, link: LinkOutbox, shards: frozenset[int]) -> None:
-        """The scheduler is there, and says what it owns. Hosts with leases that turn out to be its
-        come again, because its level did not name them."""
+    def link_answered(
+        self, link: LinkOutbox, shards: Mapping[int, int], size_of: Callable[[Item], int]
+    ) -> None:
+        """The scheduler is there, and says what it owns, with generations. It is told of leases
+        that have become its: those of a shard that it has taken over, or whose owner was unknown.
+        """
+        book = self._book
         link.answered = True
-        link.shards = shards
-        for session in self._book.sessions.values():
-            orphans = (x for x in session.leases.values() if x.link is None)
-            if any(self._book.link_of(x.key[0]) is link for x in orphans):
-                self._book.cut(session, "NOT_READY", "connect again: the owner is back")
+        gained = book.own(link, shards)
+        if len(book.links) == 1:
+            return  # all was its before
+        self._lending.split_all()
+        for session in book.sessions.values():
+            moved = [
+                lease
+                for lease in session.leases.values()
+                if lease.link is not link and shard_of_key(lease.key) in gained
+            ]
+            if moved or any(shard_of_key(key) in gained for key in session.unacked):
+                self._move(session, link, moved, size_of)
+
+    def _move(
+        self,
+        session: Session,
+        link: LinkOutbox,
+        leases: Sequence[Lease],
+        size_of: Callable[[Item], int],
+    ) -> None:
+        """The leases are this link's from now on, and what nobody has acknowledged goes there."""
+        for lease in leases:
+            lease.link = link
+        waiting = link.batches.pop(session, None)
+        if waiting is not None:
+            link.full.append((session, waiting))
+        claims = Batch()
+        if session not in link.sessions:  # else they are named there
+            claims.claims.extend(leases)
+        link.full.append((session, claims))
+        self._again(session, link, size_of)
+        self._book.wake_link(link)
 
     def link_down(self, link: LinkOutbox) -> None:
         """The link has ended. Nothing waits for it: the next one starts from the level."""
         link.up = link.answered = False
         link.clear()
+        if len(self._book.links) > 1:
+            self._lending.split_all()
 
     def _again(self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:
         """Puts what the last link may have lost into the outbox, in batches that are not large."""
@@ -133,6 +168,8 @@ class SchedulerSide:
         agent = session.agents.get(agent_name)
         if agent is None or agent.active >= agent.limit or size > session.frame_bytes_max:
             self._book.give_back(session, link, key, "the agent takes nothing more just now")
+            if agent is not None:
+                self._lending.overrun(agent, link)
             return
         if not session.leases:
             session.renewed = max(session.renewed, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muster.executor.core_book import Book
+from muster.executor.core_lending import Lending
 from muster.executor.core_state import (
     ACCEPTED,
     PENDING,
@@ -47,8 +48,9 @@ class Opening:
 class SessionSide:
     """Sessions and agents come and go here."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, lending: Lending) -> None:
         self._book = book
+        self._lending = lending
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -81,6 +83,8 @@ class SessionSide:
             lease.link = self._book.link_of(lease.key[0])
         session.contact = session.renewed = now
         self._book.add(session)
+        for agent in session.agents.values():
+            self._lending.split(agent)
         if older is not None:
             self._book.end(older, "a newer session took over", SUPERSEDED, superseded=True)
 
@@ -137,6 +141,7 @@ class SessionSide:
         agent.limit = 0 if closed else agent.window
         if session.id in self._book.sessions:
             self._book.presence(agent)
+            self._lending.split(agent)
         for batch in self._batches(session):
             batch.agents[name] = spec
             if closed:

@@ -15,6 +15,9 @@ from muster.model import limits
 # Names one attempt: (contract_id, epoch).
 Key: TypeAlias = tuple[str, int]
 
+# What a scheduler has contracts for: (tenant, capability).
+Want: TypeAlias = tuple[str, str]
+
 # A message that passes through, or the key of an attempt where there is no message at hand.
 Item: TypeAlias = Any
 
@@ -85,6 +88,7 @@ class Agent:
         "awaits_result",
         "draining",
         "held",
+        "lent",
         "limit",
         "name",
         "opened_ms",
@@ -108,6 +112,8 @@ class Agent:
         self.active = 0
         self.suspended = 0
         self.held = 0  # leases of any state
+        # Slots lent to each of several schedulers; None while one has them all.
+        self.lent: dict[str, int] | None = None
         self.attached = False
         self.draining = False
         self.awaits_result = False  # the host has not heard how its attach went
@@ -284,6 +290,7 @@ class Batch:
         "accepts",
         "agents",
         "bytes",
+        "claims",
         "drains",
         "items",
         "losses",
@@ -297,6 +304,7 @@ class Batch:
     def __init__(self) -> None:
         self.agents: dict[str, Item] = {}  # name -> spec, or None when it was detached
         self.drains: dict[str, None] = {}
+        self.claims: list[Lease] = []
         self.accepts: list[Item] = []
         self.starts: list[Item] = []
         self.items: list[Item] = []
@@ -316,11 +324,13 @@ class LinkOutbox:
     name: str
     up: bool = False  # it is being dialled, or stands: what happens is put here
     answered: bool = False  # the scheduler is there
-    shards: frozenset[int] = frozenset()
+    shards: dict[int, int] = field(default_factory=dict)  # owned by it, with their generations
     sessions: dict[Session, None] = field(default_factory=dict)  # not told of yet
     batches: dict[Session, Batch] = field(default_factory=dict)
     full: deque[tuple[Session, Batch]] = field(default_factory=deque)  # older, each for one frame
     ends: dict[str, str] = field(default_factory=dict)  # session id -> why
+    loans: dict[tuple[Session, str], int] = field(default_factory=dict)  # slots, by agent
+    backlog: dict[Want, int] = field(default_factory=dict)  # contracts that wait there
     woken: bool = False
 
     def grow(self, session: Session, size_bytes: int) -> None:
@@ -346,6 +356,8 @@ class LinkOutbox:
         self.batches.clear()
         self.full.clear()
         self.ends.clear()
+        self.loans.clear()
+        self.backlog.clear()
 
 
 class PresenceOutbox:

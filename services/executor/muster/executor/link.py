@@ -97,7 +97,7 @@ class Link:
                 async for response in responses:
                     if response.HasField("welcome"):
                         until_welcome.reschedule(None)
-                        scheduler.link_answered(outbox, frozenset(response.welcome.shards))
+                        scheduler.link_answered(outbox, response.welcome.shards, size_of)
                         self._dialler.changed()
                     apply_response(self._core, outbox, response, self._dialler.clock())
                     contact.seen = response.frame_seq

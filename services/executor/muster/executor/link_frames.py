@@ -18,6 +18,7 @@ from muster.executor.core_state import (
     Agent,
     Batch,
     Item,
+    Lease,
     LinkOutbox,
     Session,
 )
@@ -59,7 +60,7 @@ def next_request(link: LinkOutbox, wall: Callable[[], float]) -> LinkRequest | N
 
     Sessions go before their items, and ends after everything, also when it takes several frames.
     """
-    if not (link.sessions or link.full or link.batches or link.ends):
+    if not (link.sessions or link.full or link.batches or link.ends or link.loans):
         return None
     frame = LinkRequest()
     room = limits.LINK_FRAME_BYTES_MAX
@@ -75,8 +76,16 @@ def next_request(link: LinkOutbox, wall: Callable[[], float]) -> LinkRequest | N
     elif not link.full:
         _add_batches(frame, link, room)
     if not (link.full or link.batches):
+        # After what they are about: the agents were attached, and nothing of them is left.
         _add_ends(frame, link, wall())
+        _add_loans(frame, link)
     return frame
+
+
+def _add_loans(frame: LinkRequest, link: LinkOutbox) -> None:
+    for (session, name), slots in link.loans.items():
+        frame.loans.add(session_id=session.id, agent=name, slots=slots)
+    link.loans.clear()
 
 
 def _add_ends(frame: LinkRequest, link: LinkOutbox, wall_seconds: float) -> None:
@@ -132,7 +141,7 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: i
             principal=session.principal,
             session_epoch=session.epoch,
             agents=told,
-            held=_held(session, link),
+            held=map(_held, session.leases.values()),
             draining=session.draining or session.broken_at is not None,
         )
     )
@@ -151,17 +160,13 @@ def _attach_later(link: LinkOutbox, session: Session, agents: Iterable[Agent]) -
         link.full.append((session, batch))
 
 
-def _held(session: Session, link: LinkOutbox) -> list[HeldLease]:
-    return [
-        HeldLease(
-            key=AttemptKey(contract_id=lease.key[0], epoch=lease.key[1]),
-            agent=lease.agent.name,
-            state=_HELD_STATES[lease.state],
-            items_acked=lease.items_acked,
-        )
-        for lease in session.leases.values()
-        if lease.link is link
-    ]
+def _held(lease: Lease) -> HeldLease:
+    return HeldLease(
+        key=AttemptKey(contract_id=lease.key[0], epoch=lease.key[1]),
+        agent=lease.agent.name,
+        state=_HELD_STATES[lease.state],
+        items_acked=lease.items_acked,
+    )
 
 
 def add_items(items: SessionItems, session: Session, batch: Batch) -> None:
@@ -188,6 +193,8 @@ def add_items(items: SessionItems, session: Session, batch: Batch) -> None:
         )
     if batch.losses:
         items.losses.extend(_keys(batch.losses))
+    if batch.claims:
+        items.claims.extend(map(_held, batch.claims))
     if batch.agents:
         items.attaches.extend(spec for spec in batch.agents.values() if spec is not None)
         items.detaches.extend(name for name, spec in batch.agents.items() if spec is None)
@@ -216,6 +223,8 @@ def size_of(message: Message) -> int:
 def apply_response(core: Core, link: LinkOutbox, frame: LinkResponse, now: float) -> None:
     """Everything of a frame but its welcome."""
     sessions = core.book.sessions
+    for backlog in frame.backlog:
+        core.lending.wants(link, (backlog.tenant, backlog.capability), backlog.queued)
     for items in frame.items:
         session = sessions.get(items.session_id)
         if session is not None:  # else it is over, and the scheduler is told so

@@ -18,6 +18,10 @@ from muster.executor.pump_frames import Identity
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.runtime.lifetime import background
+from muster.v1.agent_pb2 import AgentSpec
+
+LEND_SECONDS = 0.005  # from a scheduler's word that work waits until idle slots go there
+LEND_AGAIN_SECONDS = 0.1  # while it waits still
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Executor:
     ) -> None:
         self._settings = settings
         self._clock = time.monotonic
-        self.core = Core(tuple(schedulers), self._clock(), settings.timers)
+        self.core = Core(tuple(schedulers), self._clock(), settings.timers, _offers)
         dialler = Dialler(
             executor=settings.name,
             incarnation=_wall_ms(),
@@ -77,6 +81,7 @@ class Executor:
         self._stack = AsyncExitStack()
         self._draining = False
         self._late: asyncio.TimerHandle | None = None
+        self._lend: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Executor:
         loops = [link.run for link in self._links.values()]
@@ -91,8 +96,9 @@ class Executor:
         traceback: TracebackType | None,
     ) -> None:
         await self.pump.close()
-        if self._late is not None:
-            self._late.cancel()
+        for timer in (self._late, self._lend):
+            if timer is not None:
+                timer.cancel()
         await self._stack.__aexit__(kind, error, traceback)
 
     @property
@@ -139,6 +145,16 @@ class Executor:
         if book.late_hosts and self._late is None:
             loop = asyncio.get_running_loop()
             self._late = loop.call_later(limits.ACK_DELAY_SECONDS, self._wake_late)
+        if self.core.lending.unbalanced and self._lend is None:
+            self._lend = asyncio.get_running_loop().call_later(LEND_SECONDS, self._balance)
+
+    def _balance(self) -> None:
+        self._lend = None
+        if self.core.lending.balance():
+            # What is busy now may be idle then.
+            loop = asyncio.get_running_loop()
+            self._lend = loop.call_later(LEND_AGAIN_SECONDS, self._balance)
+        self.flush()
 
     def _wake_late(self) -> None:
         self._late = None
@@ -164,3 +180,8 @@ class Executor:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _offers(spec: AgentSpec) -> list[str]:
+    """The capabilities that an agent's specification names."""
+    return [each.name for each in spec.capabilities]

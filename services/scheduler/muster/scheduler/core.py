@@ -17,6 +17,7 @@ attempt keeps its slot until the host confirms that it has stopped.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from muster.model import limits
@@ -27,6 +28,7 @@ from muster.model.errors import (
     FailedPrecondition,
     Fenced,
     ResourceExhausted,
+    Unavailable,
 )
 from muster.model.ids import EpochMaker, IdMaker, format_id, shard_of_id, shard_of_scope
 from muster.model.states import Author, ContractState, Outcome, Trigger, step
@@ -50,7 +52,8 @@ RECENT_MAX = 50_000  # ended contracts whose last epoch is kept, so that resends
 class Core:
     """Every open contract of the shards that this scheduler owns."""
 
-    def __init__(self, ids: IdMaker, epochs: EpochMaker) -> None:
+    def __init__(self, ids: IdMaker) -> None:
+        self.shards: dict[int, EpochMaker] = {}  # those that are owned
         self.contracts: dict[int, Contract] = {}
         self.open_bytes = 0  # of their requests
         self.by_scope: dict[tuple[str, str, str], Contract] = {}
@@ -62,12 +65,39 @@ class Core:
         self.timers = Timers()
         self.counts: Counter[str] = Counter()
         self._ids = ids
-        self._epochs = epochs
 
     def take_effects(self) -> list[Effect]:
         """What has accumulated since the last call."""
         effects, self.effects = self.effects, []
         return effects
+
+    # --- shards -----------------------------------------------------------------------------------
+
+    def own(self, epochs: Mapping[int, EpochMaker], last_id: int = 0) -> None:
+        """Own more shards. `last_id` is the largest id that their owners before may have made."""
+        self._ids.pass_by(last_id)
+        self.shards.update(epochs)
+
+    def owns(self, contract_id: int) -> bool:
+        """Whether the contract, open or not, is of a shard that is owned."""
+        return shard_of_id(contract_id) in self.shards
+
+    def disown(self, shards: Collection[int]) -> list[Contract]:
+        """Own these shards no longer: forget their contracts, as if they had never been here.
+
+        Nothing follows from it. Whoever owns them next finds them in the ledger, and hosts go on:
+        their leases stay as they are, so that what is about to be sent still is.
+        """
+        for shard in shards:
+            self.shards.pop(shard, None)
+        gone = [c for c in self.contracts.values() if shard_of_id(c.id) not in self.shards]
+        for contract in gone:
+            self._forget(contract)
+            if contract.lease is not None:
+                self.release(contract, contract.lease)
+            contract.parent = contract.children = None
+            contract.state = ContractState.CANCELLED  # whatever still has it drops it
+        return gone
 
     # --- submitting -------------------------------------------------------------------------------
 
@@ -83,6 +113,7 @@ class Core:
                 raise AlreadyExists(reused_message(contract.request_id))
             return known, True
         parent = self._parent_of(contract) if contract.parent_id else None
+        shard = self._shard_of(contract)
         if contract.deadline_ms <= now.wall_ms:
             raise DeadlinePassed("the deadline has passed; submit again with a later one")
         if len(self.contracts) >= limits.OPEN_CONTRACTS_MAX:
@@ -94,7 +125,7 @@ class Core:
                 f"the requests of open contracts take {limits.OPEN_BYTES_MAX >> 20} MiB; submit "
                 "again when some have ended, or send large payloads as blobs"
             )
-        self._accept(now, contract, parent)
+        self._accept(now, contract, parent, shard)
         self.keep(contract)
         self.effects.append(Accept(contract))
         self.counts["accepted"] += 1
@@ -108,7 +139,19 @@ class Core:
         self.by_scope[contract.scope] = contract
         self.open_bytes += contract.size
 
+    def _shard_of(self, contract: Contract) -> int:
+        """The shard that a submission belongs to; raises where it is not owned."""
+        if contract.parent_id:
+            shard = shard_of_id(contract.parent_id)
+        else:
+            shard = shard_of_scope(contract.tenant, contract.principal, contract.request_id)
+        if shard not in self.shards:
+            raise moving()
+        return shard
+
     def _parent_of(self, sub: Contract) -> Contract:
+        if not self.owns(sub.parent_id):
+            raise moving()
         parent = self.contracts.get(sub.parent_id)
         if parent is None or parent.tenant != sub.tenant:
             raise Fenced("the parent contract is not open; stop working on it")
@@ -128,11 +171,7 @@ class Core:
             )
         return parent
 
-    def _accept(self, now: Now, contract: Contract, parent: Contract | None) -> None:
-        if parent is None:
-            shard = shard_of_scope(contract.tenant, contract.principal, contract.request_id)
-        else:
-            shard = shard_of_id(parent.id)
+    def _accept(self, now: Now, contract: Contract, parent: Contract | None, shard: int) -> None:
         number = self._ids.make(shard, now.wall_ms)
         contract.identify(number, now.wall_ms, now)
         if contract.schedule_to_start:
@@ -172,7 +211,7 @@ class Core:
         contract.start_by = 0.0
         host, size = agent.host, contract.size
         contract.lease = lease = Lease(
-            self._epochs.make(),
+            self.shards[shard_of_id(contract.id)].make(),
             contract.attempts,
             agent.name,
             agent.kind,
@@ -382,3 +421,8 @@ def reused_message(request_id: str) -> str:
         f"request_id {request_id!r} was used before for another request; "
         "send the same request to find its contract, or choose a new id"
     )
+
+
+def moving() -> Unavailable:
+    """What is said about a contract whose shard somebody else owns, or nobody yet."""
+    return Unavailable("the contract's shard is moving to another scheduler; try again")

@@ -215,6 +215,8 @@ class Attempts:
         """A resend, or the word of a zombie."""
         core = self._core
         self.stopped(session_id, contract_id, epoch)
+        if not core.owns(contract_id):
+            return  # its executor keeps the report, and tells the owner
         contract = core.contracts.get(contract_id)
         if contract is None and contract_id not in core.recent:
             core.effects.append(LookUpReport(session_id, contract_id, epoch))
@@ -238,7 +240,7 @@ class Attempts:
                 self._due(now, contract)
         while self._running and self._running[0][0] + RECORD_START_SECONDS <= now.mono:
             _, contract, lease = self._running.popleft()
-            if contract.lease is lease:
+            if contract.lease is lease and contract.id in core.contracts:
                 core.record_start(contract, lease)
 
     def _due(self, now: Now, contract: Contract) -> None:

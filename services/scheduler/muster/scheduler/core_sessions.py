@@ -7,7 +7,7 @@ The same patience applies after a start: leases found in the ledger wait one lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -115,6 +115,15 @@ class Sessions:
             self._core.fleet.detach(agent)
             self._core.placing.agents_changed()
 
+    def lend(self, session_id: str, name: str, slots: int) -> None:
+        """So many slots of an agent are lent to this scheduler from now on."""
+        host = self._core.fleet.hosts.get(session_id)
+        agent = host.agents.get(name) if host is not None else None
+        if agent is not None:
+            self._core.fleet.lend(agent, slots)
+            if agent.free > 0:
+                self._core.placing.offer(agent)
+
     def drain(self, session_id: str, name: str) -> None:
         """An agent, or with an empty name the host, takes nothing new."""
         host = self._core.fleet.hosts.get(session_id)
@@ -136,23 +145,7 @@ class Sessions:
         host = self._core.fleet.hosts.get(session_id)
         if host is None:
             return
-        kept: set[int] = set()
-        for item in held:
-            contract = self._core.contracts.get(item.contract_id)
-            lease = contract.lease if contract is not None else None
-            keep = (
-                contract is not None
-                and lease is not None
-                and contract.tenant == host.tenant
-                and lease.epoch == item.epoch
-                and lease.host == host.name
-            )
-            if keep and contract is not None and lease is not None:
-                kept.add(contract.id)
-                self._bind(now, host, contract, lease, item)
-            self._core.effects.append(
-                Decide(session_id, item.contract_id, item.epoch, keep),
-            )
+        kept = self._decide(now, host, held)
         self._lose_all(
             now, host, {c for c in host.leases if c not in kept}, "its host no longer holds it"
         )
@@ -167,6 +160,37 @@ class Sessions:
         older = self._core.fleet.hosts.get(host.older_id)
         if older is not None and older.link is None:
             self.end(now, older.session_id, why)
+
+    def claim_more(self, now: Now, session_id: str, held: Sequence[Held]) -> None:
+        """The same for leases of shards that were taken over; the others stay as they are."""
+        host = self._core.fleet.hosts.get(session_id)
+        if host is None:
+            return
+        for contract_id in self._decide(now, host, held):
+            self._orphans.get((host.tenant, host.name), {}).pop(contract_id, None)
+
+    def _decide(self, now: Now, host: Host, held: Sequence[Held]) -> set[int]:
+        """Give a verdict on each lease that is ours to judge; returns the contracts kept."""
+        kept: set[int] = set()
+        for item in held:
+            if not self._core.owns(item.contract_id):
+                continue
+            contract = self._core.contracts.get(item.contract_id)
+            lease = contract.lease if contract is not None else None
+            keep = (
+                contract is not None
+                and lease is not None
+                and contract.tenant == host.tenant
+                and lease.epoch == item.epoch
+                and lease.host == host.name
+            )
+            if keep and contract is not None and lease is not None:
+                kept.add(contract.id)
+                self._bind(now, host, contract, lease, item)
+            self._core.effects.append(
+                Decide(host.session_id, item.contract_id, item.epoch, keep),
+            )
+        return kept
 
     def _bind(self, now: Now, host: Host, contract: Contract, lease: Lease, item: Held) -> None:
         self._attempts.mark_accepted(lease)
@@ -328,11 +352,12 @@ class Sessions:
         contract.state = stored.state
         self._orphans.setdefault((stored.tenant, attempt.host), {})[contract.id] = contract
 
-    def restored(self, now: Now) -> None:
-        """All open contracts are there: join the trees, and start the hosts' time to return."""
+    def restored(self, now: Now, taken: Iterable[Contract]) -> None:
+        """All open contracts of the shards are there: join their trees, and start the hosts' time
+        to return."""
         contracts = self._core.contracts
         self._orphans_until = now.mono + limits.LEASE_SECONDS
-        for contract in [c for c in contracts.values() if c.parent_id]:
+        for contract in [c for c in taken if c.parent_id]:
             parent = contracts.get(contract.parent_id)
             if parent is not None:
                 contract.parent = parent

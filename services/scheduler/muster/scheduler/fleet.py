@@ -290,6 +290,14 @@ class Fleet:
             for pool in self._pools_of.get((host.tenant, capability), ()):
                 self._join(agent, pool)
 
+    def lend(self, agent: AgentSlots, slots: int) -> None:
+        """So many of the agent's slots are lent from now on, taken ones included."""
+        agent.host.window += slots - agent.window
+        agent.window = slots
+        if agent.free > 0 and not agent.draining:
+            for pool in agent.pools:
+                pool.offer(agent)
+
     def detach(self, agent: AgentSlots) -> None:
         """Take an agent away; what it holds goes on, and counts against nobody's window."""
         host = agent.host

@@ -31,6 +31,9 @@ class Listener(Protocol):
     def on_ended(self, contract_id: int, response: Response) -> None:
         """The response is durable."""
 
+    def on_moved(self, error: MusterError) -> None:
+        """Another scheduler owns the contract now: ask again."""
+
 
 class Published:
     """A committed event with the position of its commit; its message is made once for all."""
@@ -60,6 +63,7 @@ class Watcher:
         self.response: Response | None = None
         self._bytes = 0  # of the items
         self._overrun = False
+        self._error: MusterError | None = None
         self._something = asyncio.Event()
 
     def put(self, entry: Published | StreamItem, size: int = 0) -> None:
@@ -96,6 +100,11 @@ class Watcher:
         """Whether something had to be left out of the backlog."""
         return self._overrun
 
+    def fail(self, error: MusterError) -> None:
+        """Whoever waits gets this error."""
+        self._error = error
+        self._something.set()
+
     def end(self, response: Response) -> None:
         """The watched contract has ended."""
         self.response = response
@@ -105,6 +114,8 @@ class Watcher:
         """Until there is something. Raises when the watcher was too slow."""
         await self._something.wait()
         self._something.clear()
+        if self._error is not None:
+            raise self._error
         if self._overrun:
             raise ResourceExhausted(
                 "the watcher was too slow; watch again from the last cursor",
@@ -189,6 +200,13 @@ class Hub:
             size = item.ByteSize()
             for watcher in watchers:
                 watcher.put(item, size)
+
+    def moved(self, contract_id: int, error: MusterError) -> None:
+        """Another scheduler owns the contract now: whoever waits for it is told to ask again."""
+        for listener in self._listeners.pop(contract_id, ()):
+            listener.on_moved(error)
+        for watcher in self._watchers.get(contract_id, ()):
+            watcher.fail(error)
 
     def ended(self, contract_id: int, response: Response) -> None:
         """A committed response."""

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 from muster.model import limits
-from muster.v1.link_pb2 import SessionItems
+from muster.v1.link_pb2 import LinkWelcome, SessionItems
 from muster.v1.link_service_pb2 import LinkResponse
 
 _SMALL_BYTES: Final = 64  # of what is no assignment, at most or nearly so
@@ -42,6 +42,11 @@ class LinkPeer:
             items.session_id = session_id
             self._wake.set()
         return items
+
+    def welcome(self, welcome: LinkWelcome) -> None:
+        """Say what is owned from now on."""
+        self._frame.welcome.CopyFrom(welcome)
+        self._wake.set()
 
     def close(self) -> None:
         """A newer incarnation of the executor has taken over."""

@@ -17,7 +17,7 @@ from muster.scheduler.records import Now
 from muster.scheduler.service import Scheduler
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.event_pb2 import StreamItem
-from muster.v1.link_pb2 import LinkSession, SessionItems
+from muster.v1.link_pb2 import LinkSession, LinkWelcome, SessionItems
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import AttemptKey, Report
 from muster.wire.times import seconds_of_duration
@@ -43,7 +43,7 @@ class Links:
         peer = self._open(first)
         try:
             async with background(lambda: self._read(peer, frames)):
-                yield self._welcome(peer)
+                yield LinkResponse(welcome=self._welcome())
                 while (frame := await peer.next_frame()) is not None:
                     yield frame
         finally:
@@ -85,12 +85,13 @@ class Links:
         else:
             sessions.link_gone(now, old)
 
-    def _welcome(self, peer: LinkPeer) -> LinkResponse:
-        frame = LinkResponse()
-        frame.welcome.scheduler = self._scheduler.name
-        for shard in range(64):
-            frame.welcome.shards[shard] = self._scheduler.generation
-        return frame
+    def _welcome(self) -> LinkWelcome:
+        return LinkWelcome(scheduler=self._scheduler.name, shards=self._scheduler.generations)
+
+    def tell_shards(self) -> None:
+        """Tell every executor that other shards are owned than before."""
+        for peer in self._peers.values():
+            peer.welcome(self._welcome())
 
     def _gone(self, peer: LinkPeer) -> None:
         if self._peers.get(peer.executor) is peer:
@@ -113,6 +114,8 @@ class Links:
         for items in frame.items:
             if items.session_id in peer.sessions:
                 SessionWords(self._scheduler, now, items.session_id).apply(items)
+        for loan in frame.loans:
+            self._scheduler.sessions.lend(loan.session_id, loan.agent, loan.slots)
         for end in frame.ends:
             peer.sessions.discard(end.session_id)
             self._scheduler.sessions.end(now, end.session_id, end.reason or "its session ended")
@@ -153,6 +156,8 @@ class SessionWords:
             sessions.detach(sid, name)
         for name in items.drains:
             sessions.drain(sid, name)
+        if items.claims:
+            sessions.claim_more(self._now, sid, held_leases(items.claims))
         for key in items.accepts:
             self._attempts.accept(sid, id_of(key.contract_id), key.epoch)
         for key in items.starts:

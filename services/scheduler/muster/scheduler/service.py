@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from muster.backends.ledger_base import Ledger, LedgerFull, Trimmed
@@ -32,7 +33,7 @@ from muster.scheduler import effects as fx
 from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
 from muster.scheduler.committer import Committer, Pending
-from muster.scheduler.core import Core
+from muster.scheduler.core import Core, moving
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.hub import Hub, Listener
@@ -78,7 +79,7 @@ class Scheduler:
         self.payloads = PayloadChecks()
         self.committer = Committer(ledger, self._on_commit)
         self.catalogue_changed = asyncio.Event()
-        self.generation = 0
+        self.generations: dict[int, int] = {}  # of the shards that are owned
         self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
         self._retention_seconds = retention_seconds
         self._last_tick = 0.0
@@ -105,9 +106,7 @@ class Scheduler:
             await self.ledger.close()
 
     def _restore(self, opening: Opening) -> None:
-        now = self.clock()
-        self.generation = opening.generation
-        self.core = Core(IdMaker(opening.last_id), EpochMaker(opening.generation))
+        self.core = Core(IdMaker())
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
         self.outbound = Outbound(self.core)
@@ -115,16 +114,50 @@ class Scheduler:
             self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
         )
         self.committer.position = opening.position
-        self.applying.ended.update(opening.ended)
-        for row in opening.catalogue:
-            self.catalogue.add(self._entry_of(row))
-        for stored in opening.open_contracts:
-            self._restore_contract(now, stored, opening)
-        self.sessions.restored(now)
-        self._last_tick = now.mono
-        _log.info(
-            "ledger opened", generation=opening.generation, open_contracts=len(self.core.contracts)
+        self._last_tick = self.clock().mono
+        self.take_over(opening)
+
+    def take_over(self, opening: Opening) -> None:
+        """Own the shards that were claimed from the ledger, and everything open in them."""
+        now = self.clock()
+        makers = {number: EpochMaker(number) for number in set(opening.generations.values())}
+        self.core.own(
+            {shard: makers[number] for shard, number in opening.generations.items()},
+            opening.last_id,
         )
+        self.generations |= opening.generations
+        self.applying.ended.update(opening.ended)
+        self.add_known(opening.catalogue)
+        taken = [self._restore_contract(now, each, opening) for each in opening.open_contracts]
+        self.sessions.restored(now, taken)
+        _log.info(
+            "shards taken over",
+            shards=len(opening.generations),
+            generation=max(opening.generations.values(), default=0),
+            open_contracts=len(taken),
+        )
+
+    def add_known(self, rows: Iterable[CatalogueRow]) -> None:
+        """Entries that the ledger has, whoever wrote them."""
+        for row in rows:
+            if self.catalogue.find(row.tenant, row.name, row.version) is None:
+                # Numbered anew: several schedulers may have given the same number.
+                revision = self.catalogue.next_revision(row.tenant)
+                self.catalogue.add(replace(self._entry_of(row), revision=revision))
+                self._routes.clear()
+                self._tell_catalogue(None, None)
+
+    def disown(self, shards: Collection[int]) -> list[int]:
+        """Own these shards no longer; returns the contracts whose listeners are to be told, with
+        `moved`, when what was decided before is committed."""
+        for shard in shards:
+            self.generations.pop(shard, None)
+        return [contract.id for contract in self.core.disown(shards)]
+
+    def moved(self, contract_ids: Iterable[int]) -> None:
+        """Tell whoever waits for these contracts to ask their new owner."""
+        for contract_id in contract_ids:
+            self.hub.moved(contract_id, moving())
 
     def _entry_of(self, row: CatalogueRow) -> Entry:
         capability = Capability.FromString(row.capability)
@@ -142,7 +175,7 @@ class Scheduler:
             tenant, capability.name, version, revision, created_ms, identity, parsed, capability
         )
 
-    def _restore_contract(self, now: Now, stored: StoredContract, opening: Opening) -> None:
+    def _restore_contract(self, now: Now, stored: StoredContract, opening: Opening) -> Contract:
         request = Request.FromString(stored.request)
         wanted = request.capability
         selector, _ = self.catalogue.resolve(stored.tenant, wanted.name, wanted.version)
@@ -153,7 +186,7 @@ class Scheduler:
         attempt = stored.open_attempt
         epoch = attempt.epoch if attempt is not None else 0
         progress = opening.output_chunks.get((stored.id, epoch), (0, 0))
-        self.sessions.restore(now, stored, contract, progress)
+        return self.sessions.restore(now, stored, contract, progress)
 
     async def _tick_loop(self) -> None:
         while True:

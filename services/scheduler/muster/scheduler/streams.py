@@ -70,6 +70,7 @@ class SubmitStream:
         self._open: dict[int, int] = {}  # contract -> how often it was submitted here
         self._asked = 0  # submits without an answer
         self._half_closed = False
+        self._moved: MusterError | None = None
         self._wake = asyncio.Event()
 
     async def run(
@@ -81,6 +82,8 @@ class SubmitStream:
                 while not self._finished():
                     await self._wake.wait()
                     self._wake.clear()
+                    if self._moved is not None:
+                        raise self._moved
                     while self._backlog.items or self._later:
                         if self._backlog.items:
                             yield self._backlog.take()
@@ -175,6 +178,11 @@ class SubmitStream:
             self._later.append(contract_id)
         self._wake.set()
 
+    def on_moved(self, error: MusterError) -> None:
+        """See `Listener`. The client resubmits what is unanswered, and is led to the owner."""
+        self._moved = error
+        self._wake.set()
+
 
 class OneAnswer:
     """A `Listener` for one caller that waits."""
@@ -198,3 +206,10 @@ class OneAnswer:
         """See `Listener`."""
         if not self.ended.done():
             self.ended.set_result(response)
+
+    def on_moved(self, error: MusterError) -> None:
+        """See `Listener`."""
+        for answer in (self.accepted, self.ended):
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # seldom are both awaited

@@ -74,6 +74,11 @@ class IdMaker:
         floor = last_issued >> (_COUNT_BITS + _SHARD_BITS)
         self._last = [(floor, _COUNT_MASK)] * SHARDS
 
+    def pass_by(self, last_issued: int) -> None:
+        """Make only larger ids than this from now on; others may have made it."""
+        floor = (last_issued >> (_COUNT_BITS + _SHARD_BITS), _COUNT_MASK)
+        self._last = [max(each, floor) for each in self._last]
+
     def make(self, shard: int, wall_ms: int) -> int:
         """A new id. `wall_ms` is Unix time; a clock that went back is made up for."""
         last_ms, count = self._last[shard]

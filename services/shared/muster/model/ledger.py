@@ -299,9 +299,9 @@ class CatalogueRow:
 
 @dataclass(slots=True)
 class Opening:
-    """What a ledger tells its owner when it opens."""
+    """What a ledger tells who owns shards of it from now on."""
 
-    generation: int
+    generations: dict[int, int]  # of the shards; each larger than ever before
     last_id: int
     position: int
     catalogue: list[CatalogueRow]

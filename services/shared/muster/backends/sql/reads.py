@@ -31,6 +31,7 @@ from muster.model.ledger import (
     StoredContract,
     StoredResponse,
 )
+from muster.model.limits import SHARDS
 from muster.model.states import TERMINAL, Author, ContractState, Outcome
 
 CHUNK = 500  # ids per IN list
@@ -46,7 +47,7 @@ def opening(connection: Connection, generation: int) -> Opening:
         .group_by(contracts.c.tenant, responses.c.state)
     )
     return Opening(
-        generation=generation,
+        generations=dict.fromkeys(range(SHARDS), generation),
         last_id=last_id,
         position=position,
         catalogue=[
