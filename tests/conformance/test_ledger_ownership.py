@@ -14,6 +14,7 @@ from muster.model.ledger import (
     CommitResult,
     StoredContract,
 )
+from muster.model.limits import SHARDS
 from muster.model.states import ContractState
 from tests.conformance.conftest import MakeLedger
 from tests.support.ledger_rows import (

@@ -11,6 +11,7 @@ While one scheduler owns every shard it has all slots, and nothing here does any
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from zlib import crc32
 
 from muster.executor.core_book import Book
@@ -126,16 +127,12 @@ class Lending:
             agents = left
 
     def _able(self, want: Want) -> Iterator[Agent]:
+        """The agents that could do it and take something new."""
         tenant, capability = want
-        for session in self._book.sessions.values():
-            if session.tenant == tenant:
-                for agent in session.agents.values():
-                    if (
-                        agent.lent is not None
-                        and agent.limit
-                        and capability in self._offers(agent.spec)
-                    ):
-                        yield agent
+        sessions = (x for x in self._book.sessions.values() if x.tenant == tenant)
+        for agent in chain.from_iterable(session.agents.values() for session in sessions):
+            if agent.lent is not None and agent.limit and capability in self._offers(agent.spec):
+                yield agent
 
     def _take(self, agent: Agent, givers: list[LinkOutbox], used: Used) -> bool:
         """Free one slot of the agent for somebody else: one that nobody has, or an idle one."""
