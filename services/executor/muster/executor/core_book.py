@@ -157,6 +157,14 @@ class Book:
                     agent.reported = counts
                     self.presence(agent)
 
+    def settle_attach(self, agent: Agent) -> None:
+        """Tell the host how its attach went, if every scheduler that is there has answered."""
+        asked = {link.name for link in self.links.values() if link.answered}
+        if agent.awaits_result and agent.result is not None and asked <= agent.taken_by:
+            agent.session.outbox.attach_results.append(agent.result)
+            agent.awaits_result, agent.result, agent.taken_by = False, None, frozenset()
+            self.wake(agent.session)
+
     # --- steps ------------------------------------------------------------------------------------
 
     def add(self, session: Session) -> None:

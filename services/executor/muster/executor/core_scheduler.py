@@ -101,6 +101,9 @@ class SchedulerSide:
         link.clear()
         if len(self._book.links) > 1:
             self._lending.split_all()
+            for session in self._book.sessions.values():
+                for agent in session.agents.values():
+                    self._book.settle_attach(agent)
 
     def _again(self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:
         """Puts what the last link may have lost into the outbox, in batches that are not large."""
@@ -136,15 +139,23 @@ class SchedulerSide:
 
     # --- agents -----------------------------------------------------------------------------------
 
-    def attach_result(self, session: Session, name: str, item: Item, *, failed: bool) -> None:
-        """How an attach went. After a link's hello the scheduler answers all agents once more;
-        the host hears only what it waits for, and what went wrong."""
+    def attach_result(
+        self, link: LinkOutbox, session: Session, name: str, item: Item, *, failed: bool
+    ) -> None:
+        """How an attach went. After a link's hello the scheduler answers all agents once more; the
+        host hears only what it waits for, once every scheduler has answered, and what went wrong.
+        """
         agent = session.agents.get(name)
         if agent is None or not agent.attached:
             return
         if failed:
             self._book.detach(agent)
         elif not agent.awaits_result:
+            return
+        elif len(self._book.links) > 1:
+            agent.taken_by = {*agent.taken_by, link.name}
+            agent.result = item
+            self._book.settle_attach(agent)
             return
         agent.awaits_result = False
         session.outbox.attach_results.append(item)

@@ -7,6 +7,7 @@ looks into one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -94,10 +95,12 @@ class Agent:
         "opened_ms",
         "queue",
         "reported",
+        "result",
         "session",
         "size",
         "spec",
         "suspended",
+        "taken_by",
         "window",
     )
 
@@ -117,6 +120,8 @@ class Agent:
         self.attached = False
         self.draining = False
         self.awaits_result = False  # the host has not heard how its attach went
+        self.taken_by: Set[str] = frozenset()  # of several schedulers, those that have answered
+        self.result: Item = None  # what one of them said
         self.reported = (0, 0)  # active and suspended, as presence last said
         # Assignments not written yet; made when there is one, because most agents are idle.
         self.queue: deque[Lease] | None = None

@@ -236,7 +236,7 @@ def _apply_items(
 ) -> None:
     scheduler = core.scheduler
     if items.attach_results or items.verdicts or items.refusals:
-        _apply_rare(core, session, items)
+        _apply_rare(core, link, session, items)
     for ack in items.report_acks:
         attempt = ack.key
         scheduler.report_ack(session, (attempt.contract_id, attempt.epoch), ack.verdict, ack)
@@ -255,11 +255,12 @@ def _apply_items(
         scheduler.cancel(session, (cancel.key.contract_id, cancel.key.epoch), cancel.code)
 
 
-def _apply_rare(core: Core, session: Session, items: SessionItems) -> None:
+def _apply_rare(core: Core, link: LinkOutbox, session: Session, items: SessionItems) -> None:
     """What seldom comes. It stands in no order with acknowledgements, and before assignments."""
     scheduler = core.scheduler
     for result in items.attach_results:
-        scheduler.attach_result(session, result.agent, result, failed=result.HasField("error"))
+        failed = result.HasField("error")
+        scheduler.attach_result(link, session, result.agent, result, failed=failed)
     for verdict in items.verdicts:
         key = (verdict.key.contract_id, verdict.key.epoch)
         scheduler.verdict(session, key, verdict.decision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 from muster.model import limits
@@ -47,6 +48,13 @@ class LinkPeer:
         """Say what is owned from now on."""
         self._frame.welcome.CopyFrom(welcome)
         self._wake.set()
+
+    def tell_backlog(self, waits: Mapping[tuple[str, str], int]) -> None:
+        """Say how many contracts wait, by tenant and capability."""
+        for (tenant, capability), queued in waits.items():
+            self._frame.backlog.add(tenant=tenant, capability=capability, queued=queued)
+        if waits:
+            self._wake.set()
 
     def close(self) -> None:
         """A newer incarnation of the executor has taken over."""

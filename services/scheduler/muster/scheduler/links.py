@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from muster.failpoints import failpoint
 from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimplemented
@@ -87,6 +87,11 @@ class Links:
 
     def _welcome(self) -> LinkWelcome:
         return LinkWelcome(scheduler=self._scheduler.name, shards=self._scheduler.generations)
+
+    def tell_backlog(self, waits: Mapping[tuple[str, str], int]) -> None:
+        """Tell every executor how many contracts wait, by tenant and capability."""
+        for peer in self._peers.values():
+            peer.tell_backlog(waits)
 
     def tell_shards(self) -> None:
         """Tell every executor that other shards are owned than before."""

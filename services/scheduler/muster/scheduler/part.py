@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from muster.backends.base import Blobs
-from muster.backends.ledger_base import Ledger
+from muster.backends.ledger_base import Ledger, SharedLedger
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.routing import Router
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
+from muster.scheduler.sharing import Sharing
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
@@ -32,17 +34,28 @@ class SchedulerPart:
 
 
 def scheduler_part(
-    name: str, ledger: Ledger, blobs: Blobs, retention_seconds: float = limits.RETENTION_SECONDS
+    name: str,
+    ledger: Ledger,
+    blobs: Blobs,
+    retention_seconds: float = limits.RETENTION_SECONDS,
+    shared: SharedLedger | None = None,
 ) -> SchedulerPart:
-    """Makes the scheduler; it owns the ledger while the part runs."""
+    """Makes the scheduler. It owns the ledger while the part runs, or where that is `shared`, the
+    same ledger once more, its part of it."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds)
-    servicer = SchedulerServicer(scheduler)
     links = Links(scheduler)
+    router = Router()
+    servicer = SchedulerServicer(scheduler, router)
     catalogue = CatalogueServicer(scheduler)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
-        async with scheduler.run():
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(scheduler.run())
+            if shared is not None:
+                sharing = router.sharing = Sharing(scheduler, shared, links, readiness.address)
+                stack.push_async_callback(router.close)
+                await stack.enter_async_context(sharing.run(readiness))
             yield
 
     services: dict[str, Callable[..., None]] = {

@@ -79,6 +79,7 @@ class Scheduler:
         self.payloads = PayloadChecks()
         self.committer = Committer(ledger, self._on_commit)
         self.catalogue_changed = asyncio.Event()
+        self.something_waits = asyncio.Event()  # contracts for which there is no slot just now
         self.generations: dict[int, int] = {}  # of the shards that are owned
         self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
         self._retention_seconds = retention_seconds
@@ -154,6 +155,11 @@ class Scheduler:
             self.generations.pop(shard, None)
         return [contract.id for contract in self.core.disown(shards)]
 
+    def forget_ended(self, counts: Trimmed) -> None:
+        """So many contracts are no longer among those that ended here."""
+        for key, count in counts.items():
+            self.applying.ended[key] -= count
+
     def moved(self, contract_ids: Iterable[int]) -> None:
         """Tell whoever waits for these contracts to ask their new owner."""
         for contract_id in contract_ids:
@@ -214,8 +220,7 @@ class Scheduler:
                 trimmed = await self.ledger.trim(before_ms, limits.RETENTION_TRIM_MAX)
             except LedgerFull:
                 _log.warning("the ledger is too full to forget old contracts; trying again")
-            for key, count in trimmed.items():
-                self.applying.ended[key] -= count
+            self.forget_ended(trimmed)
             if sum(trimmed.values()) < limits.RETENTION_TRIM_MAX:
                 await asyncio.sleep(limits.RETENTION_SWEEP_SECONDS)
 
@@ -346,6 +351,8 @@ class Scheduler:
             self.committer.stop(error)
             return
         self.committer.wake()
+        if self.core.queue.lanes:
+            self.something_waits.set()
         if more and not self._replan:
             self._replan = True
             asyncio.get_running_loop().call_soon(self._settle_again)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,16 +11,20 @@ import grpc
 from muster.model import limits
 from muster.model.errors import ContractUnknown, FailedPrecondition, NotFound, Unavailable
 from muster.model.ids import format_id
-from muster.model.states import TERMINAL, ContractState
+from muster.model.states import ContractState
 from muster.runtime.principal import current_principal
 from muster.scheduler.core_explain import explain
 from muster.scheduler.links import Links
 from muster.scheduler.listing import list_contracts
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.messages_out import contract_of, set_ms
+from muster.scheduler.routing import Router, relayed
 from muster.scheduler.service import Scheduler
+from muster.scheduler.statistics import add_statistics, count_states
 from muster.scheduler.streams import OneAnswer, SubmitStream
+from muster.scheduler.streams_divided import divided
 from muster.scheduler.watching import ended_response, watch
+from muster.scheduler.watching_all import watch_all
 from muster.v1 import catalogue_service_pb2_grpc, link_service_pb2_grpc, scheduler_service_pb2_grpc
 from muster.v1.catalogue_service_pb2 import WatchCatalogueRequest, WatchCatalogueResponse
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
@@ -55,8 +58,9 @@ CATALOGUE_FRAME_ENTRIES = 64
 class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     """What clients call."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, router: Router) -> None:
         self._scheduler = scheduler
+        self._router = router
         self._waiting: set[OneAnswer] = set()
         self._draining = False
 
@@ -70,6 +74,9 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     async def Submit(self, request: SubmitRequest, context: _Context) -> SubmitResponse:
         """Accepts one request."""
         caller, scheduler = current_principal(), self._scheduler
+        peer = self._router.of_request(request.request, caller, context)
+        if peer is not None:
+            return await peer.ask(peer.stub.Submit, request, context)
         answer = OneAnswer()
         request_id = scheduler.submit(
             scheduler.clock(), caller.tenant, caller.name, request.request, answer
@@ -96,7 +103,10 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         self, request_iterator: AsyncIterator[SubmitStreamRequest], context: _Context
     ) -> AsyncIterator[SubmitStreamResponse]:
         """Accepts many, and answers as they end."""
-        return SubmitStream(self._scheduler, current_principal()).run(request_iterator)
+        stream = SubmitStream(self._scheduler, current_principal())
+        if not self._router.shares(context):
+            return stream.run(request_iterator)
+        return divided(self._router, current_principal(), stream, request_iterator)
 
     async def GetContract(
         self, request: GetContractRequest, context: _Context
@@ -104,6 +114,9 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         """One contract, whole."""
         caller, scheduler = current_principal(), self._scheduler
         if request.HasField("contract_id"):
+            peer = self._router.of_contract(request.contract_id, caller, context)
+            if peer is not None:
+                return await peer.ask(peer.stub.GetContract, request, context)
             stored = await scheduler.stored(id_of(request.contract_id), caller.tenant)
         else:
             scope = (caller.tenant, caller.name, request.request_id)
@@ -124,13 +137,25 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         self, request: WatchContractsRequest, context: _Context
     ) -> AsyncIterator[WatchContractsResponse]:
         """History, then live."""
-        return watch(self._scheduler, current_principal().tenant, request)
+        caller = current_principal()
+        if not request.HasField("contract_id"):
+            if self._router.shares(context):
+                return watch_all(self._router, self._scheduler, caller, request)
+        else:
+            peer = self._router.of_contract(request.contract_id, caller, context)
+            if peer is not None:
+                return relayed(peer.stub.WatchContracts(request, metadata=peer.metadata))
+        return watch(self._scheduler, caller.tenant, request)
 
     async def WaitContract(
         self, request: WaitContractRequest, context: _Context
     ) -> WaitContractResponse:
         """Waits for the end, at most as long as asked."""
-        tenant = current_principal().tenant
+        caller = current_principal()
+        peer = self._router.of_contract(request.contract_id, caller, context)
+        if peer is not None:
+            return await peer.ask(peer.stub.WaitContract, request, context)
+        tenant = caller.tenant
         timeout = limits.WAIT_DEFAULT_SECONDS
         if request.HasField("timeout"):
             timeout = seconds_of_duration(request.timeout)
@@ -174,7 +199,11 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         self, request: CancelContractRequest, context: _Context
     ) -> CancelContractResponse:
         """Cancels a tree; returns when that is durable."""
-        tenant, scheduler = current_principal().tenant, self._scheduler
+        caller, scheduler = current_principal(), self._scheduler
+        peer = self._router.of_contract(request.contract_id, caller, context)
+        if peer is not None:
+            return await peer.ask(peer.stub.CancelContract, request, context)
+        tenant = caller.tenant
         number = id_of(request.contract_id)
         if number not in scheduler.core.contracts:
             return await self._cancel_ended(number, tenant)
@@ -198,7 +227,11 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         self, request: ExplainPlacementRequest, context: _Context
     ) -> ExplainPlacementResponse:
         """Why a contract is where it is."""
-        tenant, scheduler = current_principal().tenant, self._scheduler
+        caller, scheduler = current_principal(), self._scheduler
+        peer = self._router.of_contract(request.contract_id, caller, context)
+        if peer is not None:
+            return await peer.ask(peer.stub.ExplainPlacement, request, context)
+        tenant = caller.tenant
         number = id_of(request.contract_id)
         live = scheduler.core.contracts.get(number)
         if live is None or live.tenant != tenant:
@@ -232,36 +265,15 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
             retries=core.counts["retries"],
             losses=core.counts["losses"],
         )
-        _count_states(scheduler, tenant, reply)
+        count_states(scheduler, tenant, reply)
+        if self._router.shares(context):
+            for peer in self._router.peers(current_principal()):
+                add_statistics(reply, await peer.ask(peer.stub.GetStatistics, request, context))
         return reply
 
 
 def _going_away() -> Unavailable:
     return Unavailable("the scheduler is going away; wait again")
-
-
-def _count_states(scheduler: Scheduler, tenant: str, reply: GetStatisticsResponse) -> None:
-    states: Counter[ContractState] = Counter()
-    rows: dict[str, Counter[str]] = {}
-    for contract in scheduler.core.contracts.values():
-        if contract.tenant != tenant:
-            continue
-        states[contract.state] += 1
-        lease = contract.lease
-        what = "queued" if lease is None else "suspended" if lease.suspended else "active"
-        rows.setdefault(contract.capability, Counter())[what] += 1
-    for state in TERMINAL:
-        states[state] = scheduler.applying.ended[tenant, state]
-    for state, count in sorted(states.items()):
-        if count:
-            reply.states.add(state=int(state), contracts=count)
-    for capability, counts in sorted(rows.items()):
-        reply.capabilities.add(
-            capability=capability,
-            queued=counts["queued"],
-            active=counts["active"],
-            suspended=counts["suspended"],
-        )
 
 
 class LinkServicer(link_service_pb2_grpc.LinkServiceServicer):

@@ -8,7 +8,7 @@ response of a contract fails on its primary key, whatever the code above believe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from muster.model.errors import MusterError
@@ -110,4 +110,63 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Give up ownership. Safe to call twice, and before `open`."""
+        ...
+
+
+class Member(NamedTuple):
+    """A scheduler that shares the ledger, or did. Whether it lives, the ledger's clock says."""
+
+    owner: str
+    address: str  # gRPC target at which the others reach it
+    live: bool
+
+
+class ShardOwner(NamedTuple):
+    """Who owns a shard; `owner` is "" when it was given up."""
+
+    shard: int
+    generation: int
+    owner: str
+
+
+class SharedLedger(Ledger, Protocol):
+    """A ledger that several schedulers share by shards: each shard has one owner at a time, and a
+    generation, which every change of owner raises.
+
+    `open` claims nothing here. Everything below raises `LedgerFull` while the database does not
+    answer.
+    """
+
+    async def join(self, owner: str, address: str, lease_seconds: float) -> None:
+        """Say that this scheduler lives, for so long unless it says so again."""
+        ...
+
+    async def renew(self) -> bool:
+        """Say so again. False when it has been forgotten meanwhile: join again."""
+        ...
+
+    async def leave(self) -> None:
+        """Say that it lives no longer."""
+        ...
+
+    async def members(self) -> list[Member]:
+        """Every scheduler that has joined and not left."""
+        ...
+
+    async def ownership(self) -> list[ShardOwner]:
+        """Every shard that has ever had an owner."""
+        ...
+
+    async def claim(self, shards: Sequence[int]) -> Opening:
+        """Own those of the shards that no other live scheduler owns; returns them, with all that is
+        open in them. No commit of an earlier owner takes effect afterwards."""
+        ...
+
+    async def release(self, shards: Sequence[int]) -> Trimmed:
+        """Give shards up. Returns how many contracts of each tenant in them ended how."""
+        ...
+
+    def listen(self) -> AsyncIterator[None]:
+        """Yields when somebody may have changed anything of this. Goes on, by itself, after the
+        database was away."""
         ...

@@ -57,6 +57,9 @@ class Listen:
     grpc_port: Port = PORTS[Role.ALL][0]
     # 0 takes any free port; then only the log, or `server.address`, tells which.
 
+    advertise: str = ""
+    # Where other services reach the process, as `host:port`, if that is not where it listens.
+
     http_port: Port | None = PORTS[Role.ALL][1]
     # Metrics, live and ready. None saves the listener, and blinds whoever supervises the process.
 

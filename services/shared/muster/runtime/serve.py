@@ -45,7 +45,8 @@ async def _nothing_to_drain() -> None:
 class Readiness:
     """A running part's word on whether its services can do their work."""
 
-    def __init__(self, health: Health, services: Sequence[str]) -> None:
+    def __init__(self, health: Health, services: Sequence[str], address: str = "") -> None:
+        self.address = address  # gRPC target at which others reach the process
         self._health = health
         self._services = services
 
@@ -194,7 +195,8 @@ class Server:
             await self._start_http(stack)
             await grpc_server.start()
             for part in self._parts:
-                readiness = Readiness(self._health, tuple(part.services))
+                address = self._listen.advertise or self._address
+                readiness = Readiness(self._health, tuple(part.services), address)
                 await stack.enter_async_context(part.run(readiness))
                 readiness.serving()
             # On the way out calls end before the parts that answer them, also when one has failed.
