@@ -30,10 +30,12 @@ PURE_PARTS = {
     "muster.registry": ("core*",),
     "muster.scheduler": (
         "core*",
+        "admission",
         "catalogue",
         "compatibility",
         "effects",
         "fleet",
+        "ownership",
         "placing",
         "queue",
         "records",

@@ -11,6 +11,7 @@ from muster.backends.sqlite.ledger import SqliteLedger
 from muster.model import limits
 from muster.model.errors import ResourceExhausted
 from muster.model.ledger import Batch, CommitResult
+from muster.scheduler.entries import make_entry
 from muster.scheduler.service import Scheduler
 from muster.scheduler.streams import OneAnswer
 from muster.v1.capability_pb2 import Capability
@@ -52,7 +53,7 @@ async def test_submits_are_refused_while_too_much_waits_for_a_commit(
 
     async with scheduler.run():
         capability = Capability(name="echo", version="1.0.0")
-        scheduler.add_to_catalogue(scheduler.make_entry("default", capability, 1, 0))
+        scheduler.add_to_catalogue(make_entry("default", capability, 1, 0))
         accepted = [submit()]
         await ledger.is_committing.wait()
         accepted += [submit() for _ in range(3)]

@@ -23,8 +23,9 @@ from muster.model.ledger import (
 )
 from muster.model.states import ContractState
 from muster.scheduler import effects as fx
+from muster.scheduler.admission import reused_message
 from muster.scheduler.committer import Committer, Pending
-from muster.scheduler.core import Core, reused_message
+from muster.scheduler.core import Core
 from muster.scheduler.events import events_of_change
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_out import response_of

@@ -20,18 +20,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from muster.model import limits
 from muster.model.errors import (
     AlreadyExists,
     ContractUnknown,
     DeadlinePassed,
     FailedPrecondition,
-    Fenced,
-    ResourceExhausted,
-    Unavailable,
 )
 from muster.model.ids import EpochMaker, IdMaker, format_id, shard_of_id, shard_of_scope
 from muster.model.states import Author, ContractState, Outcome, Trigger, step
+from muster.scheduler.admission import check_room, moving, parent_of, reused_message
 from muster.scheduler.effects import (
     Accept,
     Assign,
@@ -112,19 +109,11 @@ class Core:
             if known.body_sha256 != contract.body_sha256:
                 raise AlreadyExists(reused_message(contract.request_id))
             return known, True
-        parent = self._parent_of(contract) if contract.parent_id else None
         shard = self._shard_of(contract)
+        parent = parent_of(contract, self.contracts) if contract.parent_id else None
         if contract.deadline_ms <= now.wall_ms:
             raise DeadlinePassed("the deadline has passed; submit again with a later one")
-        if len(self.contracts) >= limits.OPEN_CONTRACTS_MAX:
-            raise ResourceExhausted(
-                f"{limits.OPEN_CONTRACTS_MAX} contracts are open; submit again when some have ended"
-            )
-        if self.open_bytes + contract.size > limits.OPEN_BYTES_MAX:
-            raise ResourceExhausted(
-                f"the requests of open contracts take {limits.OPEN_BYTES_MAX >> 20} MiB; submit "
-                "again when some have ended, or send large payloads as blobs"
-            )
+        check_room(contract, len(self.contracts), self.open_bytes)
         self._accept(now, contract, parent, shard)
         self.keep(contract)
         self.effects.append(Accept(contract))
@@ -148,28 +137,6 @@ class Core:
         if shard not in self.shards:
             raise moving()
         return shard
-
-    def _parent_of(self, sub: Contract) -> Contract:
-        if not self.owns(sub.parent_id):
-            raise moving()
-        parent = self.contracts.get(sub.parent_id)
-        if parent is None or parent.tenant != sub.tenant:
-            raise Fenced("the parent contract is not open; stop working on it")
-        if parent.lease is None or parent.lease.epoch != sub.parent_epoch:
-            raise Fenced("the attempt that submits this child is over; stop working on it")
-        if parent.depth >= limits.TREE_DEPTH_MAX:
-            raise ResourceExhausted(
-                f"a tree of contracts is at most {limits.TREE_DEPTH_MAX} levels deep",
-                reason="TREE_LIMIT",
-            )
-        if parent.children and len(parent.children) >= limits.CHILDREN_OPEN_MAX:
-            raise ResourceExhausted(
-                f"a contract has at most {limits.CHILDREN_OPEN_MAX} open children; "
-                "await some before submitting more",
-                reason="TREE_LIMIT",
-                retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
-            )
-        return parent
 
     def _accept(self, now: Now, contract: Contract, parent: Contract | None, shard: int) -> None:
         number = self._ids.make(shard, now.wall_ms)
@@ -413,16 +380,3 @@ class Core:
         lease.start_recorded = True
         contract.sequence += 1
         return True
-
-
-def reused_message(request_id: str) -> str:
-    """The message for a request_id that comes back with another body."""
-    return (
-        f"request_id {request_id!r} was used before for another request; "
-        "send the same request to find its contract, or choose a new id"
-    )
-
-
-def moving() -> Unavailable:
-    """What is said about a contract whose shard somebody else owns, or nobody yet."""
-    return Unavailable("the contract's shard is moving to another scheduler; try again")

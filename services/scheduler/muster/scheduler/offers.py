@@ -5,6 +5,7 @@ from __future__ import annotations
 from muster.model.errors import InvalidArgument
 from muster.model.versions import VERSION_DEFAULT
 from muster.scheduler.catalogue import Entry
+from muster.scheduler.entries import make_entry
 from muster.scheduler.service import Scheduler
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability
@@ -30,7 +31,7 @@ def register_offers(scheduler: Scheduler, tenant: str, spec: AgentSpec) -> None:
             capability.CopyFrom(offered)
             capability.version = offered.version or VERSION_DEFAULT
             revision = scheduler.catalogue.next_revision(tenant) + len(new)
-            entry = scheduler.make_entry(tenant, capability, revision, scheduler.clock().wall_ms)
+            entry = make_entry(tenant, capability, revision, scheduler.clock().wall_ms)
             if scheduler.catalogue.check(entry):
                 new.append(entry)
     for entry in new:

@@ -14,7 +14,7 @@ import grpc
 
 from muster.model.ids import shard_of_id, shard_of_scope
 from muster.runtime.principal import PRINCIPAL_KEY, TENANT_KEY, Principal
-from muster.scheduler.core import moving
+from muster.scheduler.admission import moving
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
 from muster.v1.request_pb2 import Request

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from muster.backends.ledger_base import Ledger, LedgerFull, Trimmed
@@ -25,17 +24,18 @@ from muster.model.ledger import (
     Opening,
     StoredContract,
 )
-from muster.model.versions import parse_version
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.runtime.validation import check
 from muster.scheduler import effects as fx
+from muster.scheduler.admission import moving
 from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
 from muster.scheduler.committer import Committer, Pending
-from muster.scheduler.core import Core, moving
+from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
+from muster.scheduler.entries import entry_of
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
 from muster.scheduler.outbound import Outbound
@@ -43,7 +43,7 @@ from muster.scheduler.plain_requests import is_plain
 from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
-from muster.scheduler.schemas import PayloadChecks, check_schema, identity_of
+from muster.scheduler.schemas import PayloadChecks, identity_of
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
@@ -143,8 +143,7 @@ class Scheduler:
         for row in rows:
             if self.catalogue.find(row.tenant, row.name, row.version) is None:
                 # Numbered anew: several schedulers may have given the same number.
-                revision = self.catalogue.next_revision(row.tenant)
-                self.catalogue.add(replace(self._entry_of(row), revision=revision))
+                self.catalogue.add(entry_of(row, self.catalogue.next_revision(row.tenant)))
                 self._routes.clear()
                 self._tell_catalogue(None, None)
 
@@ -164,22 +163,6 @@ class Scheduler:
         """Tell whoever waits for these contracts to ask their new owner."""
         for contract_id in contract_ids:
             self.hub.moved(contract_id, moving())
-
-    def _entry_of(self, row: CatalogueRow) -> Entry:
-        capability = Capability.FromString(row.capability)
-        return self.make_entry(row.tenant, capability, row.revision, row.created_ms)
-
-    def make_entry(
-        self, tenant: str, capability: Capability, revision: int, created_ms: int
-    ) -> Entry:
-        """A catalogue entry; raises `InvalidArgument` (SCHEMA) where a schema cannot be used."""
-        parsed = check_schema(capability.input, f"the input schema of {capability.name}")
-        check_schema(capability.output, f"the output schema of {capability.name}")
-        version = parse_version(capability.version)
-        identity = identity_of(capability)
-        return Entry(
-            tenant, capability.name, version, revision, created_ms, identity, parsed, capability
-        )
 
     def _restore_contract(self, now: Now, stored: StoredContract, opening: Opening) -> Contract:
         request = Request.FromString(stored.request)

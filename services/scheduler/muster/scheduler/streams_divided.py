@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
-from muster.scheduler.core import moving
+from muster.scheduler.admission import moving
 from muster.scheduler.routing import Router, relayed, shard_of_request
 from muster.scheduler.streams import SubmitStream
 from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
-from muster.scheduler.core import moving
+from muster.scheduler.admission import moving
 from muster.scheduler.routing import Router, relayed
 from muster.scheduler.service import Scheduler
 from muster.scheduler.watching import watch
