@@ -12,7 +12,7 @@ import pytest
 from muster.servers import postgres
 from muster.servers.server import ServerError, ServerProcess
 from tests.support.processes import free_port, until
-from tests.support.servers import postgres_database, prepare_postgres, prepared, psql
+from tests.support.servers import postgres_database, prepared, psql
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("servers")]
 
@@ -69,7 +69,7 @@ async def test_it_is_the_same_after_it_was_prepared_again(
     first = postgres_process.server
     psql(first.url, "CREATE TABLE kept AS SELECT 7 AS value")
     await postgres_process.stop()
-    again = postgres.prepare(first.folder, free_port(), first.log)
+    again = postgres.prepare(first.folder, [free_port()], first.log)
     async with ServerProcess(again):
         assert psql(again.url, "SELECT value FROM kept") == "7"
 
@@ -78,7 +78,7 @@ async def test_a_lost_password_is_made_anew(postgres_process: ServerProcess) -> 
     first = postgres_process.server
     await postgres_process.stop()
     first.folder.with_name("postgres.password").unlink()
-    again = postgres.prepare(first.folder, first.port, first.log)
+    again = postgres.prepare(first.folder, first.ports, first.log)
     assert again.url != first.url
     async with ServerProcess(again):
         assert psql(again.url, "SELECT 1") == "1"
@@ -102,7 +102,7 @@ def test_half_made_data_is_made_again(tmp_path: Path) -> None:
     half = tmp_path / "postgres.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("15\n")
-    server = prepared(prepare_postgres, tmp_path)
+    server = prepared("postgres", tmp_path)
     assert (server.folder / "PG_VERSION").exists()
     assert not half.exists()
 
@@ -110,7 +110,7 @@ def test_half_made_data_is_made_again(tmp_path: Path) -> None:
 async def test_it_is_not_taken_for_another_one_on_its_port(
     postgres_server: ServerProcess, tmp_path: Path
 ) -> None:
-    server = postgres.prepare(tmp_path / "postgres", postgres_server.server.port, tmp_path / "log")
+    server = postgres.prepare(tmp_path / "postgres", postgres_server.server.ports, tmp_path / "log")
     with pytest.raises(ServerError, match="Address already in use"):
         await ServerProcess(server).start()
 

@@ -18,15 +18,25 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from muster.servers.launch import FOLDER_NAME
-from muster.servers.server import HOST, Server, ServerError, ServerMissing, User, command_of
+from muster.servers.server import (
+    HOST,
+    Server,
+    ServerError,
+    ServerMissing,
+    User,
+    command_of,
+    make_folder,
+    write_file,
+)
 
 NAME = "postgres"
+PORTS = 1
 ROLE = DATABASE = "muster"
 INSTALL = "on Debian and Ubuntu: apt install postgresql"
 
@@ -36,6 +46,8 @@ _ACCOUNT = "postgres"
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _INIT_SECONDS = 120.0
 _CONNECT_SECONDS = 2.0
+_NOT_NOW = b"\0C57P03\0"  # cannot_connect_now
+_ERROR_BYTES_MAX = 4096
 
 # What it must not do without, and what it is not to do. The defaults of its own configuration file
 # are otherwise fine, and somebody may change them there.
@@ -125,14 +137,16 @@ def choose(programs: list[Programs], data: Path) -> Programs:
     raise ServerMissing(message)
 
 
-def prepare(folder: Path, port: int, log: Path) -> Server:
-    """Makes the data in `folder`, if there is none yet, and says how to run it at `port`.
+def prepare(folder: Path, ports: Sequence[int], log: Path) -> Server:
+    """Makes the data in `folder`, if there is none yet, and says how to run it at a port.
 
     The password is kept beside the folder. Takes a second or two the first time, and blocks.
     Raises `ServerError`.
     """
+    (port,) = ports
     programs = choose(find_programs(), folder)
     user = _user()
+    make_folder(folder.parent)
     secret = folder.with_name(f"{folder.name}.password")
     password = _read_secret(secret)
     if not (folder / "PG_VERSION").exists():
@@ -150,7 +164,7 @@ def prepare(folder: Path, port: int, log: Path) -> Server:
             *(word for key, value in _SETTINGS.items() for word in ("-c", f"{key}={value}")),
         ),
         folder=folder,
-        port=port,
+        ports=(port,),
         url=f"postgresql://{ROLE}:{password}@{HOST}:{port}/{DATABASE}",
         log=log,
         answers=answers,
@@ -164,8 +178,8 @@ def prepare(folder: Path, port: int, log: Path) -> Server:
 async def answers(address: str) -> bool:
     """Whether it would talk with a client: it asks for a password, or says why not.
 
-    https://www.postgresql.org/docs/current/protocol-flow.html: "R" is a request to authenticate;
-    while it starts or recovers it answers "E" instead.
+    https://www.postgresql.org/docs/current/protocol-flow.html: "R" is a request to authenticate,
+    "E" an error, with its code. Only one code says that it starts, recovers or ends just now.
     """
     host, _, port = address.rpartition(":")
     told = b"".join(f"{each}\0".encode() for each in ("user", ROLE, "database", "postgres", ""))
@@ -175,7 +189,10 @@ async def answers(address: str) -> bool:
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
                 writer.write(startup)
-                return await reader.readexactly(1) == b"R"
+                kind, length = struct.unpack(">cI", await reader.readexactly(5))
+                if kind != b"E":
+                    return bool(kind == b"R")
+                return _NOT_NOW not in await reader.readexactly(min(length - 4, _ERROR_BYTES_MAX))
             finally:
                 writer.close()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -210,9 +227,7 @@ def _read_secret(path: Path) -> str | None:
 
 def _make_secret(path: Path) -> str:
     password = secrets.token_hex(16)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(password + "\n")
+    write_file(path, f"{password}\n")
     return password
 
 

@@ -51,8 +51,8 @@ class Server:
     folder: Path
     # Where it runs and keeps its data.
 
-    port: int
-    # Where its clients connect.
+    ports: tuple[int, ...]
+    # Where it listens; its clients connect to the first.
 
     url: str
     # What its clients are told. It may hold a password: show `address`.
@@ -69,7 +69,7 @@ class Server:
     @property
     def address(self) -> str:
         """Where its clients connect, as host:port."""
-        return f"{HOST}:{self.port}"
+        return f"{HOST}:{self.ports[0]}"
 
     @property
     def command(self) -> list[str]:
@@ -92,12 +92,32 @@ def command_of(
 
 def _require_free(server: Server) -> None:
     """Raises `ServerError` when somebody else would answer in its place."""
+    for port in server.ports:
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            message = f"{server.name} cannot listen at {HOST}:{port}: {why}"
+            raise ServerError(message) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a server's folder, for its owner only. Raises `ServerError`."""
     try:
-        socket.create_server((HOST, server.port)).close()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        message = (
-            f"{server.name} cannot listen at {server.address}: {os.strerror(error.errno or 0)}"
-        )
+        message = f"the folder {folder} cannot be made: {error.strerror}"
+        raise ServerError(message) from None
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file for its owner only. Raises `ServerError`."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
         raise ServerError(message) from None
 
 
