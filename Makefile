@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock gen gen-check release-image breaking run test faults bench bench-lock lint format
+.PHONY: help setup install lock gen gen-check release-image breaking backends run test faults bench bench-lock lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ breaking: setup  ## check that proto/ breaks nothing that was released
 	else echo "breaking: nothing to compare with before the first release ($(IMAGE) does not exist)"; fi
 
 # --- checking and running -------------------------------------------------------------------------
+
+backends: setup  ## get Consul, NATS and Temporal for `muster up --with`; builds with Go what is missing
+	@$(BIN)/python -m muster.servers.building deploy/backends
 
 # Folders that may hold Python, as far as they exist.
 SOURCES = $(wildcard services agents tests benchmarks)

@@ -4,6 +4,9 @@ import grpc
 import pytest
 from hypothesis import settings
 
+# Fixtures that every folder may use: the real servers.
+pytest_plugins = ["tests.support.servers"]
+
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
 settings.load_profile("muster")

@@ -123,6 +123,8 @@ LAYERS = (
         ("{branch}", *PROTOCOLS, "muster.backends.sql", FAILPOINTS, "muster.v1", "muster.model"),
     ),
     Layer(("muster.runtime",), SHELL),
+    # Other people's servers: no more of Muster than the limits.
+    Layer(("muster.servers",), ("{own}", "muster.model"), of_others=BASE_INSTALL),
     Layer(("muster",), ("{own}", "muster.agent", "muster.wire", "muster.v1", "muster.model")),
 )
 

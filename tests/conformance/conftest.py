@@ -8,17 +8,23 @@ from pathlib import Path
 import pytest
 
 from muster.backends.ledger_base import Ledger
-from muster.backends.sqlite.ledger import SqliteLedger
+from tests.conformance.records import PostgresRecord, Record, SqliteRecord
 
 MakeLedger = Callable[[], Ledger]
 
 
-@pytest.fixture(params=["sqlite"])
-def make_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> MakeLedger:
+@pytest.fixture(params=["sqlite", "postgres"])
+def record(request: pytest.FixtureRequest, tmp_path: Path) -> Record:
+    """An empty one."""
+    if request.param == "sqlite":
+        return SqliteRecord(tmp_path)
+    return PostgresRecord(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def make_ledger(record: Record) -> MakeLedger:
     """Makes one more ledger, each on the same record; every one of them another owner."""
-    assert request.param == "sqlite"
-    numbers = iter(range(100))
-    return lambda: SqliteLedger(tmp_path / "ledger.db", f"owner {next(numbers)}")
+    return record.make
 
 
 @pytest.fixture

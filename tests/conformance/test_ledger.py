@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muster.backends.ledger_base import Ledger, LedgerFull
-from muster.backends.sqlite.ledger import SqliteLedger
 from muster.model.ledger import (
     Batch,
     CommitResult,
@@ -22,6 +19,7 @@ from muster.model.ledger import (
     events_of,
 )
 from muster.model.states import Author, ContractState, EventType, Outcome
+from tests.conformance.records import Record
 from tests.support.ledger_rows import (
     AGENT,
     MESH,
@@ -219,7 +217,7 @@ async def test_a_lease_that_follows_an_ending_of_the_same_commit_has_its_own_seg
 
 
 async def test_a_full_ledger_takes_the_same_batch_later_and_meanwhile_is_read(
-    ledger: Ledger,
+    ledger: Ledger, record: Record
 ) -> None:
     await ledger.commit(batch(contracts=[leased(ONE)], events=[(ONE, 1)]))
     before = await ledger.history(0, 10)
@@ -228,7 +226,7 @@ async def test_a_full_ledger_takes_the_same_batch_later_and_meanwhile_is_read(
         responses=[response(1, ONE)],
         events=[(TWO, 1), (ONE, 3)],
     )
-    with full(ledger):
+    async with record.full(ledger):
         for _ in range(3):
             with pytest.raises(LedgerFull):
                 await ledger.commit(made)
@@ -241,18 +239,6 @@ async def test_a_full_ledger_takes_the_same_batch_later_and_meanwhile_is_read(
     assert [each.events for each in await ledger.history(before[-1].position, 10)] == [
         [(TWO, 1), (ONE, 3)]
     ]
-
-
-@contextmanager
-def full(ledger: Ledger) -> Iterator[None]:
-    """No page more than there are: what a full disk does, without one."""
-    assert isinstance(ledger, SqliteLedger)
-    connection = ledger._connection
-    assert connection is not None
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    connection.execute(f"PRAGMA max_page_count={pages}")
-    yield
-    connection.execute("PRAGMA max_page_count=1073741823")
 
 
 EPOCHS = st.integers(1, 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from muster.model.ledger import (
 from muster.model.limits import SHARDS
 from muster.model.states import ContractState
 from tests.conformance.conftest import MakeLedger
+from tests.conformance.records import Record
 from tests.support.ledger_rows import (
     ONE,
     T0,
@@ -93,12 +93,12 @@ async def test_a_second_owner_is_refused_until_the_first_has_left(make_ledger: M
 
 
 async def test_an_owner_that_was_overtaken_writes_nothing(
-    make_ledger: MakeLedger, tmp_path: Path
+    make_ledger: MakeLedger, record: Record
 ) -> None:
-    """Were the lock to fail, as it may on a network file system, the generation still fences."""
+    """Were the lock to fail, the generation still fences."""
     first = make_ledger()
     await first.open()
-    (tmp_path / "ledger.db.lock").unlink()
+    await record.lose_lock()
     second = make_ledger()
     await second.open()
     with pytest.raises(OwnershipLost):

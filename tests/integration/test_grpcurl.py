@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
-import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from muster.agent import Agent
+from muster.servers.finding import PROGRAMS
 from tests.support.meshes import Mesh
+from tests.support.servers import require
 
-INSTALL = "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest"
 CALL_SECONDS = 20.0
 WATCH_SECONDS = "1"
 AT_ONCE = 4
@@ -28,15 +25,6 @@ SERVICES = {
     f"muster.v1.{name}Service"
     for name in ("Blob", "Catalogue", "Executor", "Link", "Registry", "Scheduler")
 }
-
-
-def find_grpcurl() -> str | None:
-    """Where grpcurl is: on PATH, or where `go install` puts it."""
-    found = shutil.which("grpcurl")
-    if found is None and (go := shutil.which("go")):
-        asked = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True, check=False)
-        found = shutil.which("grpcurl", path=Path(asked.stdout.strip()) / "bin")
-    return found
 
 
 class Grpcurl:
@@ -75,14 +63,8 @@ class Grpcurl:
 
 @pytest.fixture
 def grpcurl() -> Grpcurl:
-    program = find_grpcurl()
-    if program is None:
-        message = (
-            f"grpcurl is not there, so what strangers see is not tested. Get it with: {INSTALL}"
-        )
-        warnings.warn(message, stacklevel=1)
-        pytest.skip(message)
-    return Grpcurl(program)
+    require("grpcurl")
+    return Grpcurl(str(PROGRAMS["grpcurl"].find()))
 
 
 def addresses(mesh: Mesh) -> set[str]:

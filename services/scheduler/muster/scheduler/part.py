@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from muster.backends.base import Blobs
-from muster.backends.ledger_base import Ledger, SharedLedger
+from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
@@ -38,11 +38,12 @@ def scheduler_part(
     ledger: Ledger,
     blobs: Blobs,
     retention_seconds: float = limits.RETENTION_SECONDS,
-    shared: SharedLedger | None = None,
+    *,
+    shared: bool = False,
 ) -> SchedulerPart:
-    """Makes the scheduler. It owns the ledger while the part runs, or where that is `shared`, the
-    same ledger once more, its part of it."""
-    scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds)
+    """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
+    `shared` with others."""
+    scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     router = Router()
     servicer = SchedulerServicer(scheduler, router)
@@ -52,8 +53,8 @@ def scheduler_part(
     async def run(readiness: Readiness) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(scheduler.run())
-            if shared is not None:
-                sharing = router.sharing = Sharing(scheduler, shared, links, readiness.address)
+            if shared:
+                sharing = router.sharing = Sharing(scheduler, links, readiness.address)
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
             yield

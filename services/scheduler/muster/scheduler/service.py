@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from muster.backends.ledger_base import Ledger, LedgerFull, Trimmed
+from muster.backends.ledger_base import Ended, Ledger, LedgerFull
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
@@ -52,6 +52,8 @@ from muster.v1.response_pb2 import Response
 ROUTES_MAX = 10_000  # kept; beyond it they are found anew
 LOOK_UPS_MAX = 10_000  # questions to the ledger that wait; beyond it resends go unanswered
 
+NOTHING = Opening(0, 0, 0, [], {}, [], {}, {})  # of a shared ledger, before anything is claimed
+
 _log = get_logger("muster.scheduler")
 
 
@@ -70,8 +72,10 @@ class Scheduler:
         clock: Callable[[], Now] = read_clock,
         *,
         retention_seconds: float = limits.RETENTION_SECONDS,
+        shared: bool = False,
     ) -> None:
         self.name = name
+        self.shared = shared  # with other schedulers, each of which owns some of the shards
         self.ledger = ledger
         self.clock = clock
         self.hub = Hub()
@@ -92,10 +96,14 @@ class Scheduler:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Own the ledger while the block runs; everything acknowledged is committed at its end."""
-        opening = await self.ledger.open()
+        """Own the ledger while the block runs, or nothing of it yet where it is shared; everything
+        acknowledged is committed at its end."""
         try:
-            self._restore(opening)
+            if self.shared:
+                await self.ledger.connect()
+                self._begin(NOTHING)
+            else:
+                self._begin(await self.ledger.open())
             async with background(
                 self.committer.run, self._tick_loop, self._look_up_loop, self._retention_loop
             ):
@@ -106,7 +114,7 @@ class Scheduler:
         finally:
             await self.ledger.close()
 
-    def _restore(self, opening: Opening) -> None:
+    def _begin(self, opening: Opening) -> None:
         self.core = Core(IdMaker())
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
@@ -114,7 +122,6 @@ class Scheduler:
         self.applying = Applying(
             self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
         )
-        self.committer.position = opening.position
         self._last_tick = self.clock().mono
         self.take_over(opening)
 
@@ -127,6 +134,7 @@ class Scheduler:
             opening.last_id,
         )
         self.generations |= opening.generations
+        self.committer.position = max(self.committer.position, opening.position)
         self.applying.ended.update(opening.ended)
         self.add_known(opening.catalogue)
         taken = [self._restore_contract(now, each, opening) for each in opening.open_contracts]
@@ -154,7 +162,7 @@ class Scheduler:
             self.generations.pop(shard, None)
         return [contract.id for contract in self.core.disown(shards)]
 
-    def forget_ended(self, counts: Trimmed) -> None:
+    def forget_ended(self, counts: Ended) -> None:
         """So many contracts are no longer among those that ended here."""
         for key, count in counts.items():
             self.applying.ended[key] -= count
@@ -198,7 +206,7 @@ class Scheduler:
         """Forget contracts that ended long enough ago, a few at a time, between commits."""
         while True:
             before_ms = self.clock().wall_ms - int(self._retention_seconds * 1000)
-            trimmed: Trimmed = {}
+            trimmed: Ended = {}
             try:
                 trimmed = await self.ledger.trim(before_ms, limits.RETENTION_TRIM_MAX)
             except LedgerFull:

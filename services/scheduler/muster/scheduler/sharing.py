@@ -13,13 +13,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from muster.backends.ledger_base import (
-    LedgerFull,
-    Member,
-    OwnershipLost,
-    ShardOwner,
-    SharedLedger,
-)
+from muster.backends.ledger_base import Ledger, Member, OwnershipLost, ShardOwner
+from muster.model.errors import MusterError
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.runtime.serve import Readiness
@@ -39,15 +34,13 @@ _log = get_logger("muster.scheduler")
 class Sharing:
     """One scheduler's part in sharing. Use inside `run`, and that inside the scheduler's."""
 
-    def __init__(
-        self, scheduler: Scheduler, ledger: SharedLedger, links: Links, address: str
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, links: Links, address: str) -> None:
         self.name = scheduler.name
         self.owners: Mapping[int, str] = {}  # of shards, as the ledger had it last
         self.addresses: Mapping[str, str] = {}  # of schedulers that live
         self.changed = asyncio.Event()  # somebody came or went; each change has its own
         self._scheduler = scheduler
-        self._ledger = ledger
+        self._ledger: Ledger = scheduler.ledger
         self._links = links
         self._address = address
         self._look = asyncio.Event()
@@ -57,7 +50,7 @@ class Sharing:
     async def run(self, readiness: Readiness) -> AsyncIterator[None]:
         """Take part while the block runs. On the way out every shard is given up, so that others
         take them at once."""
-        await self._ledger.join(self.name, self._address, LEASE_SECONDS)
+        await self._ledger.join(self._address, LEASE_SECONDS)
         await self._step()
         async with background(self._listen, lambda: self._keep(readiness), self._tell_backlog):
             yield
@@ -69,7 +62,7 @@ class Sharing:
 
     async def _listen(self) -> None:
         """Look at once when somebody has changed something, rather than when the pause is over."""
-        async for _ in self._ledger.listen():
+        async for _ in self._ledger.changes():
             self._look.set()
 
     async def _keep(self, readiness: Readiness) -> None:
@@ -82,7 +75,7 @@ class Sharing:
             self._look.clear()
             try:
                 await self._step()
-            except LedgerFull:
+            except MusterError:
                 if self._in_contact_since is not None:
                     _log.warning("the ledger does not answer; nothing is taken over meanwhile")
                 self._in_contact_since = None
@@ -93,7 +86,7 @@ class Sharing:
     async def _step(self) -> None:
         """Say that we live, look who else does, and claim or release what follows."""
         if not await self._ledger.renew():
-            await self._ledger.join(self.name, self._address, LEASE_SECONDS)
+            await self._ledger.join(self._address, LEASE_SECONDS)
         members, rows = await self._ledger.members(), await self._ledger.ownership()
         self._check(rows)
         live = self._live(members)
@@ -159,7 +152,9 @@ class Sharing:
         waiting = scheduler.disown(shards)
         scheduler.settle()
         await scheduler.committer.barrier()
-        scheduler.forget_ended(await self._ledger.release(sorted(shards)))
+        # Nobody else writes to them before they are released.
+        scheduler.forget_ended(await self._ledger.ended(shards))
+        await self._ledger.release(shards)
         self._links.tell_shards()
         scheduler.moved(waiting)
 
@@ -167,8 +162,7 @@ class Sharing:
         """Give up everything. Where the ledger does not answer, others wait out our lease."""
         try:
             await self._release(sorted(self._scheduler.generations))
-            await self._ledger.leave()
-        except LedgerFull:
+        except MusterError:
             _log.warning("the ledger does not answer; the others will wait out this one's lease")
 
     def _tell(self, owners: Mapping[int, str], addresses: Mapping[str, str]) -> None:

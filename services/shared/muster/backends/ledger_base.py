@@ -1,14 +1,15 @@
 """The ledger: the record of every contract, and the only one.
 
-A ledger has one writer, its owner. Everything that must be true together is in one `Batch`, which
-is one transaction; `commit` returns when it is durable, fsync included. The fence is in the
-database: rows are inserted only where the conditions beside their statements hold, and a second
-response of a contract fails on its primary key, whatever the code above believes.
+Each shard has one writer, its owner; an embedded ledger has one owner for all of them. Everything
+that must be true together is in one `Batch`, which is one transaction; `commit` returns when it is
+durable, fsync included. The fence is in the database: rows are inserted only where the conditions
+beside their statements hold, and a second response of a contract fails on its primary key, whatever
+the code above believes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from muster.model.errors import MusterError
@@ -61,14 +62,44 @@ class Commit(NamedTuple):
     events: Sequence[tuple[int, int]]
 
 
-Trimmed = Mapping[tuple[str, ContractState], int]
+class ShardCommit(NamedTuple):
+    """The lifecycle events of one transaction in one shard, as (contract id, sequence)."""
+
+    shard: int
+    position: int
+    events: Sequence[tuple[int, int]]
+
+
+class Member(NamedTuple):
+    """A scheduler that has joined; `live` until its lease has run out."""
+
+    owner: str
+    address: str
+    live: bool
+
+
+class ShardOwner(NamedTuple):
+    """Who has a shard; `owner` is empty when it was given up, or nobody ever had it."""
+
+    shard: int
+    generation: int
+    owner: str
+    live: bool
+    trimmed: int  # positions up to this one are no longer in the shard's history
+
+
+# How many contracts, by tenant and by how they ended.
+Ended = Mapping[tuple[str, ContractState], int]
 
 
 class Ledger(Protocol):
-    """The record. Every method may be called from the event loop; none blocks it."""
+    """The record. Every method may be called from the event loop; none blocks it.
+
+    Reads raise `MusterError` (LEDGER_UNAVAILABLE) while a database elsewhere does not answer.
+    """
 
     async def open(self) -> Opening:
-        """Take ownership, migrate, raise the generation and read what is open.
+        """Take ownership of every shard, migrate, raise the generation and read what is open.
 
         Raises `LedgerBusy` when another process owns it, and `LedgerForeign`.
         """
@@ -77,12 +108,14 @@ class Ledger(Protocol):
     async def commit(self, batch: Batch) -> CommitResult:
         """Write a batch in one transaction. One call at a time.
 
-        Raises `LedgerFull` or `OwnershipLost`, when nothing is written, or `LedgerBroken`, when
-        that is unknown. The same batch may be committed again: what is there is not written twice.
+        Raises `LedgerFull` when the same batch must be committed again: whether it is there already
+        or not, then it is there once. Raises `OwnershipLost` when a shard that it touches is no
+        longer ours and nothing is written, or `LedgerBroken` when that is unknown. The same batch
+        may always be committed again: what is there is not written twice.
         """
         ...
 
-    async def trim(self, before_ms: int, limit: int) -> Trimmed:
+    async def trim(self, before_ms: int, limit: int) -> Ended:
         """Delete contracts that ended before an instant, the oldest first, and all that is kept of
         them; at most `limit`. Returns how many of each tenant ended how. Raises as `commit` does.
         """
@@ -105,68 +138,66 @@ class Ledger(Protocol):
         ...
 
     async def history(self, after: int, limit: int) -> list[Commit]:
-        """Commits after a position, in order."""
+        """Commits to our shards after a position, in order."""
         ...
 
     async def close(self) -> None:
-        """Give up ownership. Safe to call twice, and before `open`."""
+        """Leave, and give up ownership. Safe to call twice, and before `open`."""
         ...
 
+    # --- several owners, where the database can be shared; embedded ledgers have one --------------
 
-class Member(NamedTuple):
-    """A scheduler that shares the ledger, or did. Whether it lives, the ledger's clock says."""
+    async def connect(self) -> None:
+        """Migrate, and own nothing yet: what `open` is to several. Raises as `open` does."""
+        ...
 
-    owner: str
-    address: str  # gRPC target at which the others reach it
-    live: bool
+    async def join(self, address: str, lease_seconds: float) -> None:
+        """Become a member, for so long, on the database's clock; a newer one of our name wins.
 
-
-class ShardOwner(NamedTuple):
-    """Who owns a shard; `owner` is "" when it was given up."""
-
-    shard: int
-    generation: int
-    owner: str
-
-
-class SharedLedger(Ledger, Protocol):
-    """A ledger that several schedulers share by shards: each shard has one owner at a time, and a
-    generation, which every change of owner raises.
-
-    `open` claims nothing here. Everything below raises `LedgerFull` while the database does not
-    answer.
-    """
-
-    async def join(self, owner: str, address: str, lease_seconds: float) -> None:
-        """Say that this scheduler lives, for so long unless it says so again."""
+        This and all that follows raises `LedgerFull` while the database does not answer.
+        """
         ...
 
     async def renew(self) -> bool:
-        """Say so again. False when it has been forgotten meanwhile: join again."""
-        ...
-
-    async def leave(self) -> None:
-        """Say that it lives no longer."""
+        """Stay a member for as long again. False when we no longer are, as another has joined by
+        our name, or we were away for so long that we were forgotten: `join` again, and `claim`.
+        """
         ...
 
     async def members(self) -> list[Member]:
-        """Every scheduler that has joined and not left."""
+        """Who has joined, and has not left."""
         ...
 
     async def ownership(self) -> list[ShardOwner]:
-        """Every shard that has ever had an owner."""
+        """Who has which shard, by shard."""
         ...
 
-    async def claim(self, shards: Sequence[int]) -> Opening:
-        """Own those of the shards that no other live scheduler owns; returns them, with all that is
-        open in them. No commit of an earlier owner takes effect afterwards."""
+    async def claim(self, shards: Collection[int]) -> Opening:
+        """Take those of the shards that nobody live has, or that we have ourselves.
+
+        Raises their generation durably, waits for what earlier owners are still committing, and
+        returns what is in them; `generations` says which they are. A member whose own lease has run
+        out takes none.
+        """
         ...
 
-    async def release(self, shards: Sequence[int]) -> Trimmed:
-        """Give shards up. Returns how many contracts of each tenant in them ended how."""
+    async def release(self, shards: Collection[int]) -> None:
+        """Give shards up, after what is being committed to them."""
         ...
 
-    def listen(self) -> AsyncIterator[None]:
-        """Yields when somebody may have changed anything of this. Goes on, by itself, after the
-        database was away."""
+    async def ended(self, shards: Collection[int]) -> Ended:
+        """How many contracts of these shards have ended."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields at once, and whenever members or owners may have changed, so that one looks again.
+
+        A hint: look now and then anyway, as a connection can break without a word.
+        """
+        ...
+
+    async def shard_history(self, after: Mapping[int, int], limit: int) -> list[ShardCommit]:
+        """Commits of shards, whoever wrote them: at most `limit` of each after its position, by
+        shard and in order. `ShardOwner.trimmed` says from where on history is whole.
+        """
         ...

@@ -23,6 +23,7 @@ from muster.model.limits import EPOCH_COUNT_BITS, EPOCH_GENERATION_BITS, SHARDS
 ID_EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z
 _COUNT_BITS = 15
 _SHARD_BITS = 6
+SHARD_SHIFT = _COUNT_BITS  # where in an id its shard stands, for those who look for it in SQL
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 _HEX_DIGITS = 16
 _ID_MAX = (1 << 63) - 1

@@ -299,12 +299,13 @@ class CatalogueRow:
 
 @dataclass(slots=True)
 class Opening:
-    """What a ledger tells who owns shards of it from now on."""
+    """What a ledger tells its owner when it opens, or claims shards: about these shards."""
 
-    generations: dict[int, int]  # of the shards; each larger than ever before
-    last_id: int
+    generation: int  # the largest of `generations`
+    last_id: int  # of any shard
     position: int
     catalogue: list[CatalogueRow]
     ended: dict[tuple[str, ContractState], int]  # how many contracts of a tenant ended how
     open_contracts: Iterable[StoredContract]
     output_chunks: dict[tuple[int, int], tuple[int, int]]  # (id, epoch) -> (last item, chunks)
+    generations: dict[int, int]  # of each shard that was taken

@@ -11,7 +11,12 @@ from sqlalchemy import Connection, inspect, text
 
 from muster.backends.ledger_base import LedgerForeign
 
-HEAD = "0001"
+HEAD = "0002"
+
+_ELSEWHERE = {
+    "sqlite": "data directory (MUSTER_DATA_DIR)",
+    "postgresql": "database (MUSTER_LEDGER)",
+}
 
 
 def current(connection: Connection) -> str:
@@ -46,5 +51,5 @@ def migrate(connection: Connection) -> None:
     except CommandError as error:
         raise LedgerForeign(
             f"the ledger has version {version!r}, which this Muster does not know; run the Muster "
-            "that wrote it, or choose another data directory (MUSTER_DATA_DIR)"
+            f"that wrote it, or choose another {_ELSEWHERE[connection.dialect.name]}"
         ) from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from muster.backends.sql.schema import (
     catalogue,
@@ -16,12 +17,13 @@ from muster.backends.sql.schema import (
     leases,
     outbox,
     responses,
+    shards,
     starts,
 )
 from muster.backends.sql.schema import (
     items as items_table,
 )
-from muster.model.ids import first_id_at
+from muster.model.ids import SHARD_SHIFT, first_id_at, shard_of_id
 from muster.model.ledger import (
     ITEM_OUTPUT,
     CatalogueRow,
@@ -37,17 +39,11 @@ from muster.model.states import TERMINAL, Author, ContractState, Outcome
 CHUNK = 500  # ids per IN list
 
 
-def opening(connection: Connection, generation: int) -> Opening:
-    """Everything an owner needs to start."""
+def opening(connection: Connection, generations: Mapping[int, int], position: int) -> Opening:
+    """Everything an owner needs to start on shards, with their generations."""
     last_id = connection.execute(select(func.max(contracts.c.id))).scalar() or 0
-    position = connection.execute(select(func.max(outbox.c.position))).scalar() or 0
-    ended = (
-        select(contracts.c.tenant, responses.c.state, func.count())
-        .join_from(responses, contracts, contracts.c.id == responses.c.contract_id)
-        .group_by(contracts.c.tenant, responses.c.state)
-    )
     return Opening(
-        generations=dict.fromkeys(range(SHARDS), generation),
+        generation=max(generations.values(), default=0),
         last_id=last_id,
         position=position,
         catalogue=[
@@ -63,31 +59,59 @@ def opening(connection: Connection, generation: int) -> Opening:
                 ).order_by(catalogue.c.tenant, catalogue.c.revision)
             )
         ],
-        ended={
-            (tenant, ContractState(state)): count
-            for tenant, state, count in connection.execute(ended)
-        },
-        open_contracts=list(_open(connection)),
-        output_chunks=_progress(connection),
+        ended=ended(connection, generations),
+        open_contracts=list(_open(connection, generations)),
+        output_chunks=_progress(connection, generations),
+        generations=dict(generations),
     )
 
 
-def _open(connection: Connection) -> Iterator[StoredContract]:
+def ended(connection: Connection, shards: Collection[int]) -> dict[tuple[str, ContractState], int]:
+    """How many contracts of these shards have ended, by tenant and by how they ended."""
+    rows = connection.execute(
+        select(contracts.c.tenant, responses.c.state, func.count())
+        .join_from(responses, contracts, contracts.c.id == responses.c.contract_id)
+        .where(*_in_shards(contracts.c.id, shards))
+        .group_by(contracts.c.tenant, responses.c.state)
+    )
+    return {(tenant, ContractState(state)): count for tenant, state, count in rows}
+
+
+def last_position(connection: Connection) -> int:
+    """The newest position of a ledger with one owner; 0 when nothing has happened."""
+    return connection.execute(select(func.max(outbox.c.position))).scalar() or 0
+
+
+def _in_shards(number: Any, wanted: Collection[int]) -> list[ColumnElement[bool]]:
+    """The condition that a contract id is of these shards; none where they are all."""
+    if len(wanted) == SHARDS:
+        return []
+    shard = number.op(">>")(SHARD_SHIFT).op("&")(SHARDS - 1)
+    return [shard.in_(sorted(wanted))]
+
+
+def _open(connection: Connection, wanted: Collection[int]) -> Iterator[StoredContract]:
     """Contracts without a response, oldest first, so that parents come before their children."""
     missing = ~exists().where(responses.c.contract_id == contracts.c.id)
-    ids = connection.execute(select(contracts.c.id).where(missing).order_by(contracts.c.id))
+    ids = connection.execute(
+        select(contracts.c.id)
+        .where(missing, *_in_shards(contracts.c.id, wanted))
+        .order_by(contracts.c.id)
+    )
     numbers = list(ids.scalars())
     for start in range(0, len(numbers), CHUNK):
         yield from by_ids(connection, numbers[start : start + CHUNK])
 
 
-def _progress(connection: Connection) -> dict[tuple[int, int], tuple[int, int]]:
+def _progress(
+    connection: Connection, wanted: Collection[int]
+) -> dict[tuple[int, int], tuple[int, int]]:
     """Last item and number of output chunks of every attempt of an open contract."""
     missing = ~exists().where(responses.c.contract_id == items_table.c.contract_id)
     chunk = func.sum((items_table.c.kind == ITEM_OUTPUT).cast(items_table.c.idx.type))
     rows = connection.execute(
         select(items_table.c.contract_id, items_table.c.epoch, func.max(items_table.c.idx), chunk)
-        .where(missing)
+        .where(missing, *_in_shards(items_table.c.contract_id, wanted))
         .group_by(items_table.c.contract_id, items_table.c.epoch)
     )
     return {(number, epoch): (last, chunks or 0) for number, epoch, last, chunks in rows}
@@ -288,3 +312,33 @@ def history(connection: Connection, after: int, limit: int) -> list[tuple[int, b
         .limit(limit)
     )
     return [tuple(row) for row in connection.execute(statement)]
+
+
+def shard_history(
+    connection: Connection, shard: int, after: int, limit: int
+) -> list[tuple[int, list[tuple[int, int]]]]:
+    """(position, events) of commits to one shard, where a row holds the events of all of them."""
+    found: list[tuple[int, list[tuple[int, int]]]] = []
+    while len(found) < limit:
+        rows = history(connection, after, limit)
+        for position, packed in rows:
+            events = [pair for pair in pairs_of(packed) if shard_of_id(pair[0]) == shard]
+            if events:
+                found.append((position, events))
+        if len(rows) < limit:
+            break
+        after = rows[-1][0]
+    return found[:limit]
+
+
+def shard_owners(connection: Connection) -> list[tuple[int, int, str]]:
+    """(shard, generation, owner) of every shard that somebody ever had."""
+    columns = (shards.c.shard, shards.c.generation, shards.c.owner)
+    return [tuple(row) for row in connection.execute(select(*columns).order_by(shards.c.shard))]
+
+
+def pairs_of(packed: bytes) -> list[tuple[int, int]]:
+    """The (contract id, sequence) pairs of an outbox row."""
+    numbers = array("Q")
+    numbers.frombytes(packed)
+    return list(zip(numbers[::2], numbers[1::2], strict=True))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     Index,
     Integer,
     LargeBinary,
@@ -52,25 +53,8 @@ contracts = Table(
     # The idempotency scope. The database, not the code, makes it unique.
     Index("contracts_scope", "tenant", "principal", "request_id", unique=True),
 )
-Index(
-    "contracts_parent",
-    contracts.c.parent_id,
-    sqlite_where=contracts.c.parent_id != 0,
-    postgresql_where=contracts.c.parent_id != 0,
-)
-Index(
-    "contracts_root",
-    contracts.c.root_id,
-    sqlite_where=contracts.c.depth != 0,
-    postgresql_where=contracts.c.depth != 0,
-)
-Index(
-    "contracts_conversation",
-    contracts.c.tenant,
-    contracts.c.conversation,
-    sqlite_where=contracts.c.conversation != "",
-    postgresql_where=contracts.c.conversation != "",
-)
+# Its three partial indexes (parent, root, conversation) stand in the first migration only: whoever
+# says `postgresql_where` imports that dialect, a tenth of a second of each start on SQLite.
 
 leases = Table(
     "leases",
@@ -136,13 +120,26 @@ items = Table(
     sqlite_with_rowid=False,
 )
 
-# One row per transaction that made events true: (contract id, sequence) pairs, 16 bytes each.
+# Where one process owns every shard: one row per transaction that made events true, with (contract
+# id, sequence) pairs, 16 bytes each.
 outbox = Table(
     "outbox",
     metadata,
     Column("position", Id, primary_key=True, autoincrement=False),
     Column("time_ms", BigInteger, nullable=False),
     Column("events", LargeBinary, nullable=False),
+)
+
+# Where several do: a row per transaction and shard, since positions mean something within a shard
+# only. Both are read with `Ledger.history`.
+shard_outbox = Table(
+    "shard_outbox",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("events", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("shard", "position"),
 )
 
 catalogue = Table(
@@ -165,4 +162,40 @@ shards = Table(
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     Column("generation", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
+    # Positions up to this one are gone from `shard_outbox`.
+    Column("trimmed", BigInteger, nullable=False, server_default="0"),
+)
+
+# The schedulers that share a ledger. Who has not renewed by `expires_at`, on the database's clock,
+# is dead: others may take its shards.
+members = Table(
+    "members",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("incarnation", BigInteger, nullable=False),  # which of those that had this name
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+# Blobs in the database, whole ones and those that still arrive.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger),  # none until it is whole
+    Column("received_bytes", BigInteger, nullable=False),
+    Column("upload", BigInteger, nullable=False),  # the newest; an older one writes nothing more
+    Column("changed_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "sha256"),
+)
+
+blob_chunks = Table(
+    "blob_chunks",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # where in the blob it begins
+    Column("chunk", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "sha256", "at"),
 )

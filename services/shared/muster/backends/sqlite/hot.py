@@ -3,12 +3,12 @@
 Plain text with positional parameters for the driver's `executemany`: SQLAlchemy's own costs a
 quarter of the throughput here. Parameters are the columns of `muster.model.ledger`, in order.
 
-The fence stands in the WHERE clauses. An *open* lease of a contract is its newest one (in
-`contracts` or `leases`) without a row in `endings`.
+The fence stands in the WHERE clauses (`muster.backends.sql.fence`).
 """
 
 from __future__ import annotations
 
+from muster.backends.sql import fence
 from muster.model.ledger import (
     CONTRACT_COLUMNS,
     ENDING_COLUMNS,
@@ -43,14 +43,9 @@ CONTRACTS = {
     for count in CHUNKS
 }
 
-# No response yet, no lease as new, and every earlier lease has ended.
 LEASES = (
     f"{_insert('leases', LEASE_COLUMNS)} SELECT {_marks(LEASE_COLUMNS)} FROM contracts c "
-    "WHERE c.id = ?1 AND c.epoch < ?2 "
-    "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.contract_id = ?1) "
-    "AND (c.epoch = 0 OR EXISTS (SELECT 1 FROM endings e WHERE e.contract_id = ?1 AND e.epoch = c.epoch)) "  # noqa: E501
-    "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.contract_id = ?1 AND (l.epoch >= ?2 "
-    "OR NOT EXISTS (SELECT 1 FROM endings e WHERE e.contract_id = ?1 AND e.epoch = l.epoch)))"
+    f"WHERE c.id = ?1 AND {fence.lease('?1', '?2')}"
 )
 
 STARTS = (
@@ -63,28 +58,17 @@ ITEMS = (
     "ON CONFLICT (contract_id, epoch, idx) DO NOTHING"
 )
 
-# The lease is there, has not ended, and has not ended the contract.
 ENDINGS = (
     f"{_insert('endings', ENDING_COLUMNS)} SELECT {_marks(ENDING_COLUMNS)} FROM contracts c "
-    "WHERE c.id = ?1 "
-    "AND (c.epoch = ?2 OR EXISTS (SELECT 1 FROM leases l WHERE l.contract_id = ?1 AND l.epoch = ?2)) "  # noqa: E501
-    "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.contract_id = ?1) "
-    "AND NOT EXISTS (SELECT 1 FROM endings e WHERE e.contract_id = ?1 AND e.epoch >= ?2)"
+    f"WHERE c.id = ?1 AND {fence.ending('?1', '?2')}"
 )
 
-# The mesh may end any contract that has no response; an agent only by its open lease.
 _RESPONSE = {name: f"v.column{n}" for n, name in enumerate(RESPONSE_COLUMNS, 1)}
+_MAY_RESPOND = fence.response(_RESPONSE["contract_id"], _RESPONSE["epoch"], _RESPONSE["author"])
 RESPONSES = {
     count: f"{_insert('responses', RESPONSE_COLUMNS)} SELECT v.* "
     f"FROM (VALUES {_rows(RESPONSE_COLUMNS, count)}) v JOIN contracts c ON c.id = v.column1 "
-    "WHERE {author} = 2 OR (("
-    "c.epoch = {epoch} OR EXISTS "
-    "(SELECT 1 FROM leases l WHERE l.contract_id = {contract_id} AND l.epoch = {epoch})) "
-    "AND c.epoch <= {epoch} AND NOT EXISTS "
-    "(SELECT 1 FROM leases l WHERE l.contract_id = {contract_id} AND l.epoch > {epoch}) "
-    "AND NOT EXISTS "
-    "(SELECT 1 FROM endings e WHERE e.contract_id = {contract_id} AND e.epoch >= {epoch})) "
-    "ON CONFLICT (contract_id) DO NOTHING".format(**_RESPONSE)
+    f"WHERE {_MAY_RESPOND} ON CONFLICT (contract_id) DO NOTHING"
     for count in CHUNKS
 }
 

@@ -11,8 +11,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,16 @@ from typing import IO, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from muster.backends.ledger_base import Commit, LedgerBusy, LedgerForeign, StoredItem, Trimmed
+from muster.backends.ledger_base import (
+    Commit,
+    Ended,
+    LedgerBusy,
+    LedgerForeign,
+    Member,
+    ShardCommit,
+    ShardOwner,
+    StoredItem,
+)
 from muster.backends.sql import reads
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
@@ -55,13 +63,19 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
         self._engine: Engine | None = None
         self._writer: Writer | None = None
+        self._address = ""
         self._closed = False
 
     async def open(self) -> Opening:
         """See `Ledger.open`."""
-        return await self._run(self._writing, self._open)
+        await self.connect()
+        return await self.claim(range(SHARDS))
 
-    def _open(self) -> Opening:
+    async def connect(self) -> None:
+        """See `Ledger.connect`. There is room for one owner: another one's is `LedgerBusy`."""
+        await self._run(self._writing, self._connect)
+
+    def _connect(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         engine = create_engine(
@@ -79,11 +93,47 @@ class SqliteLedger:
             self._path, isolation_level=None, check_same_thread=False
         )
         _configure(db)
+
+    async def claim(self, shards: Collection[int]) -> Opening:
+        """See `Ledger.claim`. All shards are taken, whichever are asked for."""
+        return await self._run(self._writing, self._claim)
+
+    def _claim(self) -> Opening:
+        db = self._connection
+        assert db is not None
         generation = self._raise_generation(db)
-        with engine.connect() as connection:
-            opening = reads.opening(connection, generation)
+        opening = self._with_connection(partial(_opening, generation=generation))
         self._writer = Writer(db, generation, opening.position)
         return opening
+
+    async def join(self, address: str, lease_seconds: float) -> None:
+        """See `Ledger.join`. Nobody else looks: the lock is what keeps others out."""
+        self._address = address
+
+    async def renew(self) -> bool:
+        """See `Ledger.renew`."""
+        return True
+
+    async def members(self) -> list[Member]:
+        """See `Ledger.members`."""
+        return [Member(self._owner, self._address, live=True)]
+
+    async def ownership(self) -> list[ShardOwner]:
+        """See `Ledger.ownership`."""
+        rows = await self._read(reads.shard_owners)
+        return [ShardOwner(*row, live=row[2] == self._owner, trimmed=0) for row in rows]
+
+    async def release(self, shards: Collection[int]) -> None:
+        """See `Ledger.release`. There is nobody to take them: they stay."""
+
+    async def ended(self, shards: Collection[int]) -> Ended:
+        """See `Ledger.ended`."""
+        return await self._read(partial(reads.ended, shards=shards))
+
+    async def changes(self) -> AsyncIterator[None]:
+        """See `Ledger.changes`. Nothing ever does."""
+        yield
+        await asyncio.Event().wait()
 
     def _take_lock(self) -> None:
         lock = open(self._path.with_name(self._path.name + ".lock"), "a+")  # noqa: SIM115
@@ -122,7 +172,7 @@ class SqliteLedger:
         assert self._writer is not None
         return await self._run(self._writing, partial(self._writer.commit, batch))
 
-    async def trim(self, before_ms: int, limit: int) -> Trimmed:
+    async def trim(self, before_ms: int, limit: int) -> Ended:
         """See `Ledger.trim`."""
         assert self._writer is not None
         return await self._run(self._writing, partial(self._writer.trim, before_ms, limit))
@@ -147,7 +197,17 @@ class SqliteLedger:
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""
         rows = await self._read(partial(reads.history, after=after, limit=limit))
-        return [Commit(position, _pairs(packed)) for position, packed in rows]
+        return [Commit(position, reads.pairs_of(packed)) for position, packed in rows]
+
+    async def shard_history(self, after: Mapping[int, int], limit: int) -> list[ShardCommit]:
+        """See `Ledger.shard_history`. A position is one of the whole ledger."""
+        found: list[ShardCommit] = []
+        for shard, position in sorted(after.items()):
+            mine = await self._read(
+                partial(reads.shard_history, shard=shard, after=position, limit=limit)
+            )
+            found.extend(ShardCommit(shard, *each) for each in mine)
+        return found
 
     async def close(self) -> None:
         """See `Ledger.close`."""
@@ -178,7 +238,6 @@ class SqliteLedger:
         return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
-def _pairs(packed: bytes) -> list[tuple[int, int]]:
-    numbers = array("Q")
-    numbers.frombytes(packed)
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
+def _opening(connection: Connection, generation: int) -> Opening:
+    generations = dict.fromkeys(range(SHARDS), generation)
+    return reads.opening(connection, generations, reads.last_position(connection))

@@ -10,13 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-from muster.backends.ledger_base import LedgerBroken, LedgerFull, OwnershipLost, Trimmed
+from muster.backends.ledger_base import Ended, LedgerBroken, LedgerFull, OwnershipLost
+from muster.backends.sql.keeping import (
+    OUTBOX_COMMITS_KEPT_MAX,
+    OUTBOX_TRIM_EVERY,
+    logs_to_trim,
+    superseded_progress,
+)
 from muster.backends.sqlite import hot, retention
 from muster.failpoints import failpoint
 from muster.model.ids import first_id_at
 from muster.model.ledger import (
-    ITEM_LOG,
-    ITEM_PROGRESS,
     Batch,
     CommitResult,
     Refused,
@@ -26,9 +30,6 @@ from muster.model.ledger import (
 from muster.model.limits import LOG_BYTES_KEPT_MAX
 from muster.model.states import ContractState
 
-OUTBOX_COMMITS_KEPT_MAX = 200_000  # about 16 bytes an event: at 20 events a commit, 64 MB
-OUTBOX_TRIM_EVERY = 1_000  # commits
-LOG_TRIM_EVERY = 16  # lines on average: trimming reads all that is kept, up to 2,000 short ones
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY})
 
 
@@ -62,7 +63,7 @@ class Writer:
         self._position = position
         return CommitResult(position, refused, self._seconds)
 
-    def trim(self, before_ms: int, limit: int) -> Trimmed:
+    def trim(self, before_ms: int, limit: int) -> Ended:
         """Delete what ended before an instant. See `Ledger.trim`."""
         with self._transaction() as db:
             rows = db.execute(
@@ -134,10 +135,9 @@ class Writer:
         return taken
 
     def _trim_items(self, rows: Sequence[Row]) -> None:
-        trims = [row[:3] for row in rows if row[3] == ITEM_PROGRESS]
-        self._db.executemany(hot.PROGRESS_TRIM, trims)
-        logs = {(row[0], row[1]) for row in rows if row[3] == ITEM_LOG and _is_turn(row[2])}
-        self._db.executemany(hot.LOG_TRIM, [(*key, LOG_BYTES_KEPT_MAX) for key in logs])
+        self._db.executemany(hot.PROGRESS_TRIM, superseded_progress(rows))
+        logs = [(*key, LOG_BYTES_KEPT_MAX) for key in logs_to_trim(rows)]
+        self._db.executemany(hot.LOG_TRIM, logs)
 
     def _scopes_taken(self, rows: Sequence[Row]) -> list[Refused]:
         refused = []
@@ -153,8 +153,3 @@ class Writer:
             key = (row[0], row[1], row[3]) if kind == "responses" else (row[0], row[1])
             if self._db.execute(hot.EXISTS[kind], key).fetchone() is None:
                 yield Refused(kind, row)
-
-
-def _is_turn(index: int) -> bool:
-    """True for one in `LOG_TRIM_EVERY`, whatever the pattern in which kinds of items alternate."""
-    return index * 0x9E3779B1 % 2**32 < 2**32 // LOG_TRIM_EVERY

@@ -1,0 +1,1 @@
+"""Ledger and blobs in a PostgreSQL database, which several schedulers may share."""

@@ -1,0 +1,175 @@
+"""`Ledger` on a PostgreSQL database, which several schedulers may share.
+
+Positions: each scheduler counts its own commits, and a commit's events stand in the outbox once for
+each shard that they touch, all with that commit's position. A claim lets the count go on from the
+largest position in the shards that it takes. So within a shard positions only grow, from owner to
+owner, and they become visible in that order: an owner's commits are one after the other, and a
+claim waits for those of the owner before. A cursor is therefore one position for each shard; for
+the only owner of all of them, one position.
+
+One sequence over all schedulers was rejected: numbers are drawn before they are committed, so a
+reader who has seen 8 may have missed 7. So was one row for each commit, by writer: a shard's events
+would have to be looked for with every writer that ever had it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
+
+from muster.backends.ledger_base import (
+    Commit,
+    Ended,
+    LedgerBusy,
+    LedgerFull,
+    Member,
+    ShardCommit,
+    ShardOwner,
+    StoredItem,
+)
+from muster.backends.postgres import history
+from muster.backends.postgres.database import Database
+from muster.backends.postgres.shards import Shards
+from muster.backends.postgres.writer import Writer
+from muster.backends.sql import reads
+from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.limits import SHARDS
+
+START_SECONDS = 15.0  # a server that starts together with us may take as long
+RETRY_SECONDS = 0.25
+
+
+class PostgresLedger:
+    """The ledger in a database. `owner` names this process, and no other, in messages and there."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+        self._shards = Shards(database, owner)
+        self._writer = Writer(database, owner)
+        self._closed = False
+
+    # --- owners -----------------------------------------------------------------------------------
+
+    async def open(self) -> Opening:
+        """See `Ledger.open`."""
+        await self._reach()
+        await self._database.migrate()
+        await self._shards.be_alone()
+        opening = await self.claim(range(SHARDS))
+        if len(opening.generations) < SHARDS:
+            owners = {each.owner for each in await self.ownership()} - {"", self._owner}
+            await self.release(opening.generations)
+            raise LedgerBusy(f"the ledger is in use by {', '.join(sorted(owners))}")
+        return opening
+
+    async def connect(self) -> None:
+        """See `Ledger.connect`."""
+        await self._reach()
+        await self._database.migrate()
+        await self._shards.members()
+        await self._writer.connect()
+
+    async def _reach(self) -> None:
+        give_up = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                await self._database.require_durable()
+                return
+            except LedgerFull:
+                if time.monotonic() > give_up:
+                    raise LedgerBusy(
+                        f"PostgreSQL at {self._database.place} does not answer; start it, or "
+                        "choose another ledger (MUSTER_LEDGER)"
+                    ) from None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def join(self, address: str, lease_seconds: float) -> None:
+        """See `Ledger.join`."""
+        await self._shards.join(address, lease_seconds)
+
+    async def renew(self) -> bool:
+        """See `Ledger.renew`."""
+        return await self._shards.renew()
+
+    async def members(self) -> list[Member]:
+        """See `Ledger.members`."""
+        return await self._shards.members()
+
+    async def ownership(self) -> list[ShardOwner]:
+        """See `Ledger.ownership`."""
+        return await self._shards.ownership()
+
+    async def claim(self, shards: Collection[int]) -> Opening:
+        """See `Ledger.claim`."""
+        async with self._writer.lock:
+            taken, position = await self._shards.claim(shards)
+            self._writer.owned.update(taken)
+            self._writer.position = max(self._writer.position, position)
+        if taken:
+            await self._writer.connect()
+        read = partial(reads.opening, generations=taken, position=self._writer.position)
+        return await self._database.read(read, seconds=None)
+
+    async def release(self, shards: Collection[int]) -> None:
+        """See `Ledger.release`."""
+        async with self._writer.lock:
+            await self._shards.release(shards)
+            for shard in shards:
+                self._writer.owned.pop(shard, None)
+
+    async def ended(self, shards: Collection[int]) -> Ended:
+        """See `Ledger.ended`."""
+        return await self._database.read(partial(reads.ended, shards=shards), seconds=None)
+
+    def changes(self) -> AsyncIterator[None]:
+        """See `Ledger.changes`."""
+        return self._shards.changes()
+
+    async def close(self) -> None:
+        """See `Ledger.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await self._shards.close()
+        await self._database.close()
+
+    # --- contracts --------------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> CommitResult:
+        """See `Ledger.commit`."""
+        return await self._writer.commit(batch)
+
+    async def trim(self, before_ms: int, limit: int) -> Ended:
+        """See `Ledger.trim`."""
+        return await self._writer.trim(before_ms, limit)
+
+    async def load(self, ids: Sequence[int]) -> list[StoredContract]:
+        """See `Ledger.load`."""
+        return await self._database.read(partial(reads.by_ids, numbers=ids))
+
+    async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
+        """See `Ledger.find`."""
+        return await self._database.read(partial(reads.by_scope, scope=scope))
+
+    async def page(self, query: ContractQuery) -> list[StoredContract]:
+        """See `Ledger.page`."""
+        return await self._database.read(partial(reads.page, query=query))
+
+    async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
+        """See `Ledger.items`."""
+        read = partial(reads.items, key=(contract_id, epoch, index), limit=limit)
+        return [StoredItem(*row) for row in await self._database.read(read)]
+
+    async def history(self, after: int, limit: int) -> list[Commit]:
+        """See `Ledger.history`."""
+        shards = sorted(self._writer.owned)
+        read = partial(history.of_owner, shards=shards, after=after, limit=limit)
+        return await self._database.read(read)
+
+    async def shard_history(self, after: Mapping[int, int], limit: int) -> list[ShardCommit]:
+        """See `Ledger.shard_history`."""
+        return await self._database.read(partial(history.of_shards, after=after, limit=limit))

@@ -1,0 +1,41 @@
+"""The statements that forget what has been kept long enough.
+
+Ids begin with the time of acceptance, and nothing ends before it was accepted: walking ended
+contracts by id, up to the first id of that instant, finds what is old without an index of its own.
+"""
+
+from __future__ import annotations
+
+_SHARD = "((r.contract_id >> 15) & 63)::smallint"  # as `muster.model.ids` makes ids
+
+# At most $3 contracts of the shards $4 that ended before $2 (Unix ms); $1 is the first id then.
+ENDED = (
+    "SELECT r.contract_id, c.tenant, r.state FROM responses r "
+    "JOIN contracts c ON c.id = r.contract_id "
+    f"WHERE r.contract_id < $1::bigint AND r.ended_ms < $2::bigint AND {_SHARD} = ANY($4::smallint[]) "  # noqa: E501
+    "ORDER BY r.contract_id LIMIT $3::bigint"
+)
+
+# Everything that is kept of the contracts $1.
+DELETES = tuple(
+    f"DELETE FROM {table} WHERE {column} = ANY($1::bigint[])"
+    for table, column in (
+        ("items", "contract_id"),
+        ("starts", "contract_id"),
+        ("endings", "contract_id"),
+        ("leases", "contract_id"),
+        ("responses", "contract_id"),
+        ("contracts", "id"),
+    )
+)
+
+# Of the shards $1, what is both far behind ($2, a position) and old ($3, Unix ms): whoever takes a
+# shard over may go on from a position far ahead of its own.
+OUTBOX_TRIM = (
+    "WITH gone AS (DELETE FROM shard_outbox WHERE shard = ANY($1::smallint[]) "
+    "AND position <= $2::bigint AND time_ms < $3::bigint RETURNING shard, position), "
+    "last AS (SELECT shard, max(position) AS position FROM gone GROUP BY shard) "
+    "UPDATE shards s SET trimmed = last.position FROM last "
+    "WHERE s.shard = last.shard AND s.trimmed < last.position"
+)
+OUTBOX_SECONDS_KEPT_MIN = 600.0
