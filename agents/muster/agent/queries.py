@@ -149,7 +149,7 @@ class Queries:
         """
         return follow_contract(self._services, contract_id)
 
-    def watch(self, *, since: int | None = None, **conditions: Any) -> AsyncIterator[Change]:
+    def watch(self, *, since: str | None = None, **conditions: Any) -> AsyncIterator[Change]:
         """Changes of all contracts that fit, without end; see `contract_filter`.
 
         From now on, or after the `position` that was asked for before. Goes on across restarts of
@@ -158,8 +158,8 @@ class Queries:
         """
         return watch_contracts(self._services, contract_filter(**conditions), since)
 
-    async def position(self) -> int:
-        """Where the stream of all changes stands now, for a later `watch(since=…)`."""
+    async def position(self) -> str:
+        """Where the stream of all changes stands now, for a later `watch(since=…)`; opaque."""
         return await position(self._services)
 
     async def agents(

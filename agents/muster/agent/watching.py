@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from muster.agent.asking import state_name
 from muster.agent.contents import fetch
 from muster.agent.session.core import reconnect_pause
 from muster.agent.values import value_of
-from muster.model.errors import Code
+from muster.model.errors import Code, InvalidArgument, Violation
 from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.event_pb2 import Cursor, Event, EventType, LogLevel, StreamItem
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
@@ -119,24 +121,35 @@ async def follow_contract(services: Services, contract_id: str) -> AsyncIterator
 
 
 async def watch_contracts(
-    services: Services, chosen: ContractFilter, since: int | None
+    services: Services, chosen: ContractFilter, since: str | None
 ) -> AsyncIterator[Change]:
-    """Every change of the contracts that fit, without end: from now on, or after a position."""
+    """Every change of the contracts that fit, without end: from now on, or after a position.
+
+    Raises `InvalidArgument` for what `position` has not made.
+    """
     request = WatchContractsRequest(filter=chosen)
     if since is not None:
-        request.cursor.positions[0] = since
+        request.cursor.CopyFrom(_cursor_of(since))
     async for frame in _frames(services, request):
         for change in _changes(frame):
             yield change
 
 
-async def position(services: Services) -> int:
+async def position(services: Services) -> str:
     """Where the stream of all changes stands now."""
     request = WatchContractsRequest(filter=ContractFilter())
     async with aclosing(_frames(services, request)) as frames:
         async for frame in frames:
-            return frame.cursor.positions[0]
+            return urlsafe_b64encode(frame.cursor.SerializeToString()).decode()
     raise AssertionError("a watch does not end by itself")
+
+
+def _cursor_of(position: str) -> Cursor:
+    try:
+        return Cursor.FromString(urlsafe_b64decode(position))
+    except (ValueError, DecodeError):
+        text = "must be what position() returned"
+        raise InvalidArgument(f"since {text}", violations=[Violation("since", text)]) from None
 
 
 def _changes(frame: WatchContractsResponse) -> Iterator[Change]:

@@ -167,9 +167,9 @@ def _shipped(batch: Batch, ctx: SyncContext) -> dict[str, Any]:
     return {"blob": asdict(blob)}
 
 
-@monitoring.capability("audit.watch", idempotent=True)
+@monitoring.capability("audit.watch", version="2.0.0", idempotent=True)
 async def watch(
-    conversation_id: str, since: int, until: str, capabilities: list[str], *, ctx: Context
+    conversation_id: str, since: str, until: str, capabilities: list[str], *, ctx: Context
 ) -> Answer:
     """Timelines of a run's contracts of these capabilities, until the contract `until` has ended.
 

@@ -141,7 +141,7 @@ async def _cancelled_with_us(run: Handle) -> AsyncIterator[None]:
 async def _follow(
     client: Client,
     conversation_id: str,
-    since: int,
+    since: str,
     until: str,
     progress: dict[str, KindProgress],
     tell: Tell,

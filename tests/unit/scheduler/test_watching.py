@@ -39,7 +39,7 @@ def accepted(number: int) -> LifecycleEvent:
 
 def a_scheduler(position: int) -> Any:
     committer = SimpleNamespace(position=position)
-    return SimpleNamespace(hub=Hub(), ledger=EverGrowingLedger(), committer=committer)
+    return SimpleNamespace(hub=Hub(), ledger=EverGrowingLedger(), committer=committer, shared=False)
 
 
 async def test_a_replay_ends_though_commits_go_on() -> None:

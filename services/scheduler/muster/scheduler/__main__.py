@@ -14,10 +14,24 @@ from muster.scheduler.part import SchedulerPart, scheduler_part
 
 
 def scheduler_of(config: Config) -> SchedulerPart:
-    """The scheduler on its embedded backends, in the configured data directory."""
-    ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
+    """The scheduler, on the ledger that is configured: its own in the data directory, or one that
+    it shares with others."""
+    if config.ledger == "sqlite":
+        ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
+        blobs = FileBlobs(config.data_dir / "blobs")
+        return scheduler_part(config.name, ledger, blobs, config.retention_seconds)
+    return _sharing(config)
+
+
+def _sharing(config: Config) -> SchedulerPart:
+    # Imported here: whoever needs no PostgreSQL need not wait for it.
+    from muster.backends.postgres.database import Database
+    from muster.backends.postgres.ledger import PostgresLedger
+
+    database = Database(config.ledger)
+    ledger = PostgresLedger(database, config.name)
     blobs = FileBlobs(config.data_dir / "blobs")
-    return scheduler_part(config.name, ledger, blobs, config.retention_seconds)
+    return scheduler_part(config.name, ledger, blobs, config.retention_seconds, shared=True)
 
 
 def build(config: Config) -> Sequence[Part]:

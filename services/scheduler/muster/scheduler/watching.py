@@ -18,8 +18,9 @@ from muster.scheduler.hub import Watcher
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.messages_out import contract_of, event_of
 from muster.scheduler.service import Scheduler
+from muster.scheduler.watching_place import Reached
 from muster.v1.contract_pb2 import ContractFilter
-from muster.v1.event_pb2 import Cursor, Event, StreamItem
+from muster.v1.event_pb2 import Cursor, StreamItem
 from muster.v1.response_pb2 import Response
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
 
@@ -169,52 +170,53 @@ def _refuse_others(wanted: ContractFilter) -> None:
 async def _watch_many(
     scheduler: Scheduler, tenant: str, request: WatchContractsRequest
 ) -> AsyncIterator[WatchContractsResponse]:
-    """Lifecycle events of every contract that fits, without end."""
+    """Lifecycle events of every contract that fits, of the shards that are owned, without end."""
     _refuse_others(request.filter)
     wants = _wanted(tenant, request.filter)
     watcher = Watcher(wants)
     scheduler.hub.watch(watcher)
     try:
-        position = -1
+        reached = Reached(scheduler, request.cursor.positions)
         if request.HasField("cursor"):
-            position = request.cursor.positions.get(0, 0)
             while True:
                 # The watcher gets what is committed from here on, so only what is older is read:
                 # under load a replay would never end otherwise.
                 watcher.restart()
                 newest = scheduler.committer.position
-                async for frame, reached in _replay(scheduler, wants, position, newest):
-                    position = reached
+                async for frame in _replay(scheduler, wants, reached, newest):
                     yield frame
                 if not watcher.is_overrun:
                     break
         else:
             # Tells the client where "now" is, so that it can resume from the very beginning.
-            yield _many(scheduler.committer.position, [])
+            reached.advance(scheduler.committer.position)
+            yield reached.frame([])
         while True:
             await watcher.wait()
             pace = scheduler.hub.pace_seconds
             if pace:
                 # At random, so that they do not all write at the same time.
                 await asyncio.sleep(random.uniform(0, 2 * pace))
-            events = [each.message for each in watcher.events if each.position > position]
-            position = watcher.events[-1].position if watcher.events else position
+            events = [each.message for each in watcher.events if reached.is_new(each)]
+            if watcher.events:
+                reached.advance(watcher.events[-1].position)
             watcher.events.clear()
             if events:
-                yield _many(position, events)
+                yield reached.frame(events)
     finally:
         scheduler.hub.unwatch(watcher)
 
 
 async def _replay(
-    scheduler: Scheduler, wants: Callable[[LifecycleEvent], bool], position: int, newest: int
-) -> AsyncIterator[tuple[WatchContractsResponse, int]]:
-    while position < newest:
-        commits = await scheduler.ledger.history(position, COMMITS_PER_READ)
+    scheduler: Scheduler, wants: Callable[[LifecycleEvent], bool], reached: Reached, newest: int
+) -> AsyncIterator[WatchContractsResponse]:
+    gap = await reached.gap()
+    if gap is not None:
+        yield gap
+    while reached.is_behind(newest):
+        commits = await reached.read(COMMITS_PER_READ)
         if not commits:
-            return
-        gap = position and commits[0].position > position + 1 and commits[0].position > 1
-        position = commits[-1].position
+            break
         ids = {number for commit in commits for number, _ in commit.events}
         stored = {each.id: events_of(each) for each in await scheduler.ledger.load(sorted(ids))}
         events = [
@@ -223,17 +225,8 @@ async def _replay(
             for number, sequence in commit.events
             if number in stored and wants(stored[number][sequence - 1])
         ]
-        frame = _many(position, events)
-        if gap and await scheduler.ledger.history(0, 1) == commits[:1]:
-            frame.gap.resume_at.positions[0] = commits[0].position - 1
-        yield frame, position
-
-
-def _many(position: int, events: list[Event]) -> WatchContractsResponse:
-    frame = WatchContractsResponse()
-    frame.events.extend(events)
-    frame.cursor.positions[0] = position
-    return frame
+        yield reached.frame(events)
+    reached.advance(newest)
 
 
 def ended_response(stored: StoredContract) -> Response | None:

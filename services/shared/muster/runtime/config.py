@@ -133,6 +133,9 @@ class Config:
     data_dir: Path = field(default_factory=_data_dir)
     # Where the ledger and blobs are. A network file system breaks SQLite's locks.
 
+    ledger: Annotated[str, Field(pattern=r"^(sqlite$|postgresql://)")] = "sqlite"
+    # The record: "sqlite" in the data directory, for one scheduler, or postgresql://… for several.
+
     scheduler_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.SCHEDULER][0]}",)
     # Every scheduler, because executors dial each; not used in one process.
 

@@ -1,0 +1,68 @@
+"""Two of every service, in one process for a test, on a ledger that they share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from muster.executor.__main__ import build as build_executor
+from muster.registry.__main__ import build as build_registry
+from muster.runtime.config import Config, Listen, Role, default_config
+from muster.runtime.serve import Server, serve
+from muster.scheduler.__main__ import build as build_scheduler
+from tests.support.meshes import Mesh
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Where they are. `mesh(n)` is what a client or host sees that knows only the n-th of each."""
+
+    schedulers: Sequence[Server]
+    registries: Sequence[Server]
+    executors: Sequence[Server]
+
+    def mesh(self, number: int) -> Mesh:
+        """The services number `number` from 0."""
+        servers = [each[number] for each in (self.schedulers, self.executors, self.registries)]
+        scheduler, executor, registry = (server.address for server in servers)
+        return Mesh(scheduler, executor, registry, servers)
+
+
+@asynccontextmanager
+async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator[Replicas]:
+    """`count` of each service."""
+
+    def config(role: Role, number: int) -> Config:
+        listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
+        name = f"{role.value}-{number}"
+        return replace(
+            default_config(role), listen=listen, data_dir=data_dir, name=name, ledger=ledger
+        )
+
+    async with AsyncExitStack() as stack:
+        schedulers: list[Server] = []
+        for number in range(count):
+            made = config(Role.SCHEDULER, number)
+            schedulers.append(
+                await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
+            )
+        targets = tuple(each.address for each in schedulers)
+        registries: list[Server] = []
+        for number in range(count):
+            made = replace(config(Role.REGISTRY, number), scheduler_targets=targets)
+            registries.append(
+                await stack.enter_async_context(serve(made.listen, build_registry(made)))
+            )
+        executors: list[Server] = []
+        for number in range(count):
+            made = replace(
+                config(Role.EXECUTOR, number),
+                scheduler_targets=targets,
+                registry_targets=tuple(each.address for each in registries),
+            )
+            executors.append(
+                await stack.enter_async_context(serve(made.listen, build_executor(made)))
+            )
+        yield Replicas(schedulers, registries, executors)
