@@ -5,19 +5,45 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from muster.backends.blobs_files import FileBlobs
-from muster.backends.sqlite.ledger import SqliteLedger
-from muster.runtime.config import Config, Role
+from muster.backends.base import Blobs
+from muster.backends.ledger_base import Ledger
+from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
 
 
 def scheduler_of(config: Config) -> SchedulerPart:
-    """The scheduler on its embedded backends, in the configured data directory."""
-    ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
-    blobs = FileBlobs(config.data_dir / "blobs")
+    """The scheduler on the configured backends. Raises `ConfigError` where they are missing."""
+    ledger, blobs = _embedded(config) if config.ledger == EMBEDDED_LEDGER else _postgres(config)
     return scheduler_part(config.name, ledger, blobs, config.retention_seconds)
+
+
+# Each imports what it needs only: what the other one does takes a tenth of a second to import.
+
+
+def _embedded(config: Config) -> tuple[Ledger, Blobs]:
+    from muster.backends.blobs_files import FileBlobs
+    from muster.backends.sqlite.ledger import SqliteLedger
+
+    ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
+    return ledger, FileBlobs(config.data_dir / "blobs")
+
+
+def _postgres(config: Config) -> tuple[Ledger, Blobs]:
+    try:
+        from muster.backends.postgres.blobs import PostgresBlobs
+        from muster.backends.postgres.database import Database
+        from muster.backends.postgres.ledger import PostgresLedger
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigError(
+            "MUSTER_LEDGER names PostgreSQL, whose driver is not installed; "
+            "pip install 'muster-mesh[postgres]'"
+        ) from None
+    database = Database(config.ledger)
+    return PostgresLedger(database, config.name), PostgresBlobs(database)
 
 
 def build(config: Config) -> Sequence[Part]:
