@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from muster.backends.base import Blobs, BlobStat
 from muster.backends.blobs_files import FileBlobs
+from muster.backends.postgres.blobs import PostgresBlobs
+from muster.backends.postgres.database import Database
 from muster.model import limits
 from muster.model.errors import Code, InvalidArgument, MusterError
 
@@ -33,12 +35,23 @@ async def read(blobs: Blobs, name: str, offset: int = 0, length: int = 0) -> byt
     return b"".join([chunk async for chunk in blobs.get("acme", name, offset, length)])
 
 
-@pytest.fixture(params=["files"])
-def blobs(request, tmp_path) -> Iterator[Blobs]:
-    assert request.param == "files"
-    backend = FileBlobs(tmp_path / "blobs")
-    yield backend
-    backend.close()
+@pytest.fixture(params=["files", "postgres"])
+def database(request) -> Database | None:
+    if request.param == "files":
+        return None
+    return Database(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def blobs(database: Database | None, tmp_path) -> AsyncIterator[Blobs]:
+    if database is None:
+        files = FileBlobs(tmp_path / "blobs")
+        yield files
+        files.close()
+    else:
+        await database.migrate()
+        yield PostgresBlobs(database)
+        await database.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=len)

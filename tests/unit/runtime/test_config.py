@@ -78,3 +78,39 @@ def test_request_ids_are_remembered_for_a_day_at_least() -> None:
     assert load_config(Role.ALL, {"MUSTER_RETENTION_SECONDS": "86400"}).retention_seconds == 86400
     with pytest.raises(ConfigError, match="MUSTER_RETENTION_SECONDS"):
         load_config(Role.ALL, {"MUSTER_RETENTION_SECONDS": "3600"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite",
+        "postgresql://ann:p%40ss@db.example:5432/muster?sslmode=require",
+        "postgres:///muster",
+        "postgresql://one:5432,two:5433/muster",
+    ],
+)
+def test_the_ledger_is_embedded_or_a_database(url: str):
+    assert load_config(Role.SCHEDULER, {}).ledger == "sqlite"
+    assert load_config(Role.SCHEDULER, {"MUSTER_LEDGER": url}).ledger == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://ann:secret@db/muster", "neither"),
+        ("postgresql://ann:secret@db:99999/muster", "neither"),
+        ("postgresql://ann:secret@[db/muster", "neither"),
+        ("postgresql://ann:secret@db", "names no database"),
+        ("", "neither"),
+    ],
+)
+def test_a_ledger_that_is_none_is_refused_without_telling_the_password(url: str, said: str):
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(Role.SCHEDULER, {"MUSTER_LEDGER": url})
+    assert "MUSTER_LEDGER: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_configuration_does_not_show_the_ledgers_password():
+    config = load_config(Role.SCHEDULER, {"MUSTER_LEDGER": "postgresql://ann:secret@db/muster"})
+    assert "secret" not in repr(config)

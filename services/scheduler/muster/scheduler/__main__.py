@@ -5,33 +5,46 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from muster.backends.blobs_files import FileBlobs
-from muster.backends.sqlite.ledger import SqliteLedger
-from muster.runtime.config import Config, Role
+from muster.backends.base import Blobs
+from muster.backends.ledger_base import Ledger
+from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
 
 
 def scheduler_of(config: Config) -> SchedulerPart:
-    """The scheduler, on the ledger that is configured: its own in the data directory, or one that
-    it shares with others."""
-    if config.ledger == "sqlite":
-        ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
-        blobs = FileBlobs(config.data_dir / "blobs")
-        return scheduler_part(config.name, ledger, blobs, config.retention_seconds)
-    return _sharing(config)
+    """The scheduler on the configured backends. Raises `ConfigError` where they are missing."""
+    shared = config.ledger != EMBEDDED_LEDGER
+    ledger, blobs = _postgres(config) if shared else _embedded(config)
+    return scheduler_part(config.name, ledger, blobs, config.retention_seconds, shared=shared)
 
 
-def _sharing(config: Config) -> SchedulerPart:
-    # Imported here: whoever needs no PostgreSQL need not wait for it.
-    from muster.backends.postgres.database import Database
-    from muster.backends.postgres.ledger import PostgresLedger
+# Each imports what it needs only: what the other one does takes a tenth of a second to import.
 
+
+def _embedded(config: Config) -> tuple[Ledger, Blobs]:
+    from muster.backends.blobs_files import FileBlobs
+    from muster.backends.sqlite.ledger import SqliteLedger
+
+    ledger = SqliteLedger(config.data_dir / "ledger.db", config.name)
+    return ledger, FileBlobs(config.data_dir / "blobs")
+
+
+def _postgres(config: Config) -> tuple[Ledger, Blobs]:
+    try:
+        from muster.backends.postgres.blobs import PostgresBlobs
+        from muster.backends.postgres.database import Database
+        from muster.backends.postgres.ledger import PostgresLedger
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigError(
+            "MUSTER_LEDGER names PostgreSQL, whose driver is not installed; "
+            "pip install 'muster-mesh[postgres]'"
+        ) from None
     database = Database(config.ledger)
-    ledger = PostgresLedger(database, config.name)
-    blobs = FileBlobs(config.data_dir / "blobs")
-    return scheduler_part(config.name, ledger, blobs, config.retention_seconds, shared=True)
+    return PostgresLedger(database, config.name), PostgresBlobs(database)
 
 
 def build(config: Config) -> Sequence[Part]:

@@ -15,21 +15,29 @@ import errno
 import functools
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-from muster.backends.base import BlobStat
+from muster.backends.base import (
+    BlobStat,
+    blob_arrived,
+    blob_ends,
+    blob_mismatch,
+    blob_superseded,
+    blob_unknown,
+    require_blob_name,
+    require_blob_size,
+    too_many_uploads,
+    wrong_blob_size,
+)
 from muster.model import limits
-from muster.model.errors import InvalidArgument, MusterError, NotFound, ResourceExhausted
+from muster.model.errors import MusterError, ResourceExhausted
 
 _T = TypeVar("_T")
 
-_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _THREADS = 4
 _READ_BYTES = 1024 * 1024
 
@@ -60,23 +68,23 @@ class FileBlobs:
         chunks: AsyncIterable[bytes],
     ) -> None:
         whole, partial = self._paths(tenant, sha256)
-        _require_size(size_bytes)
+        require_blob_size(size_bytes)
         upload = self._begin(partial)
         try:
             await upload.take_over()
             there = await self._in_thread(_stat, whole, partial)
             if there.size_bytes is not None:
                 if there.size_bytes != size_bytes:
-                    raise _mismatch()
+                    raise blob_mismatch()
                 return
             await self._in_thread(_make_room, partial.parent, self._busy(partial.parent))
             await upload.run(self._threads, lambda: upload.open(offset))
             async for chunk in chunks:
                 if upload.received + len(chunk) > size_bytes:
-                    raise _wrong_size("more", size_bytes)
+                    raise wrong_blob_size("more", size_bytes)
                 await upload.run(self._threads, functools.partial(upload.write, chunk))
             if upload.received < size_bytes:
-                raise _wrong_size("less", size_bytes)
+                raise wrong_blob_size("less", size_bytes)
             await upload.run(self._threads, lambda: upload.finish(whole, sha256))
         finally:
             await self._end(partial, upload)
@@ -88,7 +96,7 @@ class FileBlobs:
         with await self._in_thread(_open_whole, whole) as file:
             size = await self._in_thread(lambda: os.fstat(file.fileno()).st_size)
             if offset > size:
-                raise MusterError(f"the blob has {size} bytes only", reason="RANGE")
+                raise blob_ends(size)
             end = min(size, offset + length) if length else size
             while offset < end:
                 wanted = min(limits.BLOB_CHUNK_BYTES_MAX, end - offset)
@@ -101,7 +109,7 @@ class FileBlobs:
     def _begin(self, partial: Path) -> _Upload:
         before = self._uploads.get(partial)
         if before is None and len(self._uploads) >= limits.BLOB_UPLOADS_MAX:
-            raise ResourceExhausted(f"{limits.BLOB_UPLOADS_MAX} uploads are under way already")
+            raise too_many_uploads()
         upload = self._uploads[partial] = _Upload(partial, before)
         return upload
 
@@ -114,9 +122,7 @@ class FileBlobs:
             del self._uploads[partial]
 
     def _paths(self, tenant: str, sha256: str) -> tuple[Path, Path]:
-        # Callers have checked both; a path is not the place to rely on it.
-        if not _TENANT.fullmatch(tenant) or not _SHA256.fullmatch(sha256):
-            raise InvalidArgument("malformed name of a blob")
+        require_blob_name(tenant, sha256)
         folder = self._root / tenant
         return folder / sha256[:2] / sha256, folder / "partial" / sha256
 
@@ -145,7 +151,7 @@ class _Upload:
     async def run(self, threads: ThreadPoolExecutor, job: Callable[[], None]) -> None:
         """Runs a job, unless a newer upload has taken over."""
         if self._stopped:
-            raise MusterError("a newer upload of this blob has taken over", reason="SUPERSEDED")
+            raise blob_superseded()
         self._job = threads.submit(_with_disk_errors, job)
         await asyncio.wrap_future(self._job)
 
@@ -171,7 +177,7 @@ class _Upload:
         self._file = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o600)
         there = os.fstat(self._file).st_size
         if offset > there:
-            raise MusterError(f"{there} bytes have arrived; go on from there", reason="RANGE")
+            raise blob_arrived(there)
         os.ftruncate(self._file, offset)
         while self.received < offset:
             data = os.pread(self._file, min(_READ_BYTES, offset - self.received), self.received)
@@ -193,7 +199,7 @@ class _Upload:
         assert self._file is not None
         if self._digest.hexdigest() != sha256:
             self._partial.unlink()
-            raise _mismatch()
+            raise blob_mismatch()
         os.fsync(self._file)
         _make_folder(whole.parent)
         self._partial.rename(whole)
@@ -215,7 +221,7 @@ def _open_whole(whole: Path) -> FileIO:
     try:
         return whole.open("rb", buffering=0)
     except FileNotFoundError:
-        raise NotFound("there is no such blob", reason="BLOB_UNKNOWN") from None
+        raise blob_unknown() from None
 
 
 def _make_room(folder: Path, busy: frozenset[str]) -> None:
@@ -254,16 +260,3 @@ def _with_disk_errors(job: Callable[[], None]) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceExhausted("there is no room left to keep blobs") from None
         raise
-
-
-def _require_size(size_bytes: int) -> None:
-    if not 0 <= size_bytes <= limits.BLOB_BYTES_MAX:
-        raise InvalidArgument(f"a blob has at most {limits.BLOB_BYTES_MAX} bytes")
-
-
-def _wrong_size(what: str, size_bytes: int) -> InvalidArgument:
-    return InvalidArgument(f"the upload holds {what} than the {size_bytes} bytes it announced")
-
-
-def _mismatch() -> MusterError:
-    return MusterError("the content is not what was announced", reason="DIGEST_MISMATCH")

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from muster.model import limits
 
@@ -23,6 +25,32 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Retention = Annotated[float, Field(ge=limits.RETENTION_SECONDS_MIN, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+EMBEDDED_LEDGER = "sqlite"
+
+
+def _ledger(text: str) -> str:
+    """Refuses with words that do not hold the URL: there is a password in it."""
+    if text == EMBEDDED_LEDGER:
+        return text
+    try:
+        url = urlsplit(text)
+        # Several hosts, of which the driver takes the one that writes, have no port in common.
+        well_formed = "," in url.netloc or (url.port or 1) > 0
+    except ValueError:  # a port that is none, brackets that do not close
+        well_formed = False
+    if not well_formed or url.scheme not in ("postgresql", "postgres"):
+        raise PydanticCustomError(
+            "ledger",
+            'is neither "sqlite" nor like postgresql://user:password@host:5432/database',
+        )
+    if not url.path.strip("/"):
+        raise PydanticCustomError("ledger", "names no database: postgresql://host:5432/database")
+    return text
+
+
+LedgerUrl = Annotated[str, AfterValidator(_ledger)]
 
 
 class Role(Enum):
@@ -131,10 +159,11 @@ class Config:
     # Names this process in the mesh; must be unique there. Empty: made from role, machine and port.
 
     data_dir: Path = field(default_factory=_data_dir)
-    # Where the ledger and blobs are. A network file system breaks SQLite's locks.
+    # Where ledger and blobs are, if they are files. A network file system breaks SQLite's locks.
 
-    ledger: Annotated[str, Field(pattern=r"^(sqlite$|postgresql://)")] = "sqlite"
-    # The record: "sqlite" in the data directory, for one scheduler, or postgresql://… for several.
+    ledger: LedgerUrl = field(default=EMBEDDED_LEDGER, repr=False)
+    # "sqlite": in data_dir, fastest, one scheduler. postgresql://user:password@host/database: blobs
+    # too, several schedulers. Never told to anybody, for the password in it.
 
     scheduler_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.SCHEDULER][0]}",)
     # Every scheduler, because executors dial each; not used in one process.

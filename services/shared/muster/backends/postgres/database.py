@@ -8,7 +8,7 @@ back by themselves after the server was away; whoever asks meanwhile is told to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -84,7 +84,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         parts = urlsplit(url)
-        self.place = f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+        self.place = (parts.netloc.rpartition("@")[2] or "localhost") + parts.path
         self._engine: AsyncEngine | None = None
 
     async def connect(self, settings: Mapping[str, str], **more: Any) -> Session:
@@ -156,6 +156,7 @@ class Database:
                 max_overflow=0,
                 pool_timeout=READ_SECONDS,
                 isolation_level="REPEATABLE READ",
+                hide_parameters=True,  # they are what clients sent, and errors are logged
             )
         return self._engine
 
@@ -180,7 +181,7 @@ class Database:
             await connection.execution_options(postgresql_readonly=True)
             return await connection.run_sync(read)
 
-    async def write(self, write: Callable[[AsyncConnection], Any]) -> Any:
+    async def write(self, write: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """What a transaction of the pool gives, committed. Raises as `read` does."""
         try:
             async with asyncio.timeout(READ_SECONDS), self.engine.connect() as connection:
