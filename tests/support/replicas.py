@@ -7,18 +7,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import asyncpg
+
 from muster.executor.__main__ import build as build_executor
+from muster.model.limits import SHARDS
 from muster.registry.__main__ import build as build_registry
 from muster.runtime.config import Config, Listen, Role, default_config
 from muster.runtime.serve import Server, serve
 from muster.scheduler.__main__ import build as build_scheduler
 from tests.support.meshes import Mesh
+from tests.support.processes import until
 
 
 @dataclass(frozen=True)
 class Replicas:
     """Where they are. `mesh(n)` is what a client or host sees that knows only the n-th of each."""
 
+    ledger: str
     schedulers: Sequence[Server]
     registries: Sequence[Server]
     executors: Sequence[Server]
@@ -29,17 +34,38 @@ class Replicas:
         scheduler, executor, registry = (server.address for server in servers)
         return Mesh(scheduler, executor, registry, servers)
 
+    async def shared_by(self, count: int) -> None:
+        """Returns when so many schedulers have the shards, each its share."""
+        connection = await asyncpg.connect(self.ledger)
+        try:
+
+            async def holds() -> bool:
+                rows = await connection.fetch("SELECT owner, count(*) FROM shards GROUP BY owner")
+                share = -(-SHARDS // count)
+                return len(rows) == count and all(row[0] and row[1] <= share for row in rows)
+
+            await until(holds, 15, f"{count} schedulers share the shards")
+        finally:
+            await connection.close()
+
+    async def add_scheduler(self, stack: AsyncExitStack, data_dir: Path) -> Server:
+        """One more, which is there until the stack is left."""
+        made = _config(Role.SCHEDULER, len(self.schedulers), data_dir, self.ledger)
+        return await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
+
+
+def _config(role: Role, number: int, data_dir: Path, ledger: str) -> Config:
+    listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
+    name = f"{role.value}-{number}"
+    return replace(default_config(role), listen=listen, data_dir=data_dir, name=name, ledger=ledger)
+
 
 @asynccontextmanager
 async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator[Replicas]:
     """`count` of each service."""
 
     def config(role: Role, number: int) -> Config:
-        listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
-        name = f"{role.value}-{number}"
-        return replace(
-            default_config(role), listen=listen, data_dir=data_dir, name=name, ledger=ledger
-        )
+        return _config(role, number, data_dir, ledger)
 
     async with AsyncExitStack() as stack:
         schedulers: list[Server] = []
@@ -65,4 +91,4 @@ async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator
             executors.append(
                 await stack.enter_async_context(serve(made.listen, build_executor(made)))
             )
-        yield Replicas(schedulers, registries, executors)
+        yield Replicas(ledger, schedulers, registries, executors)

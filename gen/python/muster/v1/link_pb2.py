@@ -28,7 +28,7 @@ from muster.v1 import event_pb2 as muster_dot_v1_dot_event__pb2
 from muster.v1 import session_pb2 as muster_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14muster/v1/link.proto\x12\tmuster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15muster/v1/agent.proto\x1a\x15muster/v1/event.proto\x1a\x17muster/v1/session.proto\"]\n\tLinkHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"\x83\x01\n\x0bLinkWelcome\x12\x11\n\tscheduler\x18\x01 \x01(\t\x12\x32\n\x06shards\x18\x02 \x03(\x0b\x32\".muster.v1.LinkWelcome.ShardsEntry\x1a-\n\x0bShardsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xc5\x01\n\x0bLinkSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x15\n\rsession_epoch\x18\x05 \x01(\x04\x12$\n\x06\x61gents\x18\x06 \x03(\x0b\x32\x14.muster.v1.AgentSpec\x12\"\n\x04held\x18\x07 \x03(\x0b\x32\x14.muster.v1.HeldLease\x12\x10\n\x08\x64raining\x18\x08 \x01(\x08\"\x99\x06\n\x0cSessionItems\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x08\x61ttaches\x18\x02 \x03(\x0b\x32\x14.muster.v1.AgentSpec\x12\x10\n\x08\x64\x65taches\x18\x03 \x03(\t\x12\x0e\n\x06\x64rains\x18\x04 \x03(\t\x12&\n\x07\x61\x63\x63\x65pts\x18\x05 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12%\n\x06starts\x18\x06 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12$\n\x05items\x18\x07 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\'\n\x08suspends\x18\x08 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12&\n\x07resumes\x18\t \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12\"\n\x07returns\x18\n \x03(\x0b\x32\x11.muster.v1.Return\x12\"\n\x07reports\x18\x0b \x03(\x0b\x32\x11.muster.v1.Report\x12!\n\x05stops\x18\x0c \x03(\x0b\x32\x12.muster.v1.Stopped\x12%\n\x06losses\x18\r \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12/\n\x0e\x61ttach_results\x18\x0e \x03(\x0b\x32\x17.muster.v1.AttachResult\x12)\n\x08verdicts\x18\x0f \x03(\x0b\x32\x17.muster.v1.LeaseVerdict\x12)\n\x0breport_acks\x18\x10 \x03(\x0b\x32\x14.muster.v1.ReportAck\x12%\n\titem_acks\x18\x11 \x03(\x0b\x32\x12.muster.v1.ItemAck\x12(\n\x08refusals\x18\x12 \x03(\x0b\x32\x16.muster.v1.ItemRefusal\x12)\n\x07\x63\x61ncels\x18\x13 \x03(\x0b\x32\x18.muster.v1.CancelAttempt\x12*\n\x0b\x61ssignments\x18\x14 \x03(\x0b\x32\x15.muster.v1.Assignment\x12$\n\x06\x63laims\x18\x15 \x03(\x0b\x32\x14.muster.v1.HeldLease\"Z\n\nSessionEnd\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x08SlotLoan\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\r\"=\n\x07\x42\x61\x63klog\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\ncapability\x18\x02 \x01(\t\x12\x0e\n\x06queued\x18\x03 \x01(\x04\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14muster/v1/link.proto\x12\tmuster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15muster/v1/agent.proto\x1a\x15muster/v1/event.proto\x1a\x17muster/v1/session.proto\"]\n\tLinkHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"\xf2\x01\n\x0bLinkWelcome\x12\x11\n\tscheduler\x18\x01 \x01(\t\x12\x32\n\x06shards\x18\x02 \x03(\x0b\x32\".muster.v1.LinkWelcome.ShardsEntry\x12:\n\nschedulers\x18\x03 \x03(\x0b\x32&.muster.v1.LinkWelcome.SchedulersEntry\x1a-\n\x0bShardsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x31\n\x0fSchedulersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc5\x01\n\x0bLinkSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x15\n\rsession_epoch\x18\x05 \x01(\x04\x12$\n\x06\x61gents\x18\x06 \x03(\x0b\x32\x14.muster.v1.AgentSpec\x12\"\n\x04held\x18\x07 \x03(\x0b\x32\x14.muster.v1.HeldLease\x12\x10\n\x08\x64raining\x18\x08 \x01(\x08\"\x99\x06\n\x0cSessionItems\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x08\x61ttaches\x18\x02 \x03(\x0b\x32\x14.muster.v1.AgentSpec\x12\x10\n\x08\x64\x65taches\x18\x03 \x03(\t\x12\x0e\n\x06\x64rains\x18\x04 \x03(\t\x12&\n\x07\x61\x63\x63\x65pts\x18\x05 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12%\n\x06starts\x18\x06 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12$\n\x05items\x18\x07 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\'\n\x08suspends\x18\x08 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12&\n\x07resumes\x18\t \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12\"\n\x07returns\x18\n \x03(\x0b\x32\x11.muster.v1.Return\x12\"\n\x07reports\x18\x0b \x03(\x0b\x32\x11.muster.v1.Report\x12!\n\x05stops\x18\x0c \x03(\x0b\x32\x12.muster.v1.Stopped\x12%\n\x06losses\x18\r \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12/\n\x0e\x61ttach_results\x18\x0e \x03(\x0b\x32\x17.muster.v1.AttachResult\x12)\n\x08verdicts\x18\x0f \x03(\x0b\x32\x17.muster.v1.LeaseVerdict\x12)\n\x0breport_acks\x18\x10 \x03(\x0b\x32\x14.muster.v1.ReportAck\x12%\n\titem_acks\x18\x11 \x03(\x0b\x32\x12.muster.v1.ItemAck\x12(\n\x08refusals\x18\x12 \x03(\x0b\x32\x16.muster.v1.ItemRefusal\x12)\n\x07\x63\x61ncels\x18\x13 \x03(\x0b\x32\x18.muster.v1.CancelAttempt\x12*\n\x0b\x61ssignments\x18\x14 \x03(\x0b\x32\x15.muster.v1.Assignment\x12$\n\x06\x63laims\x18\x15 \x03(\x0b\x32\x14.muster.v1.HeldLease\"Z\n\nSessionEnd\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x08SlotLoan\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\r\"=\n\x07\x42\x61\x63klog\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\ncapability\x18\x02 \x01(\t\x12\x0e\n\x06queued\x18\x03 \x01(\x04\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +38,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.muster.v1P\001Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1'
   _globals['_LINKWELCOME_SHARDSENTRY']._loaded_options = None
   _globals['_LINKWELCOME_SHARDSENTRY']._serialized_options = b'8\001'
+  _globals['_LINKWELCOME_SCHEDULERSENTRY']._loaded_options = None
+  _globals['_LINKWELCOME_SCHEDULERSENTRY']._serialized_options = b'8\001'
   _globals['_LINKHELLO']._serialized_start=139
   _globals['_LINKHELLO']._serialized_end=232
   _globals['_LINKWELCOME']._serialized_start=235
-  _globals['_LINKWELCOME']._serialized_end=366
-  _globals['_LINKWELCOME_SHARDSENTRY']._serialized_start=321
-  _globals['_LINKWELCOME_SHARDSENTRY']._serialized_end=366
-  _globals['_LINKSESSION']._serialized_start=369
-  _globals['_LINKSESSION']._serialized_end=566
-  _globals['_SESSIONITEMS']._serialized_start=569
-  _globals['_SESSIONITEMS']._serialized_end=1362
-  _globals['_SESSIONEND']._serialized_start=1364
-  _globals['_SESSIONEND']._serialized_end=1454
-  _globals['_SLOTLOAN']._serialized_start=1456
-  _globals['_SLOTLOAN']._serialized_end=1516
-  _globals['_BACKLOG']._serialized_start=1518
-  _globals['_BACKLOG']._serialized_end=1579
+  _globals['_LINKWELCOME']._serialized_end=477
+  _globals['_LINKWELCOME_SHARDSENTRY']._serialized_start=381
+  _globals['_LINKWELCOME_SHARDSENTRY']._serialized_end=426
+  _globals['_LINKWELCOME_SCHEDULERSENTRY']._serialized_start=428
+  _globals['_LINKWELCOME_SCHEDULERSENTRY']._serialized_end=477
+  _globals['_LINKSESSION']._serialized_start=480
+  _globals['_LINKSESSION']._serialized_end=677
+  _globals['_SESSIONITEMS']._serialized_start=680
+  _globals['_SESSIONITEMS']._serialized_end=1473
+  _globals['_SESSIONEND']._serialized_start=1475
+  _globals['_SESSIONEND']._serialized_end=1565
+  _globals['_SLOTLOAN']._serialized_start=1567
+  _globals['_SLOTLOAN']._serialized_end=1627
+  _globals['_BACKLOG']._serialized_start=1629
+  _globals['_BACKLOG']._serialized_end=1690
 # @@protoc_insertion_point(module_scope)

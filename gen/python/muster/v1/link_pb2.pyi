@@ -62,7 +62,7 @@ Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
 
 @_typing.final
 class LinkWelcome(_message.Message):
-    """Answers a hello, in the first frame; sent again whenever the scheduler owns other shards than before."""
+    """Answers a hello, in the first frame; sent again whenever anything of it has changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -86,8 +86,29 @@ class LinkWelcome(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SchedulersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SCHEDULER_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    SCHEDULERS_FIELD_NUMBER: _builtins.int
     scheduler: _builtins.str
     """Name of the scheduler."""
     @_builtins.property
@@ -96,15 +117,23 @@ class LinkWelcome(_message.Message):
         larger generation is the newer one, and its scheduler the owner.
         """
 
+    @_builtins.property
+    def schedulers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Every scheduler that shares the ledger, this one included: name to gRPC target. An executor keeps
+        a link to each, also to those that it was not told of when it started. Empty where there is
+        only one.
+        """
+
     def __init__(
         self,
         *,
         scheduler: _builtins.str = ...,
         shards: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        schedulers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scheduler", b"scheduler", "shards", b"shards"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scheduler", b"scheduler", "schedulers", b"schedulers", "shards", b"shards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,7 +39,7 @@ def build(config: Config) -> Sequence[Part]:
     settings = settings_of(config, config.scheduler_targets[0], config.registry_targets[0])
     schedulers = {target: dial_link(target) for target in config.scheduler_targets}
     registries = {target: dial_presence(target) for target in config.registry_targets}
-    return [executor_part(Executor(settings, schedulers, registries))]
+    return [executor_part(Executor(settings, schedulers, registries, dial_link))]
 
 
 if __name__ == "__main__":

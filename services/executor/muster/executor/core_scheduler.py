@@ -105,6 +105,12 @@ class SchedulerSide:
                 for agent in session.agents.values():
                     self._book.settle_attach(agent)
 
+    def link_removed(self, name: str) -> None:
+        """There is no such link any more. Leases that were its wait for another to claim them."""
+        link = self._book.links.pop(name)
+        self._book.disown(link)
+        self._lending.split_all()
+
     def _again(self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:
         """Puts what the last link may have lost into the outbox, in batches that are not large."""
         batch = Batch()

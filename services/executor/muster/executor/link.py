@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
@@ -48,6 +48,8 @@ class Dialler:
     wall: Callable[[], float]  # Unix time in seconds
     flush: Callable[[], None]  # wakes whoever has something to write
     changed: Callable[[], None]  # hears when a link stands, and when it is broken
+    # Hears who a link's scheduler is, and who else there is: link, scheduler, name -> target.
+    welcomed: Callable[[str, str, Mapping[str, str]], None] = lambda *_: None
 
 
 class Link:
@@ -97,7 +99,9 @@ class Link:
                 async for response in responses:
                     if response.HasField("welcome"):
                         until_welcome.reschedule(None)
-                        scheduler.link_answered(outbox, response.welcome.shards, size_of)
+                        welcome = response.welcome
+                        scheduler.link_answered(outbox, welcome.shards, size_of)
+                        self._dialler.welcomed(outbox.name, welcome.scheduler, welcome.schedulers)
                         self._dialler.changed()
                     apply_response(self._core, outbox, response, self._dialler.clock())
                     contact.seen = response.frame_seq

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from muster.executor.core import Core
-from muster.executor.core_state import Agent, Session, Timers
+from muster.executor.core_state import Agent, LinkOutbox, Session, Timers
 from muster.executor.link import CallLink, Dialler, Link
 from muster.executor.link_presence import CallPresence, Presence
+from muster.executor.link_set import LinkSet
 from muster.executor.pump import Pump
 from muster.executor.pump_frames import Identity
 from muster.failpoints import failpoint
@@ -49,7 +50,8 @@ class Executor:
 
     `schedulers` and `registries` are the other ends, by name: `LinkService.Link` and
     `RegistryService.ReportPresence` as their callers see them. `on_link` hears whether any link
-    stands, whenever that may have changed.
+    stands, whenever that may have changed. With `dial` it also keeps links to schedulers of which
+    it hears from those that it has.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Executor:
         settings: Settings,
         schedulers: Mapping[str, CallLink],
         registries: Mapping[str, CallPresence] | None = None,
+        dial: Callable[[str], CallLink] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = time.monotonic
@@ -70,7 +73,12 @@ class Executor:
             wall=time.time,
             flush=self.flush,
             changed=self._link_changed,
+            welcomed=self._welcomed,
         )
+        self._dialler = dialler
+        self._dial = dial
+        self._set = LinkSet(schedulers)
+        self._set_changed = asyncio.Event()
         self._links = {name: Link(name, call, dialler) for name, call in schedulers.items()}
         self._presences = [
             Presence(name, call, dialler) for name, call in (registries or {}).items()
@@ -84,9 +92,8 @@ class Executor:
         self._lend: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Executor:
-        loops = [link.run for link in self._links.values()]
-        loops += [presence.run for presence in self._presences]
-        await self._stack.enter_async_context(background(self._sweep, *loops))
+        loops = [presence.run for presence in self._presences]
+        await self._stack.enter_async_context(background(self._sweep, self._keep_links, *loops))
         return self
 
     async def __aexit__(
@@ -140,7 +147,8 @@ class Executor:
             book.woken_hosts.clear()
         if book.woken_links:
             for outbox in book.woken_links:
-                self._links[outbox.name].wake()
+                if outbox.name in self._links:
+                    self._links[outbox.name].wake()
             book.woken_links.clear()
         if book.late_hosts and self._late is None:
             loop = asyncio.get_running_loop()
@@ -161,7 +169,40 @@ class Executor:
         for session in self.core.book.take_late():
             self.pump.wake(session)
 
+    # --- links ------------------------------------------------------------------------------------
+
+    async def _keep_links(self) -> None:
+        """Runs a link for each scheduler, those included that come later."""
+        running: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wanted = self._set.wanted()
+                for name in running.keys() - wanted:
+                    running[name].cancel()
+                    await asyncio.wait({running.pop(name)})
+                    self._links.pop(name)
+                    self.core.scheduler.link_removed(name)
+                for name in wanted - running.keys():
+                    running[name] = group.create_task(self._link(name).run())
+                await self._set_changed.wait()
+                self._set_changed.clear()
+
+    def _link(self, name: str) -> Link:
+        link = self._links.get(name)
+        if link is None:
+            assert self._dial is not None  # else nobody is heard of
+            self.core.book.links[name] = LinkOutbox(name)
+            link = self._links[name] = Link(name, self._dial(name), self._dialler)
+        return link
+
+    def _welcomed(self, link: str, scheduler: str, peers: Mapping[str, str]) -> None:
+        self._set.welcomed(link, scheduler, peers if self._dial is not None else {})
+        self._set_changed.set()
+
     def _link_changed(self) -> None:
+        for link in self.core.book.links.values():
+            if not link.answered:
+                self._set.lost(link.name)
         self.on_link(any(link.answered for link in self.core.book.links.values()))
 
     async def _sweep(self) -> None:

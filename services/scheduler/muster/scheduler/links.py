@@ -32,6 +32,7 @@ class Links:
     """All links of a scheduler."""
 
     def __init__(self, scheduler: Scheduler) -> None:
+        self.schedulers: Mapping[str, str] = {}  # that share the ledger: name -> gRPC target
         self._scheduler = scheduler
         self._peers: dict[str, LinkPeer] = {}  # by executor
 
@@ -86,15 +87,19 @@ class Links:
             sessions.link_gone(now, old)
 
     def _welcome(self) -> LinkWelcome:
-        return LinkWelcome(scheduler=self._scheduler.name, shards=self._scheduler.generations)
+        return LinkWelcome(
+            scheduler=self._scheduler.name,
+            shards=self._scheduler.generations,
+            schedulers=self.schedulers,
+        )
 
     def tell_backlog(self, waits: Mapping[tuple[str, str], int]) -> None:
         """Tell every executor how many contracts wait, by tenant and capability."""
         for peer in self._peers.values():
             peer.tell_backlog(waits)
 
-    def tell_shards(self) -> None:
-        """Tell every executor that other shards are owned than before."""
+    def tell_owners(self) -> None:
+        """Tell every executor that other shards are owned than before, or by others."""
         for peer in self._peers.values():
             peer.welcome(self._welcome())
 

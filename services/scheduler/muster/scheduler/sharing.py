@@ -143,7 +143,7 @@ class Sharing:
         opening = await self._ledger.claim(sorted(shards))
         if opening.generations:
             self._scheduler.take_over(opening)
-            self._links.tell_shards()
+            self._links.tell_owners()
             self._scheduler.settle()
 
     async def _release(self, shards: Collection[int]) -> None:
@@ -155,7 +155,7 @@ class Sharing:
         # Nobody else writes to them before they are released.
         scheduler.forget_ended(await self._ledger.ended(shards))
         await self._ledger.release(shards)
-        self._links.tell_shards()
+        self._links.tell_owners()
         scheduler.moved(waiting)
 
     async def _leave(self) -> None:
@@ -167,6 +167,9 @@ class Sharing:
 
     def _tell(self, owners: Mapping[int, str], addresses: Mapping[str, str]) -> None:
         if (owners, addresses) != (self.owners, self.addresses):
+            if addresses != self.addresses:
+                self._links.schedulers = addresses
+                self._links.tell_owners()
             self.owners, self.addresses = owners, addresses
             changed, self.changed = self.changed, asyncio.Event()
             changed.set()
