@@ -65,7 +65,7 @@ async def test_after_a_break_the_catalogue_is_followed_from_where_it_was():
         async with asyncio.timeout(10):
             while len(mesh.scheduler.asked) < 2:
                 await mesh.call("ListCapabilities")
-        assert mesh.scheduler.asked[:2] == [{}, {"default": 2}]
+        assert mesh.scheduler.asked[:2] == [{}, {}]
         error = await mesh.refusal_of(mesh.call("GetCapability", capability=selector))
         assert error.reason == "CAPABILITY_UNKNOWN"
 

@@ -12,8 +12,8 @@ def name(text: str) -> Name:
 
 def make_catalogue(*texts: str) -> Catalogue:
     catalogue = Catalogue()
-    for revision, text in enumerate(texts, 1):
-        catalogue.add("acme", revision, Entry(name(text), text))
+    for text in texts:
+        catalogue.add("acme", Entry(name(text), text))
     return catalogue
 
 
@@ -55,6 +55,6 @@ def test_entries_come_in_order_of_name_and_version_from_anywhere():
 
 def test_an_entry_that_is_there_never_changes():
     catalogue = make_catalogue("a@1.0.0")
-    catalogue.add("acme", 1, Entry(name("a@1.0.0"), "other"))
+    catalogue.add("acme", Entry(name("a@1.0.0"), "other"))
     assert bodies(catalogue) == ["a@1.0.0"]
-    assert catalogue.revisions == {"acme": 1}
+    assert catalogue.size("acme") == 1

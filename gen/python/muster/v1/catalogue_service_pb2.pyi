@@ -48,7 +48,9 @@ class WatchCatalogueRequest(_message.Message):
     REVISIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def revisions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """The last revision that the caller has seen, per tenant. Empty means none."""
+        """The last revision that the caller has seen, per tenant. Empty means none. Each scheduler counts
+        for itself: name only what the same process has said.
+        """
 
     def __init__(
         self,

@@ -33,12 +33,12 @@ async def follow_catalogue(catalogue: Catalogue, watches: Sequence[WatchCatalogu
     """
     failures = 0
     for watch in cycle(watches):
-        before = catalogue.revisions
         try:
-            async for frame in watch(WatchCatalogueRequest(revisions=before)):
+            # From the beginning each time: every scheduler numbers the entries for itself.
+            async for frame in watch(WatchCatalogueRequest()):
                 failures = 0
-                for tenant, revision, entry in entries_of_frame(frame):
-                    catalogue.add(tenant, revision, entry)
+                for tenant, entry in entries_of_frame(frame):
+                    catalogue.add(tenant, entry)
                 if frame.caught_up:
                     catalogue.is_complete = True
         except (grpc.RpcError, MusterError) as error:
@@ -55,17 +55,17 @@ class CapabilityTypes:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        # tenant -> (revision of the catalogue, pools); made when somebody asks.
+        # tenant -> (entries of the catalogue then, pools); made when somebody asks.
         self._pools: dict[str, tuple[int, list[DescriptorPool]]] = {}
 
     def pools(self, tenant: str) -> Iterable[DescriptorPool]:
         """A pool for each type, of the newest version of each major version."""
-        revision = self._catalogue.revision(tenant)
-        if not revision:
+        entries = self._catalogue.size(tenant)
+        if not entries:
             return ()
         made = self._pools.get(tenant)
-        if made is None or made[0] != revision:
-            made = self._pools[tenant] = (revision, self._make(tenant))
+        if made is None or made[0] != entries:
+            made = self._pools[tenant] = (entries, self._make(tenant))
         return made[1]
 
     def _make(self, tenant: str) -> list[DescriptorPool]:

@@ -1,7 +1,6 @@
 """The catalogue as the registry has read it: every capability version ever registered, by tenant.
 
-The scheduler's ledger is the record; entries are never changed or removed, so a copy can only be
-behind, by a revision per tenant.
+The ledger is the record; entries are never changed or removed, so a copy can only be behind.
 """
 
 from __future__ import annotations
@@ -36,26 +35,19 @@ class Catalogue:
     def __init__(self) -> None:
         self._entries: dict[str, dict[Name, Entry]] = {}
         self._names: dict[str, list[Name]] = {}
-        self._revisions: dict[str, int] = {}
         # Whether it has once held everything that there was.
         self.is_complete = False
 
-    @property
-    def revisions(self) -> dict[str, int]:
-        """The last revision seen, per tenant; a copy."""
-        return dict(self._revisions)
+    def size(self, tenant: str) -> int:
+        """How many entries a tenant has."""
+        return len(self._entries.get(tenant, ()))
 
-    def revision(self, tenant: str) -> int:
-        """The last revision of a tenant; 0 when it has no entry."""
-        return self._revisions.get(tenant, 0)
-
-    def add(self, tenant: str, revision: int, entry: Entry) -> None:
+    def add(self, tenant: str, entry: Entry) -> None:
         """Takes an entry; nothing changes when it is there already."""
         entries = self._entries.setdefault(tenant, {})
         if entry.name not in entries:
             entries[entry.name] = entry
             insort(self._names.setdefault(tenant, []), entry.name)
-        self._revisions[tenant] = max(revision, self.revision(tenant))
 
     def find(self, tenant: str, name: Name) -> Entry | None:
         """One version, or None."""

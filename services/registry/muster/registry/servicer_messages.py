@@ -131,10 +131,10 @@ def body_of_entry(entry: Entry) -> capability_pb2.CatalogueEntry:
 
 def entries_of_frame(
     frame: catalogue_service_pb2.WatchCatalogueResponse,
-) -> Iterator[tuple[str, int, Entry]]:
-    """Tenant, revision and entry, in order."""
+) -> Iterator[tuple[str, Entry]]:
+    """Tenant and entry, in order."""
     for each in frame.entries:
-        yield each.tenant, each.entry.revision, entry_of_message(each.entry)
+        yield each.tenant, entry_of_message(each.entry)
 
 
 def in_frames(
