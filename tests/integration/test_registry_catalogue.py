@@ -57,7 +57,7 @@ async def test_pages_of_large_schemas_fit_a_message():
         assert first.entries[-1].capability.name < rest.entries[0].capability.name
 
 
-async def test_after_a_break_the_catalogue_is_followed_from_where_it_was():
+async def test_after_a_break_the_catalogue_is_read_again():
     async with running("a@1.0.0", "b@1.0.0") as mesh:
         mesh.scheduler.add("c@1.0.0", tenant="other")
         mesh.scheduler.breaks.set()
