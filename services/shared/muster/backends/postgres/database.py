@@ -56,7 +56,14 @@ _WRONG = {  # by sqlstate: what a person has to change before anything can work
 _LATER_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 _LATER = frozenset({"25006", "55P03"})
 
-Failure = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+Failure = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 
 
 def sqlstate_of(error: BaseException) -> str:
@@ -71,11 +78,27 @@ def is_temporary(error: BaseException) -> bool:
     if state:
         return state[:2] in _LATER_CLASSES or state in _LATER
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error.orig, OSError)
-    if isinstance(error, PoolTimeout):
+        return _is_stale(error) or isinstance(error.orig, OSError)
+    if isinstance(error, PoolTimeout) or _is_farewell(error):
         return True
     # Without a state an InterfaceError says that the connection was closed under the call.
     return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, ValueError)
+
+
+def _is_farewell(error: BaseException) -> bool:
+    """Whether a connection was used when the server had just ended it.
+
+    The driver takes the server's last word, which nobody asked for, as an operation under way. No
+    connection here is used by two at a time, so it is never that.
+    """
+    return isinstance(error, asyncpg.InternalClientError)
+
+
+def _is_stale(error: BaseException) -> bool:
+    """Whether a connection of the pool was broken before it was used: another may do."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_farewell(error.orig or error)
+    return _is_farewell(error)
 
 
 class Database:
@@ -169,7 +192,7 @@ class Database:
         except Failure as error:
             # A server that was away has left broken connections behind: the first to find out
             # drops all of them, and may try a new one.
-            if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+            if not _is_stale(error):
                 raise away(error) from error
         try:
             return await self._tried(read, seconds)
