@@ -13,7 +13,7 @@ from muster.supervisor.state import MeshState
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATA_DIR", "GRPC_PORT", "HTTP_PORT", "HOST"):
+    for name in ("DATA_DIR", "GRPC_PORT", "HTTP_PORT", "HOST", "LEDGER"):
         monkeypatch.delenv(f"MUSTER_{name}", raising=False)
 
 
@@ -45,6 +45,19 @@ def test_paths_do_not_depend_on_where_the_mesh_later_runs() -> None:
 def test_a_port_that_leaves_no_room_is_refused(port: int) -> None:
     with pytest.raises(Trouble, match="--port must be from 1 to") as raised:
         plan_of(UpOptions(port=port))
+    assert raised.value.code == USAGE
+
+
+def test_servers_are_named_in_one_word_and_several_of_each_service_mean_processes() -> None:
+    plan = plan_of(UpOptions(backends="consul, postgres,", replicas=2))
+    assert plan.backends == ("consul", "postgres")
+    assert (plan.separate, plan.replicas) == (True, 2)
+
+
+@pytest.mark.parametrize("options", [UpOptions(backends="redis"), UpOptions(replicas=2)])
+def test_a_mesh_that_cannot_be_is_refused_before_anything_starts(options: UpOptions) -> None:
+    with pytest.raises(Trouble) as raised:
+        plan_of(options)
     assert raised.value.code == USAGE
 
 

@@ -8,15 +8,21 @@ from muster.backends.pool_subprocess.pool import JOB_VARIABLE
 from muster.model import limits
 from muster.runtime import entry
 from muster.runtime.config import PORTS, Role, load_config
+from muster.servers.known import KINDS
 from muster.supervisor.finding import find_data_dir, find_metadata
 from muster.supervisor.plan import (
+    PORT_MAX,
+    Backend,
     Plan,
     Refused,
-    choose_ports,
+    backends_of,
+    check_plan,
     endpoints_of,
     environment_of,
     services_of,
+    targets_of,
 )
+from muster.supervisor.ports import choose_ports
 from muster.supervisor.words import last_words
 
 
@@ -36,9 +42,10 @@ def test_one_number_moves_all_ports() -> None:
 def test_services_read_from_their_environment_what_the_plan_says(tmp_path: Path) -> None:
     plan = Plan(tmp_path, separate=True, port=9000, http=False)
     services = services_of(plan)
-    endpoints = endpoints_of(services)
     for service in services:
-        told = environment_of(service, endpoints, plan, {"PATH": "/bin", "MUSTER_NAME": "mine"})
+        told = environment_of(
+            service, targets_of(services), plan, {"PATH": "/bin", "MUSTER_NAME": "mine"}
+        )
         config = load_config(Role(service.name), told)
         assert config.listen.grpc_port == service.grpc_port
         assert config.listen.http_port is None
@@ -56,10 +63,12 @@ def test_in_one_process_every_service_is_at_one_address() -> None:
 
 
 def test_free_ports_are_all_different() -> None:
-    chosen = choose_ports(services_of(Plan(Path("/d"), separate=True, port=0)))
-    ports = {each.grpc_port for each in chosen} | {each.http_port for each in chosen}
-    assert len(ports) == 6
-    assert 0 not in ports
+    plan = Plan(Path("/d"), separate=True, port=0, replicas=2, backends=tuple(KINDS))
+    services, backends = choose_ports(services_of(plan), backends_of(plan, {}))
+    ports = {each.grpc_port for each in services} | {each.http_port for each in services}
+    ports |= {port for each in backends for port in each.ports}
+    assert len(ports) == 12 + sum(kind.ports for kind in KINDS.values())
+    assert not ports & {0, None}
 
 
 def test_a_port_in_use_is_named_with_the_way_out() -> None:
@@ -67,6 +76,84 @@ def test_a_port_in_use_is_named_with_the_way_out() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Refused, match=rf"port {port} is in use: .*\n.*muster up --port"):
             choose_ports(services_of(Plan(Path("/d"), port=port)))
+
+
+def test_no_two_of_a_mesh_ask_for_one_port() -> None:
+    plan = Plan(Path("/d"), True, PORT_MAX, replicas=limits.REPLICAS_MAX, backends=tuple(KINDS))
+    ports = [each.grpc_port for each in services_of(plan)]
+    ports += [each.http_port or 0 for each in services_of(plan)]
+    ports += [port for each in backends_of(plan, {}) for port in each.ports]
+    assert len(ports) == len(set(ports))
+    assert max(ports) <= 65535
+
+
+def test_a_server_keeps_its_ports_whichever_others_run() -> None:
+    alone = backends_of(Plan(Path("/d"), backends=("consul",)), {})
+    with_others = backends_of(Plan(Path("/d"), backends=tuple(KINDS)), {})
+    assert alone == [each for each in with_others if each.name == "consul"]
+    assert [each.name for each in with_others] == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "address"),
+    [
+        ("MUSTER_LEDGER", "postgresql://ann:pass@db.example:6543/muster", "db.example:6543"),
+        ("MUSTER_LEDGER", "postgresql://db.example/muster", "db.example:5432"),
+        ("MUSTER_LEDGER", "postgres://[::1]/muster", "[::1]:5432"),
+        ("MUSTER_BUS", "nats://one:4333,nats://two:4222", "one:4333"),
+        ("MUSTER_DIRECTORY", "consul://127.0.0.1:8500", "127.0.0.1:8500"),
+    ],
+)
+def test_a_server_that_the_environment_names_is_not_started(
+    variable: str, url: str, address: str
+) -> None:
+    (name,) = [kind.name for kind in KINDS.values() if kind.variable == variable]
+    plan = Plan(Path("/d"), backends=(name,))
+    assert backends_of(plan, {variable: url}) == [Backend(name, (), address)]
+
+
+def test_an_embedded_backend_that_the_environment_names_is_no_server() -> None:
+    plan = Plan(Path("/d"), backends=("postgres",))
+    (backend,) = backends_of(plan, {"MUSTER_LEDGER": "sqlite:///ledger.db"})
+    assert backend.elsewhere is None
+    assert len(backend.ports) == 1
+
+
+def test_every_one_of_several_knows_all_others(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, separate=True, port=9000, replicas=2, backends=("postgres",))
+    services = services_of(plan)
+    assert [each.name for each in services] == [
+        *("scheduler-1", "scheduler-2", "registry-1", "registry-2", "executor-1", "executor-2")
+    ]
+    names = set()
+    for service in services:
+        told = environment_of(service, targets_of(services), plan, {})
+        config = load_config(Role(service.role), told)
+        assert config.scheduler_targets == ("127.0.0.1:9002", "127.0.0.1:9032")
+        assert config.registry_targets == ("127.0.0.1:9001", "127.0.0.1:9031")
+        names.add(config.name)
+    assert len(names) == len(services)
+    assert endpoints_of(services).scheduler == "127.0.0.1:9002"
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(Path("/d"), True, replicas=2), "cannot share the embedded ledger.*--with postgres"),
+        (Plan(Path("/d"), replicas=2, backends=("postgres",)), "add: --separate"),
+        (Plan(Path("/d"), True, replicas=0), "1 to 8 of each service, not 0"),
+        (Plan(Path("/d"), True, replicas=9, backends=("postgres",)), "1 to 8 .* not 9"),
+        (Plan(Path("/d"), backends=("redis",)), "no server 'redis' .* there is postgres, nats,"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(plan: Plan, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        check_plan(plan, {})
+
+
+def test_several_stand_on_a_ledger_that_the_environment_names() -> None:
+    plan = Plan(Path("/d"), separate=True, replicas=2)
+    check_plan(plan, {"MUSTER_LEDGER": "postgresql://db.example/muster"})
 
 
 def test_the_data_folder_is_where_services_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

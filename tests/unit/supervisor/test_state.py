@@ -34,7 +34,15 @@ def recycled() -> Identity:
 def state_of(supervisor: Identity, *processes: RunningProcess) -> MeshState:
     endpoints = {"registry": "h:1", "scheduler": "h:2", "executor": "h:3"}
     return MeshState(
-        "serving", "one process", 1.5, supervisor, endpoints, {"mesh": "h:4"}, processes, None
+        "serving",
+        "one process",
+        1.5,
+        supervisor,
+        endpoints,
+        {"mesh": "h:4"},
+        processes,
+        backends={"postgres": "h:5"},
+        targets={"scheduler": ["h:2", "h:6"]},
     )
 
 
@@ -50,6 +58,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     remove_state(tmp_path)
     assert read_state(tmp_path) is None
     remove_state(tmp_path)
+
+
+def test_what_an_older_version_has_written_is_read(tmp_path: Path) -> None:
+    write_state(tmp_path, state_of(own(), process_of(own())))
+    value = json.loads((tmp_path / STATE_FILE).read_text())
+    del value["backends"], value["targets"]
+    del value["processes"][0]["since"], value["processes"][0]["stop_signal"]
+    (tmp_path / STATE_FILE).write_text(json.dumps(value))
+    found = read_state(tmp_path)
+    assert found is not None
+    assert found.processes == (process_of(own()),)
+    assert found.backends == found.targets == {}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,23 @@ def up(
     separate: Annotated[
         bool, typer.Option("--separate", help="Three processes instead of one.")
     ] = False,
+    backends: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            metavar="NAME,…",
+            show_default=False,
+            help="Servers to stand on: consul, nats, postgres, temporal. Started here, on the data "
+            "folder, unless MUSTER_DIRECTORY, MUSTER_BUS or MUSTER_LEDGER names one.",
+        ),
+    ] = "",
+    replicas: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="So many of each service, each a process; several need --with postgres.",
+        ),
+    ] = 1,
     fleet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A YAML file that says which agents run with it."),
@@ -39,7 +56,8 @@ def up(
     from muster.cli.running import run_plain
     from muster.cli.up import UpOptions, up
 
-    run_plain(lambda: up(UpOptions(separate, fleet, detach, port, http, data_dir)))
+    options = UpOptions(separate, fleet, detach, port, http, data_dir, backends, replicas)
+    run_plain(lambda: up(options))
 
 
 def down(data_dir: DataDir = None) -> None:

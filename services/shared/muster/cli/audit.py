@@ -117,7 +117,8 @@ def default_fleet() -> Path:
 def _plan(options: AuditOptions) -> Plan:
     """A mesh on the usual ports, or on any that are free where those are taken."""
     from muster.cli.up import UpOptions, plan_of
-    from muster.supervisor.plan import Refused, choose_ports, services_of
+    from muster.supervisor.plan import Refused, services_of
+    from muster.supervisor.ports import choose_ports
 
     fleet = options.fleet or default_fleet()
     plan = plan_of(UpOptions(fleet=fleet, data_dir=options.place.data_dir))

@@ -10,12 +10,16 @@ from muster.cli.exits import Trouble
 from muster.cli.place import Place
 from muster.cli.terminal import err, say
 from muster.model import limits
-from muster.supervisor.remains import end_processes, running_of
+from muster.supervisor.remains import end_remains, running_of
 from muster.supervisor.state import Lock, MeshState, read_state, remove_state
 
-# The hosts at once, then at most three services one after the other, each killed when it is late.
+# The hosts at once, then at most three kinds of service one after the other, then the servers at
+# once, each killed when it is late.
 _SUPERVISOR_SECONDS = (
-    limits.HOST_STOP_SECONDS + 3 * limits.SERVICE_STOP_SECONDS + limits.KILL_SECONDS
+    limits.HOST_STOP_SECONDS
+    + 3 * limits.SERVICE_STOP_SECONDS
+    + limits.SERVER_STOP_SECONDS
+    + limits.KILL_SECONDS
 )
 
 
@@ -50,7 +54,7 @@ def _stop(state: MeshState, folder: Path) -> MeshState:
     try:
         # It may have replaced a process since the state was read.
         state = read_state(folder) or state
-        end_processes(running_of(state), limits.SERVICE_STOP_SECONDS, say)
+        end_remains(state, say)
         remove_state(folder)
     finally:
         lock.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,7 +20,7 @@ from muster.cli.up_view import commit_times, contracts_line
 from muster.model import limits
 from muster.model.errors import MusterError
 from muster.supervisor.finding import Endpoints
-from muster.supervisor.state import MeshState, read_state
+from muster.supervisor.state import MeshState, RunningProcess, read_state
 from muster.wire.channel import open_channel
 
 if TYPE_CHECKING:
@@ -47,36 +47,98 @@ class KindRow:
     suspended: int = 0
 
 
+@dataclass(frozen=True)
+class Found:
+    """A service or a server: what can be said about it from here."""
+
+    state: str
+    address: str
+    process: RunningProcess | None = None
+    # None where another machine, or somebody else, runs it.
+
+
 @dataclass
 class _Findings:
     endpoints: Endpoints
-    services: dict[str, str]
+    services: dict[str, Found]
+    backends: dict[str, Found]
     mesh: MeshState | None = None
     kinds: list[KindRow] | None = None
     statistics: GetStatisticsResponse | None = None
 
     @property
     def well(self) -> bool:
-        return all(state == "serving" for state in self.services.values())
+        found = (*self.services.values(), *self.backends.values())
+        return all(each.state == "serving" for each in found)
+
+    def serving(self, role: str) -> str | None:
+        """The address of a service of this kind that serves, if one does."""
+        addresses = [
+            each.address
+            for name, each in self.services.items()
+            if name.partition("-")[0] == role and each.state == "serving"
+        ]
+        return addresses[0] if addresses else None
+
+    def fails(self, address: str, role: str) -> None:
+        """It says that it serves, and then it does not."""
+        for name, each in self.services.items():
+            if each.address == address and name.partition("-")[0] == role:
+                self.services[name] = replace(each, state="not serving")
 
 
 async def status(place: Place, as_json: bool) -> int:
     """Shows the mesh; 0 when everything serves, 1 when something does not, 3 without a mesh."""
     endpoints = place.endpoints()
+    mesh = read_state(place.folder) if is_supervised(place) else None
+    targets = _targets(endpoints, mesh)
     states = await asyncio.gather(
-        *(_health(getattr(endpoints, name), service) for name, service in _SERVICES.items())
+        *(_health(address, _SERVICES[role]) for _, role, address in targets)
     )
-    found = _Findings(endpoints, dict(zip(_SERVICES, states, strict=True)))
     if set(states) == {"not there"}:
         raise no_mesh(str(endpoints))
-    if is_supervised(place):
-        found.mesh = read_state(place.folder)
+    services = {
+        name: Found(state, address, _process(mesh, name) or _process(mesh, "mesh"))
+        for (name, _, address), state in zip(targets, states, strict=True)
+    }
+    found = _Findings(endpoints, services, await _backends(mesh), mesh)
     await _ask(found)
     if as_json:
         print_json(_as_json(found))
     else:
         _show(found, time.time(), place)
     return exits.OK if found.well else exits.FAILED
+
+
+def _targets(endpoints: Endpoints, mesh: MeshState | None) -> list[tuple[str, str, str]]:
+    """The name, the kind and the address of every service."""
+    targets = []
+    for role in _SERVICES:
+        addresses = mesh.targets.get(role) if mesh is not None else None
+        if addresses is None or len(addresses) == 1:
+            targets.append((role, role, getattr(endpoints, role)))
+        else:
+            targets += [(f"{role}-{at + 1}", role, each) for at, each in enumerate(addresses)]
+    return targets
+
+
+def _process(mesh: MeshState | None, name: str) -> RunningProcess | None:
+    processes = mesh.processes if mesh is not None else ()
+    return next((each for each in processes if each.name == name), None)
+
+
+async def _backends(mesh: MeshState | None) -> dict[str, Found]:
+    """The servers that the mesh stands on; its own are asked in their protocols."""
+    if mesh is None:
+        return {}
+    from muster.servers.known import KINDS, accepts
+
+    found = {}
+    for name, address in mesh.backends.items():
+        process = _process(mesh, name)
+        answer = await (accepts if process is None else KINDS[name].answers)(address)
+        found[name] = Found("serving" if answer else "not there", address, process)
+    return found
 
 
 async def _health(address: str, service: str) -> str:
@@ -106,18 +168,24 @@ async def _ask(found: _Findings) -> None:
 
     from muster.agent.client import connect
 
-    os.environ.update(found.endpoints.environment)
+    scheduler, registry = found.serving("scheduler"), found.serving("registry")
+    endpoints = replace(
+        found.endpoints,
+        scheduler=scheduler or found.endpoints.scheduler,
+        registry=registry or found.endpoints.registry,
+    )
+    os.environ.update(endpoints.environment)
     async with connect() as client:
-        if found.services["scheduler"] == "serving":
+        if scheduler is not None:
             try:
                 found.statistics = await client.statistics()
             except MusterError:
-                found.services["scheduler"] = "not serving"
-        if found.services["registry"] == "serving":
+                found.fails(scheduler, "scheduler")
+        if registry is not None:
             try:
                 found.kinds = kinds_of([agent async for agent in client.agents()])
             except MusterError:
-                found.services["registry"] = "not serving"
+                found.fails(registry, "registry")
 
 
 def kinds_of(agents: Iterable[Agent]) -> list[KindRow]:
@@ -148,11 +216,17 @@ def _as_json(found: _Findings) -> dict[str, Any]:
     return {
         "well": found.well,
         "services": {
+            name: {"state": _constant(each.state), "address": each.address}
+            for name, each in found.services.items()
+        },
+        "backends": {
             name: {
-                "state": state.upper().replace(" ", "_"),
-                "address": getattr(found.endpoints, name),
+                "state": _constant(each.state),
+                "address": each.address,
+                "pid": each.process.pid if each.process else None,
+                "since": each.process.since if each.process else None,
             }
-            for name, state in found.services.items()
+            for name, each in found.backends.items()
         },
         "mesh": None
         if mesh is None
@@ -170,6 +244,10 @@ def _as_json(found: _Findings) -> dict[str, Any]:
     }
 
 
+def _constant(state: str) -> str:
+    return state.upper().replace(" ", "_")
+
+
 # --- for people -----------------------------------------------------------------------------------
 
 
@@ -182,6 +260,10 @@ def _show(found: _Findings, now: float, place: Place) -> None:
     out().print()
     out().print(table(["SERVICE", "STATE", "ADDRESS", ">PID"], _service_rows(found)))
     out().print()
+    if found.backends:
+        columns = ["BACKEND", "STATE", "ADDRESS", ">PID", ">UP"]
+        out().print(table(columns, _backend_rows(found, now)))
+        out().print()
     if found.kinds is not None:
         _show_kinds(found.kinds)
     if found.statistics is not None:
@@ -201,16 +283,21 @@ def _headline(found: _Findings, now: float) -> Text:
 
 
 def _service_rows(found: _Findings) -> list[list[str | Text]]:
-    pids = {} if found.mesh is None else {each.name: each.pid for each in found.mesh.processes}
     return [
-        [name, state_text(state), getattr(found.endpoints, name), _pid(pids, name)]
-        for name, state in found.services.items()
+        [name, state_text(each.state), each.address, str(each.process.pid) if each.process else ""]
+        for name, each in found.services.items()
     ]
 
 
-def _pid(pids: dict[str, int], name: str) -> str:
-    pid = pids.get(name, pids.get("mesh"))
-    return str(pid) if pid is not None else ""
+def _backend_rows(found: _Findings, now: float) -> list[list[str | Text]]:
+    rows: list[list[str | Text]] = []
+    for name, each in found.backends.items():
+        # One that somebody else runs has no number here.
+        pid, up = "elsewhere", ""
+        if each.process is not None:
+            pid, up = str(each.process.pid), text.age(now - each.process.since)
+        rows.append([name, state_text(each.state), each.address, pid, up])
+    return rows
 
 
 def _show_kinds(kinds: list[KindRow]) -> None:

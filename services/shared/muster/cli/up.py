@@ -20,8 +20,19 @@ from muster.cli.terminal import err, say
 from muster.model import limits
 from muster.model.fleet import Fleet
 from muster.supervisor.finding import PORT_DEFAULT, find_data_dir
-from muster.supervisor.plan import PORT_MAX, AlreadyRunning, Plan, StartError, make_folders
+from muster.supervisor.plan import (
+    PORT_MAX,
+    AlreadyRunning,
+    Plan,
+    StartError,
+    check_plan,
+    make_folders,
+)
 from muster.supervisor.state import MeshState, read_state
+
+_START_SECONDS = (
+    limits.SERVER_START_SECONDS + limits.SERVICE_START_SECONDS + limits.FLEET_CONNECT_SECONDS + 30.0
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,10 @@ class UpOptions:
     port: int | None = None
     http: bool = True
     data_dir: Path | None = None
+    backends: str = ""
+    # Names, separated by commas.
+
+    replicas: int = 1
 
 
 def up(options: UpOptions) -> int:
@@ -53,14 +68,21 @@ def plan_of(options: UpOptions) -> Plan:
         message = f"--port must be from 1 to {PORT_MAX}, or 0 for any that are free, not {port}"
         raise Trouble(message, exits.USAGE)
     folder = options.data_dir.expanduser().absolute() if options.data_dir else find_data_dir()
-    return Plan(
+    plan = Plan(
         data_dir=folder,
-        separate=options.separate,
+        separate=options.separate or options.replicas > 1,
         port=port,
         host=os.environ.get("MUSTER_HOST", "127.0.0.1"),
         http=options.http and os.environ.get("MUSTER_HTTP_PORT", "").lower() != "none",
         fleet_file=options.fleet.expanduser().absolute() if options.fleet else None,
+        backends=tuple(name for each in options.backends.split(",") if (name := each.strip())),
+        replicas=options.replicas,
     )
+    try:
+        check_plan(plan, os.environ)
+    except StartError as error:
+        raise Trouble(str(error), exits.USAGE) from None
+    return plan
 
 
 def _load(plan: Plan) -> Fleet | None:
@@ -157,7 +179,7 @@ def _detached(plan: Plan) -> int:
         err().status(f"starting a mesh in {plan.shape}", spinner="dots"),
         os.fdopen(read_end, "rb", buffering=0) as pipe,
     ):
-        last = _follow(pipe, limits.SERVICE_START_SECONDS + limits.FLEET_CONNECT_SECONDS + 30.0)
+        last = _follow(pipe, _START_SECONDS)
     if "ready" not in last:
         code = int(last.get("code", exits.FAILED))
         message = last.get("error", f"it did not start; its log: {logs / 'supervisor.log'}")
@@ -180,6 +202,8 @@ def _spawn(plan: Plan, pipe: int, log: Path) -> None:
         "port": plan.port,
         "host": plan.host,
         "http": plan.http,
+        "backends": plan.backends,
+        "replicas": plan.replicas,
         "fleet_file": str(plan.fleet_file) if plan.fleet_file else None,
         "pipe": pipe,
     }

@@ -18,7 +18,8 @@ from muster.model.errors import MusterError
 
 if TYPE_CHECKING:
     from muster.agent.client import Client
-    from muster.supervisor.mesh import Mesh, ServiceStatus
+    from muster.supervisor.mesh import Mesh
+    from muster.supervisor.serving import BackendStatus, ServiceStatus
     from muster.v1.scheduler_service_pb2 import GetStatisticsResponse
 
 _PERIOD_SECONDS = 1.0
@@ -75,8 +76,9 @@ class _View:
 
     def __rich__(self) -> RenderableType:
         now = time.monotonic()
-        rows = [_row(status, now) for status in self._mesh.services]
-        services = table(["SERVICE", "STATE", "FOR", ">PID", ">STARTS", "gRPC", "HTTP"], rows)
+        rows = [_backend_row(status, now) for status in self._mesh.backends.statuses]
+        rows += [_row(status, now) for status in self._mesh.services]
+        services = table(["SERVICE", "STATE", "FOR", ">PID", ">STARTS", "ADDRESS", "HTTP"], rows)
         return Group("", services, "", *self._lines(), "", _HINT)
 
     def _lines(self) -> Iterator[Text]:
@@ -113,6 +115,19 @@ def _row(status: ServiceStatus, now: float) -> list[str | Text]:
         str(last.starts),
         status.service.address,
         status.service.http_address or "",
+    ]
+
+
+def _backend_row(status: BackendStatus, now: float) -> list[str | Text]:
+    last = status.kept.last if status.kept is not None else None
+    return [
+        status.name,
+        state_text(status.state),
+        text.age(now - status.since),
+        str(last.pid or "") if last else "elsewhere",
+        str(last.starts) if last else "",
+        status.address,
+        "",
     ]
 
 

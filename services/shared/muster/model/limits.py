@@ -138,6 +138,7 @@ SERVER_STOP_SECONDS = 15.0  # a checkpoint of PostgreSQL; its data survives what
 KILL_SECONDS = 5.0  # from SIGKILL until a process is gone; longer only if its disk hangs
 HOST_STOP_SECONDS = 10.0  # a host that stops with its mesh finishes what it can in this time
 FLEET_CONNECT_SECONDS = 60.0  # from start until every agent of a fleet is there
+REPLICAS_MAX = 8  # of each service on one machine, each with 30 ports from the first
 FLEET_AGENTS_MAX = 100_000
 FLEET_HOSTS_MAX = 256
 FLEET_FILE_BYTES_MAX = 1024 * 1024

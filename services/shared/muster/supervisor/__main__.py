@@ -42,6 +42,7 @@ def main() -> int:
     plan = Plan(
         data_dir=Path(told.pop("data_dir")),
         fleet_file=Path(fleet_file) if fleet_file else None,
+        backends=tuple(told.pop("backends")),
         **told,
     )
     return asyncio.run(_run(plan, _Starter(descriptor)))

@@ -1,20 +1,21 @@
-"""A mesh that runs: its services, its pool of hosts, and what is written down about them."""
+"""A mesh that runs: its services, the servers and hosts with them, and what is written down."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from muster.backends.pool_base import HostState, HostStatus
-from muster.backends.pool_subprocess.kept import EXIT_MISCONFIGURED, Change, Kept, KeptState
+from muster.backends.pool_subprocess.kept import Change, Kept, KeptState
 from muster.backends.pool_subprocess.pool import SubprocessPool
-from muster.backends.pool_subprocess.process import Command
+from muster.backends.pool_subprocess.process import Command, module_words
 from muster.model import limits
 from muster.model.fleet import Fleet, HostJob, spread
 from muster.supervisor.arrival import count_agents
@@ -23,41 +24,37 @@ from muster.supervisor.health import Health, watch_health
 from muster.supervisor.identity import identify
 from muster.supervisor.plan import (
     AlreadyRunning,
+    Backend,
     Interrupted,
     Plan,
     Refused,
     Service,
     StartError,
-    choose_ports,
+    backends_of,
+    check_plan,
     endpoints_of,
     environment_of,
     make_folders,
     services_of,
+    targets_of,
 )
+from muster.supervisor.ports import choose_ports
 from muster.supervisor.remains import sweep_remains
-from muster.supervisor.state import Lock, MeshState, RunningProcess, remove_state, write_state
+from muster.supervisor.serving import BackendStatus, ServiceStatus, require_alive
+from muster.supervisor.standing import Backends
+from muster.supervisor.state import (
+    BACKEND_ROLE,
+    Lock,
+    MeshState,
+    RunningProcess,
+    remove_state,
+    write_state,
+)
 from muster.supervisor.words import last_words
 
 
 def _silent(_text: str) -> None:
     pass
-
-
-@dataclass
-class ServiceStatus:
-    """How a service is, for whoever shows it."""
-
-    service: Service
-    kept: Kept
-    health: Health = Health.UNREACHABLE
-    since: float = field(default_factory=time.monotonic)
-    # Of `health`; monotonic seconds.
-
-    @property
-    def state(self) -> str:
-        """In a word or two."""
-        last = self.kept.last
-        return self.health.value if last.state is KeptState.RUNNING else last.state.value
 
 
 class Mesh:
@@ -79,11 +76,13 @@ class Mesh:
         self.jobs: list[HostJob] = spread(fleet) if fleet else []
         self.services: list[ServiceStatus] = []
         self.endpoints = Endpoints.at("")
+        self.backends = Backends(inherited, self._kept_changed, self._backend_answered)
         self.arrived = 0  # agents of the fleet that have been seen
         self._tell = tell
         self._inherited = dict(inherited)
         self._pool: SubprocessPool | None = None
         self._state: MeshState | None = None
+        self._started: dict[str, float] = {}  # when each process was, in Unix time
         self._changed = asyncio.Event()
         self._watchers: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -120,6 +119,7 @@ class Mesh:
     def _hurry(self) -> None:
         if self._pool is not None:
             self._pool.hurry()
+        self.backends.hurry()
         for status in self.services:
             status.kept.hurry()
 
@@ -127,17 +127,23 @@ class Mesh:
 
     async def _start(self) -> None:
         folder = self.plan.data_dir
+        check_plan(self.plan, self._inherited)
         make_folders(folder)
         self._take_lock()
         await asyncio.to_thread(sweep_remains, folder, self._tell)
-        services = choose_ports(services_of(self.plan))
+        services, backends = choose_ports(
+            services_of(self.plan), backends_of(self.plan, self._inherited)
+        )
         self.endpoints = endpoints_of(services)
         self._stack.callback(remove_state, folder)
         self._state = self._first_state(services)
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._stack.push_async_callback(self.backends.stop)
+        await self._start_backends(backends, tasks)
         self._stack.push_async_callback(self._stop_services)
+        targets = targets_of(services)
         for service in services:
-            status = ServiceStatus(service, self._kept(service))
+            status = ServiceStatus(service, self._kept(service, targets))
             self.services.append(status)
             tasks.create_task(status.kept.run(), name=f"service {service.name}")
             self._watch(tasks, watch_health(service.address, self._health_of(status)))
@@ -145,6 +151,18 @@ class Mesh:
         if self.fleet is not None:
             await self._start_fleet(self.fleet, tasks)
         self._write("serving")
+
+    async def _start_backends(self, backends: list[Backend], tasks: asyncio.TaskGroup) -> None:
+        await self.backends.start(backends, self.plan.data_dir, self._logs, tasks)
+        self._note_backends()
+        if not await self._until(self.backends.all_answer, limits.SERVER_START_SECONDS):
+            raise self.backends.late()
+
+    def _note_backends(self) -> None:
+        assert self._state is not None
+        addresses = {each.name: each.address for each in self.backends.statuses}
+        self._state = replace(self._state, backends=addresses)
+        self._write()
 
     def _watch(self, tasks: asyncio.TaskGroup, watch: Coroutine[Any, Any, None]) -> None:
         """Starts something that has no end of its own."""
@@ -171,24 +189,26 @@ class Mesh:
                 "executor": self.endpoints.executor,
             },
             http={each.name: each.http_address for each in services if each.http_address},
+            targets=targets_of(services),
             fleet=str(self.plan.fleet_file) if self.plan.fleet_file else None,
         )
 
-    def _kept(self, service: Service) -> Kept:
+    def _kept(self, service: Service, targets: Mapping[str, Sequence[str]]) -> Kept:
+        told = environment_of(service, targets, self.plan, self._inherited)
         command = Command(
             name=service.name,
-            module=service.module,
-            environment=environment_of(service, self.endpoints, self.plan, self._inherited),
+            words=module_words(service.module),
+            environment={**told, **self.backends.environment},
             log=self._logs / f"{service.name}.log",
             folder=self.plan.data_dir,
         )
         # Once it has served, what it misses is something that comes back, like its port.
-        return Kept(command, self._service_changed, retry_refused=True)
+        return Kept(command, self._kept_changed, retry_refused=True)
 
     async def _wait_serving(self) -> None:
         def all_serve() -> bool:
             for status in self.services:
-                _require_alive(status)
+                require_alive(status.kept)
             return all(each.health is Health.SERVING for each in self.services)
 
         if not await self._until(all_serve, limits.SERVICE_START_SECONDS):
@@ -255,8 +275,17 @@ class Mesh:
 
         return tell
 
-    def _service_changed(self, change: Change) -> None:
+    def _backend_answered(self, status: BackendStatus) -> None:
         self._changed.set()
+        if status.answers and status.kept is not None and status.kept.last.starts > 1:
+            self._tell(f"{status.name} serves again")
+        elif self._phase == "serving" and status.kept is None:
+            self._tell(f"{status.name} at {status.address} is {status.state}")
+
+    def _kept_changed(self, change: Change) -> None:
+        self._changed.set()
+        if change.state is KeptState.RUNNING:
+            self._started[change.name] = time.time()
         if change.state is KeptState.WAITING and self._phase == "serving":
             self._tell(f"{change.name} {change.detail}; starting it again{_in(change)}")
         elif change.state is KeptState.STOPPING and change.detail:
@@ -264,7 +293,9 @@ class Mesh:
         self._write()
 
     def _host_changed(self, change: HostStatus) -> None:
-        if change.state is HostState.WAITING:
+        if change.state is HostState.RUNNING:
+            self._started[change.name] = time.time()
+        elif change.state is HostState.WAITING:
             self._tell(f"host {change.name} {change.detail}; starting it again{_in(change)}")
         elif change.state is HostState.REFUSED:
             self._tell(f"host {change.name} {change.detail}; it is not started again")
@@ -285,13 +316,14 @@ class Mesh:
         """Writes down what runs; whatever reads it may be about to end exactly that."""
         if self._state is None:
             return
-        found = [(each.service.name, "service", each.kept.last.pid) for each in self.services]
-        found += [(host.name, "host", host.pid) for host in self.hosts]
-        processes = tuple(
-            RunningProcess(name, role, pid, identity.start, str(self._logs / f"{name}.log"))
-            for name, role, pid in found
-            if pid is not None and (identity := identify(pid)) is not None
-        )
+        kept = [(BACKEND_ROLE, each.kept) for each in self.backends.statuses if each.kept]
+        kept += [("service", each.kept) for each in self.services]
+        found = [
+            self._running(role, each.command.name, each.last.pid, each.command.stop_signal)
+            for role, each in kept
+        ]
+        found += [self._running("host", host.name, host.pid) for host in self.hosts]
+        processes = tuple(each for each in found if each is not None)
         self._state = replace(self._state, phase=phase or self._phase, processes=processes)
         try:
             write_state(self.plan.data_dir, self._state)
@@ -299,29 +331,27 @@ class Mesh:
             # The mesh goes on; only commands that look for it may find what was true before.
             self._tell(f"what runs cannot be written down: {error.strerror}")
 
+    def _running(
+        self, role: str, name: str, pid: int | None, stop_signal: int = signal.SIGTERM
+    ) -> RunningProcess | None:
+        identity = identify(pid) if pid is not None else None
+        if identity is None:
+            return None
+        log, since = str(self._logs / f"{name}.log"), self._started.get(name, 0.0)
+        return RunningProcess(name, role, identity.pid, identity.start, log, since, stop_signal)
+
     # --- stopping ---------------------------------------------------------------------------------
 
     async def _stop_services(self) -> None:
-        """The last to start goes first: each finds what it needs until its end."""
-        for status in reversed(self.services):
-            status.kept.request_stop(limits.SERVICE_STOP_SECONDS)
-            await status.kept.wait()
+        """The last to start go first: each finds what it needs until its end."""
+        for role in dict.fromkeys(each.service.role for each in reversed(self.services)):
+            kept = [each.kept for each in self.services if each.service.role == role]
+            for each in kept:
+                each.request_stop(limits.SERVICE_STOP_SECONDS)
+            for each in kept:
+                await each.wait()
         for watcher in self._watchers:
             watcher.cancel()
-
-
-def _require_alive(status: ServiceStatus) -> None:
-    """Raises when a service has ended before it ever served."""
-    kept, name = status.kept, status.service.name
-    if kept.last.state is KeptState.RUNNING and kept.last.starts <= 1:
-        return
-    if kept.last.state is KeptState.WAITING and kept.last.starts == 0:
-        return  # its task has not begun
-    words = last_words(kept.log.last_lines())
-    if kept.last.code == EXIT_MISCONFIGURED:
-        raise Refused(words or f"{name} refuses to start")
-    message = f"{name} {kept.last.detail or 'has ended'}" + (f": {words}" if words else "")
-    raise StartError(f"{message}\nits log: {kept.log.path}")
 
 
 def _in(change: Change | HostStatus) -> str:

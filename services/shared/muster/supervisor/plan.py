@@ -1,26 +1,27 @@
-"""What a mesh consists of: one process or three, where each listens, what each is told."""
+"""What a mesh consists of: its services, together or apart, and the servers that they stand on.
+
+Where each listens, and what each is told.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
-import random
-import socket
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from muster.model import limits
+from muster.servers.known import KINDS
 from muster.supervisor.finding import PORT_DEFAULT, Endpoints
 
 # From the first port on: 7171 gRPC and 7180 HTTP for everything in one process; 7172 to 7174 and
-# 7182 to 7184 for services apart.
+# 7182 to 7184 for services apart, 7202 and so on for the second of each; 7191 to 7196 for servers.
 _HTTP_OFFSET_TOGETHER = 9
 _HTTP_OFFSET_APART = 10
+_BACKENDS_OFFSET = 20
+_REPLICA_OFFSET = 30
 _SERVICES = ("registry", "scheduler", "executor")
-_FREE_PORTS = range(20_000, 32_000)
-_FREE_PORTS_TRIED = 100
-PORT_MAX = 65535 - _HTTP_OFFSET_APART - len(_SERVICES)
+PORT_MAX = 65535 - _REPLICA_OFFSET * limits.REPLICAS_MAX
 
 
 class StartError(Exception):
@@ -29,10 +30,6 @@ class StartError(Exception):
 
 class Refused(StartError):
     """It cannot start like this, and another try would not help."""
-
-
-class _Taken(Refused):
-    """The port is somebody else's."""
 
 
 class Interrupted(StartError):
@@ -55,11 +52,17 @@ class Plan:
     host: str = "127.0.0.1"
     http: bool = True
     fleet_file: Path | None = None
+    backends: tuple[str, ...] = ()
+    # The servers that it stands on, by their names in `KINDS`; what is not named is embedded.
+
+    replicas: int = 1
+    # How many there are of each service; several only in separate processes.
 
     @property
     def shape(self) -> str:
         """For people, and for `mesh.json`."""
-        return "separate processes" if self.separate else "one process"
+        shape = "separate processes" if self.separate else "one process"
+        return shape if self.replicas == 1 else f"{shape}, {self.replicas} of each service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class Service:
     """One process that serves."""
 
     name: str
+    role: str
+    # "registry", "scheduler", "executor", or "mesh" for all of them; replicas share it.
+
     module: str
     host: str
     grpc_port: int
@@ -75,12 +81,44 @@ class Service:
     @property
     def address(self) -> str:
         """Where its gRPC is."""
-        return _join(self.host, self.grpc_port)
+        return join(self.host, self.grpc_port)
 
     @property
     def http_address(self) -> str | None:
         """Where its HTTP is."""
-        return None if self.http_port is None else _join(self.host, self.http_port)
+        return None if self.http_port is None else join(self.host, self.http_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A server that the services stand on: one that is to be run, or one that is there already."""
+
+    name: str
+    ports: tuple[int, ...] = ()
+    elsewhere: str | None = None
+    # The address of one that somebody else runs; it has no ports then.
+
+
+def check_plan(plan: Plan, environment: Mapping[str, str]) -> None:
+    """Raises `Refused` when a mesh cannot be like this."""
+    if not 1 <= plan.replicas <= limits.REPLICAS_MAX:
+        message = f"there can be 1 to {limits.REPLICAS_MAX} of each service, not {plan.replicas}"
+        raise Refused(message)
+    unknown = [name for name in plan.backends if name not in KINDS]
+    if unknown:
+        message = f"there is no server {unknown[0]!r} to stand on; there is {', '.join(KINDS)}"
+        raise Refused(message)
+    if plan.replicas == 1:
+        return
+    if not plan.separate:
+        message = "several of each service take processes of their own; add: --separate"
+        raise Refused(message)
+    if "postgres" not in plan.backends and not KINDS["postgres"].elsewhere(environment):
+        message = (
+            f"{plan.replicas} schedulers cannot share the embedded ledger, which one process "
+            "owns; add: --with postgres    (or name one: MUSTER_LEDGER=postgresql://…)"
+        )
+        raise Refused(message)
 
 
 def make_folders(data_dir: Path) -> Path:
@@ -107,34 +145,62 @@ def services_of(plan: Plan) -> list[Service]:
     """The services in the order in which they start; ports 0 are still to be chosen."""
     if not plan.separate:
         http = plan.port + _HTTP_OFFSET_TOGETHER
-        return [_service(plan, "mesh", "muster.allinone", plan.port, http)]
+        return [_service(plan, "mesh", "mesh", "muster.allinone", plan.port, http)]
     return [
         _service(
             plan,
-            name,
-            f"muster.{name}",
-            plan.port + number,
-            plan.port + _HTTP_OFFSET_APART + number,
+            role if plan.replicas == 1 else f"{role}-{replica + 1}",
+            role,
+            f"muster.{role}",
+            plan.port + replica * _REPLICA_OFFSET + number,
+            plan.port + replica * _REPLICA_OFFSET + _HTTP_OFFSET_APART + number,
         )
-        for name, number in (("scheduler", 2), ("registry", 1), ("executor", 3))
+        for role, number in (("scheduler", 2), ("registry", 1), ("executor", 3))
+        for replica in range(plan.replicas)
     ]
 
 
-def _service(plan: Plan, name: str, module: str, grpc_port: int, http_port: int) -> Service:
+def _service(
+    plan: Plan, name: str, role: str, module: str, grpc_port: int, http_port: int
+) -> Service:
     if plan.port == 0:
         grpc_port = http_port = 0
-    return Service(name, module, plan.host, grpc_port, http_port if plan.http else None)
+    return Service(name, role, module, plan.host, grpc_port, http_port if plan.http else None)
 
 
-def endpoints_of(services: list[Service]) -> Endpoints:
-    """Where clients find each service."""
-    if len(services) == 1:
-        return Endpoints.at(services[0].address)
-    return Endpoints(**{each.name: each.address for each in services})
+def backends_of(plan: Plan, environment: Mapping[str, str]) -> list[Backend]:
+    """The servers that the services stand on; ports 0 are still to be chosen.
+
+    One that the environment names is used as it is. Each has its ports, whichever others run.
+    """
+    backends, port = [], plan.port + _BACKENDS_OFFSET
+    for name, kind in KINDS.items():
+        if name in plan.backends:
+            elsewhere = kind.elsewhere(environment)
+            ports = tuple(port + at if plan.port else 0 for at in range(kind.ports))
+            backends.append(Backend(name, () if elsewhere else ports, elsewhere))
+        port += kind.ports
+    return backends
+
+
+def targets_of(services: Sequence[Service]) -> dict[str, list[str]]:
+    """Where each service is, every one of it."""
+    return {
+        role: [each.address for each in services if each.role in (role, "mesh")]
+        for role in _SERVICES
+    }
+
+
+def endpoints_of(services: Sequence[Service]) -> Endpoints:
+    """Where clients find each service: the first of it."""
+    return Endpoints(**{role: addresses[0] for role, addresses in targets_of(services).items()})
 
 
 def environment_of(
-    service: Service, endpoints: Endpoints, plan: Plan, inherited: Mapping[str, str]
+    service: Service,
+    targets: Mapping[str, Sequence[str]],
+    plan: Plan,
+    inherited: Mapping[str, str],
 ) -> dict[str, str]:
     """What a service's process is told, besides what it inherits."""
     told = {
@@ -144,76 +210,14 @@ def environment_of(
         "MUSTER_DATA_DIR": str(plan.data_dir),
     }
     if plan.separate:
-        told["MUSTER_SCHEDULER_TARGETS"] = endpoints.scheduler
-        told["MUSTER_REGISTRY_TARGETS"] = endpoints.registry
+        told["MUSTER_SCHEDULER_TARGETS"] = ",".join(targets["scheduler"])
+        told["MUSTER_REGISTRY_TARGETS"] = ",".join(targets["registry"])
+        # Without a name it makes one of its own, from its role, the machine and its port.
         if "MUSTER_NAME" in inherited:
             told["MUSTER_NAME"] = f"{inherited['MUSTER_NAME']}-{service.name}"
     return {**inherited, **told}
 
 
-def choose_ports(services: list[Service]) -> list[Service]:
-    """The services with free ports where they asked for any.
-
-    Raises `Refused` when a port that was asked for is in use. Another process may still take a
-    port before the service does; then the service says so.
-    """
-    with ExitStack() as held:
-        return [
-            replace(
-                each,
-                grpc_port=_hold(held, each.host, each.grpc_port) or 0,
-                http_port=_hold(held, each.host, each.http_port),
-            )
-            for each in services
-        ]
-
-
-def _hold(held: ExitStack, host: str, port: int | None) -> int | None:
-    if port is None:
-        return None
-    if port == 0:
-        return _hold_any(held, host)
-    family, address = _resolved(host, port)
-    try:
-        listener = held.enter_context(socket.create_server(address, family=family))
-    except OSError as error:
-        raise _Taken(_why_not(host, port, error)) from None
-    return int(listener.getsockname()[1])
-
-
-def _hold_any(held: ExitStack, host: str) -> int | None:
-    """A free port that no system gives to outgoing connections.
-
-    One of those could be gone while a service is being started again, and might even be taken by
-    the very connection that looks for the service.
-    """
-    for port in random.sample(_FREE_PORTS, _FREE_PORTS_TRIED):
-        try:
-            return _hold(held, host, port)
-        except _Taken:
-            continue
-    message = f"{_FREE_PORTS_TRIED} ports were tried and none is free; name one: muster up --port N"
-    raise Refused(message)
-
-
-def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
-        message = f"the host {host!r} has no address; set MUSTER_HOST"
-        raise Refused(message) from None
-    return family, (str(address[0]), port)
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    address = _join(host, port)
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} is in use: another process listens at {address}\n"
-            f"take other ports with: muster up --port {port + 100}    (or --port 0 for any free)"
-        )
-    return f"cannot listen at {address}: {os.strerror(error.errno or 0)}"
-
-
-def _join(host: str, port: int) -> str:
+def join(host: str, port: int) -> str:
+    """An address, of IPv6 too."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -13,18 +13,21 @@ from pathlib import Path
 
 from muster.model import limits
 from muster.supervisor.identity import Identity
-from muster.supervisor.state import MeshState, read_state, remove_state
+from muster.supervisor.state import BACKEND_ROLE, MeshState, read_state, remove_state
 
 
 def end_processes(
-    named: Sequence[tuple[str, Identity]], grace_seconds: float, tell: Callable[[str], None]
+    named: Sequence[tuple[str, Identity]],
+    grace_seconds: float,
+    tell: Callable[[str], None],
+    number: signal.Signals = signal.SIGTERM,
 ) -> None:
-    """Ends processes: SIGTERM to all, and SIGKILL to those that are still there after the grace.
+    """Ends processes: a signal to all, and SIGKILL to those that are still there after the grace.
 
     Returns when they are gone. What they have started is killed with them.
     """
     for _, identity in named:
-        identity.send(signal.SIGTERM)
+        identity.send(number)
     ends_at = time.monotonic() + grace_seconds
     for name, identity in named:
         if not identity.wait_gone(max(0.0, ends_at - time.monotonic())):
@@ -38,6 +41,17 @@ def running_of(state: MeshState) -> list[tuple[str, Identity]]:
     return [(each.name, each.identity) for each in state.processes if each.identity.is_running]
 
 
+def end_remains(state: MeshState, tell: Callable[[str], None]) -> None:
+    """Ends what still runs of a mesh: services and hosts, and then the servers they stand on."""
+    served = [(each.name, each.identity) for each in state.processes if each.role != BACKEND_ROLE]
+    end_processes(served, limits.SERVICE_STOP_SECONDS, tell)
+    for each in state.processes:
+        if each.role == BACKEND_ROLE:
+            number = signal.Signals(each.stop_signal)
+            named = [(each.name, each.identity)]
+            end_processes(named, limits.SERVER_STOP_SECONDS, tell, number)
+
+
 def sweep_remains(data_dir: Path, tell: Callable[[str], None]) -> None:
     """Ends what is left of an earlier mesh. The caller holds the lock, so no mesh runs."""
     state = read_state(data_dir)
@@ -47,5 +61,5 @@ def sweep_remains(data_dir: Path, tell: Callable[[str], None]) -> None:
     if left:
         names = ", ".join(name for name, _ in left)
         tell(f"an earlier mesh was killed; ending what is left of it: {names}")
-        end_processes(left, limits.SERVICE_STOP_SECONDS, tell)
+        end_remains(state, tell)
     remove_state(data_dir)

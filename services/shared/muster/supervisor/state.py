@@ -9,7 +9,10 @@
       "endpoints": {"registry": "127.0.0.1:7171", "scheduler": …, "executor": …},
       "http": {"mesh": "127.0.0.1:7180"},    # by process; absent without HTTP
       "fleet": "/…/fleet.yaml",              # or null
-      "processes": [{"name": "mesh", "role": "service", "pid": 4712, "start": "…", "log": "/…"}]
+      "targets": {"scheduler": ["127.0.0.1:7171"], …},      # every one of each service
+      "backends": {"postgres": "127.0.0.1:7191"},            # servers: its own, and others' it uses
+      "processes": [{"name": "mesh", "role": "service", "pid": 4712, "start": "…", "log": "/…",
+                     "since": 1760000000.0, "stop_signal": 15}]
     }
 
 `start` tells a process from a later one with the same number. The file is there while the mesh
@@ -21,8 +24,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +35,24 @@ from muster.supervisor.identity import Identity
 VERSION = 1
 STATE_FILE = "mesh.json"
 LOCK_FILE = "mesh.lock"
+BACKEND_ROLE = "backend"
 _BYTES_MAX = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RunningProcess:
-    """A process of the mesh: a "service" or a "host"."""
+    """A process of the mesh: a "service", a "host", or a "backend", which is a server."""
 
     name: str
     role: str
     pid: int
     start: str
     log: str
+    since: float = 0.0
+    # When it was started, in Unix time; 0 where nobody noticed.
+
+    stop_signal: int = signal.SIGTERM
+    # What asks it to end.
 
     @property
     def identity(self) -> Identity:
@@ -62,6 +72,8 @@ class MeshState:
     http: Mapping[str, str]
     processes: tuple[RunningProcess, ...] = ()
     fleet: str | None = None
+    backends: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     version: int = VERSION
 
 
@@ -94,7 +106,15 @@ def _state_of(value: dict[str, Any]) -> MeshState:
         raise ValueError(value["version"])
     endpoints = {name: str(value["endpoints"][name]) for name in _ENDPOINTS}
     processes = tuple(
-        RunningProcess(each["name"], each["role"], int(each["pid"]), each["start"], each["log"])
+        RunningProcess(
+            each["name"],
+            each["role"],
+            int(each["pid"]),
+            each["start"],
+            each["log"],
+            float(each.get("since", 0.0)),
+            int(each.get("stop_signal", signal.SIGTERM)),
+        )
         for each in value["processes"]
     )
     return MeshState(
@@ -106,6 +126,11 @@ def _state_of(value: dict[str, Any]) -> MeshState:
         http={str(name): str(address) for name, address in value["http"].items()},
         processes=processes,
         fleet=value["fleet"],
+        backends={str(key): str(address) for key, address in value.get("backends", {}).items()},
+        targets={
+            str(role): [str(address) for address in addresses]
+            for role, addresses in value.get("targets", {}).items()
+        },
     )
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from muster.backends.pool_base import HostState, HostStatus, OnChange, PoolError
 from muster.backends.pool_subprocess.kept import Change, Kept, KeptState, pause_seconds
-from muster.backends.pool_subprocess.process import Command
+from muster.backends.pool_subprocess.process import Command, module_words
 from muster.model import limits
 from muster.model.fleet import HostJob
 
@@ -72,8 +72,8 @@ class SubprocessPool:
             raise PoolError(message)
         command = Command(
             name=job.name,
-            module=self._module,
-            arguments=[job.name],  # only so that people can tell processes apart
+            # The job's name is there only so that people can tell processes apart.
+            words=module_words(self._module, job.name),
             environment={**self._environment, JOB_VARIABLE: job.to_json()},
             log=self._logs / f"{job.name}.log",
         )

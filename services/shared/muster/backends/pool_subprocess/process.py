@@ -24,15 +24,25 @@ _SWEEP_LOOKS = 40
 
 @dataclass(frozen=True)
 class Command:
-    """What is run: a module, as `python -m` would."""
+    """What is run."""
 
     name: str
-    module: str
+    words: Sequence[str]
+    # The program and its arguments; `module_words` makes them for a module of ours.
+
     environment: Mapping[str, str]
     log: Path
-    arguments: Sequence[str] = ()
     folder: Path | None = None
     # Where it runs; None: where we do.
+
+    stop_signal: signal.Signals = signal.SIGTERM
+    # What asks it to end.
+
+
+def module_words(module: str, *arguments: str) -> list[str]:
+    """What runs a module as `python -m` would, but so that it does not outlive us."""
+    # -P: what lies in the folder where we were started must not shadow a module.
+    return [sys.executable, "-P", "-m", _CHILD, module, *arguments]
 
 
 class Log:
@@ -78,8 +88,9 @@ class Log:
 class Process:
     """A child that runs. Whoever starts one calls `reap` in the end."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
         self._popen = popen
+        self._stop_signal = stop_signal
         self.exited = _exited(popen.pid)
         # Done when it has ended; until `reap`, its number and its group's belong to nobody else.
 
@@ -92,8 +103,7 @@ class Process:
         descriptor = log.begin()
         try:
             popen = subprocess.Popen(
-                # -P: what lies in the folder where we were started must not shadow a module.
-                [sys.executable, "-P", "-m", _CHILD, command.module, *command.arguments],
+                command.words,
                 stdin=subprocess.PIPE,
                 stdout=descriptor,
                 stderr=descriptor,
@@ -103,7 +113,7 @@ class Process:
             )
         finally:
             os.close(descriptor)
-        return cls(popen)
+        return cls(popen, command.stop_signal)
 
     @property
     def pid(self) -> int:
@@ -113,7 +123,7 @@ class Process:
     def terminate(self) -> None:
         """Asks it to end; it is the one to tell what it has started."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, self._stop_signal)
 
     def reap(self) -> int:
         """Ends what is left of it and of what it has started; its code, negative for a signal."""
