@@ -11,7 +11,11 @@ from muster.v1 import agent_pb2
 
 def _message(name: str, schema: str = '{"type":"string"}') -> agent_pb2.Agent:
     message = agent_pb2.Agent(
-        tenant="acme", host="h1", session_id="s1", executor="e1", state="AGENT_STATE_READY"
+        tenant="acme",
+        host="h1",
+        session_id="s1",
+        executor="e1",
+        state=agent_pb2.AGENT_STATE_READY,
     )
     message.spec.name = name
     message.spec.kind = "echo"
