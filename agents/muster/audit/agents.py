@@ -3,8 +3,8 @@
 Everything that computes is a sync capability and so runs in a worker process; what a step answers
 depends on what it is given alone, so any agent may run it, and run it again.
 
-Sources travel as payloads where they are small and as blobs where they are not, never as paths: an
-agent may be on another machine.
+Sources travel as blobs (or in the payload of a step), never as paths: an agent may be on another
+machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from muster.audit import monitoring as watched
 from muster.audit import processing as measuring
 from muster.audit import research as surveying
 from muster.audit.local import graph_request
-from muster.audit.planning import batches_of, plan
 from muster.audit.report_shapes import Parts
 from muster.audit.shapes import Batch, Manifest, Source
 from muster.model.errors import MusterError
@@ -33,7 +32,6 @@ analysis = Agent("analysis", kind="analysis")
 monitoring = Agent("monitoring", kind="monitoring")
 coordination = Agent("coordination", kind="coordination")
 
-INLINE_BYTES_MAX: Final = 48 * 1024  # of a batch in a payload; larger ones become blobs
 # How long a step may wait for an agent of its kind before the audit goes on without it. Agents are
 # leased at once where there are any, so this is only waited for where a whole kind is missing.
 WAIT_SECONDS: Final = 20.0
@@ -99,14 +97,15 @@ def merge_parts(parts: dict[str, Any]) -> Answer:
 
 @coordination.capability("audit.run", idempotent=True)
 def run(manifest: dict[str, Any], packs: list[Blob], *, ctx: SyncContext) -> Answer:
-    """Plans an audit of the sources in `packs`, delegates every step, and returns the findings."""
-    sources = [source for blob in packs for source in json.loads(ctx.blobs.get(blob))["sources"]]
-    batches = batches_of(sources, plan({"files": manifest["files"]}))
-    del sources
-    steps = _Steps(ctx, 1 + 4 * len(batches))
+    """Delegates every step of an audit of the sources in `packs`, and returns the findings.
+
+    Each pack is a batch, and is handed on unread: sources pass through the mesh no more often than
+    there are steps that read them.
+    """
+    steps = _Steps(ctx, 1 + len(PER_BATCH) * len(packs))
     handles = {
-        (step, number): steps.submit(step, _shipped(batch, ctx), f"{step}-{number}")
-        for number, batch in enumerate(batches)
+        (step, number): steps.submit(step, {"blob": asdict(pack)}, f"{step}-{number}")
+        for number, pack in enumerate(packs)
         for step in PER_BATCH
     }
     answers: dict[str, list[Answer]] = {step: [] for step in PER_BATCH}
@@ -156,15 +155,6 @@ class _Steps:
             return answer
 
         return result
-
-
-def _shipped(batch: Batch, ctx: SyncContext) -> dict[str, Any]:
-    """A batch as a step's input: in the payload where it is small, as a blob where it is not."""
-    text = json.dumps(batch, sort_keys=True).encode()
-    if len(text) <= INLINE_BYTES_MAX:
-        return {"sources": batch["sources"]}
-    blob = ctx.blobs.put(text, "application/json")
-    return {"blob": asdict(blob)}
 
 
 @monitoring.capability("audit.watch", version="2.0.0", idempotent=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Final, cast
@@ -19,11 +19,11 @@ from muster.agent import Client, ContractFailed, Handle
 from muster.agent.blob import Blob
 from muster.agent.watching import Change
 from muster.audit.collect import manifest
+from muster.audit.planning import batches_of, plan
 from muster.audit.report_shapes import Findings, RunStatistics
-from muster.audit.shapes import Collection, Source
+from muster.audit.shapes import Batch, Collection
 from muster.model.errors import MusterError
 
-PACK_BYTES_MAX: Final = 1024 * 1024  # of source in one blob; fewer blobs, fewer fsyncs
 UPLOADS_AT_A_TIME: Final = 4
 STATISTICS_SECONDS: Final = 15.0  # for monitoring agents to say what they saw, once the run is over
 WATCH_WAIT_SECONDS: Final = 20.0
@@ -102,29 +102,17 @@ async def audit(client: Client, collection: Collection, tell: Tell) -> Outcome:
 
 
 async def _ship(client: Client, collection: Collection) -> list[Blob]:
-    """Uploads the sources, in blobs that are named by their content: what is there is not sent."""
+    """Uploads the sources, a blob for each batch of the plan."""
+    planned = plan({"files": manifest(collection)["files"]})
     places = asyncio.Semaphore(UPLOADS_AT_A_TIME)
 
-    async def put(sources: list[Source]) -> Blob:
-        text = json.dumps({"sources": sources}, sort_keys=True).encode()
+    async def put(batch: Batch) -> Blob:
+        text = json.dumps(batch, sort_keys=True).encode()
         async with places:
             return await client.blobs.put(text, "application/json")
 
-    return list(await asyncio.gather(*(put(pack) for pack in _packs(collection["sources"]))))
-
-
-def _packs(sources: list[Source]) -> Iterator[list[Source]]:
-    pack: list[Source] = []
-    size = 0
-    for source in sources:
-        length = len(source.get("text", "")) + len(source.get("base64", ""))
-        if pack and size + length > PACK_BYTES_MAX:
-            yield pack
-            pack, size = [], 0
-        pack.append(source)
-        size += length
-    if pack:
-        yield pack
+    batches = batches_of(collection["sources"], planned)
+    return list(await asyncio.gather(*map(put, batches)))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Cuts a collection into batches: the coordination agent's plan.
+"""Cuts a collection into batches: the plan of an audit.
 
 Small files travel together, so that what a step costs once (a contract, a linter process) is shared
 by many; a file above the bound travels alone.

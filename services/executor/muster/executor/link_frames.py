@@ -22,9 +22,9 @@ from muster.executor.core_state import (
     LinkOutbox,
     Session,
 )
+from muster.executor.specs import fill_spec
 from muster.model import limits
-from muster.v1.agent_pb2 import AgentSpec
-from muster.v1.link_pb2 import LinkSession, SessionEnd, SessionItems
+from muster.v1.link_pb2 import SessionEnd, SessionItems
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import (
     HELD_STATE_ACCEPTED,
@@ -121,30 +121,29 @@ def _add_session(frame: LinkRequest, link: LinkOutbox, session: Session, room: i
     if batch is not None:
         batch.agents.clear()
     used = 0
-    told: list[AgentSpec] = []
+    told: list[Agent] = []
     later: list[Agent] = []
     for agent in session.agents.values():
         if not agent.attached:
             continue
         over = used + agent.size - room
         if over <= (limits.LINK_FRAME_BYTES_MAX if agent.held else 0):
-            told.append(agent.spec)
+            told.append(agent)
             used += agent.size
         else:
             later.append(agent)
     _attach_later(link, session, later)
-    frame.sessions.append(
-        LinkSession(
-            session_id=session.id,
-            host=session.host,
-            tenant=session.tenant,
-            principal=session.principal,
-            session_epoch=session.epoch,
-            agents=told,
-            held=map(_held, session.leases.values()),
-            draining=session.draining or session.broken_at is not None,
-        )
+    message = frame.sessions.add(
+        session_id=session.id,
+        host=session.host,
+        tenant=session.tenant,
+        principal=session.principal,
+        session_epoch=session.epoch,
+        held=map(_held, session.leases.values()),
+        draining=session.draining or session.broken_at is not None,
     )
+    for agent in told:
+        fill_spec(message.agents.add(), agent.name, agent.spec)
     return used
 
 
@@ -196,8 +195,11 @@ def add_items(items: SessionItems, session: Session, batch: Batch) -> None:
     if batch.claims:
         items.claims.extend(map(_held, batch.claims))
     if batch.agents:
-        items.attaches.extend(spec for spec in batch.agents.values() if spec is not None)
-        items.detaches.extend(name for name, spec in batch.agents.items() if spec is None)
+        for name, spec in batch.agents.items():
+            if spec is None:
+                items.detaches.append(name)
+            else:
+                fill_spec(items.attaches.add(), name, spec)
     if batch.drains:
         items.drains.extend(batch.drains)
 

@@ -16,6 +16,7 @@ import grpc
 
 from muster.executor.core_state import Agent, PresenceOutbox
 from muster.executor.link import Contact, Dialler, closing
+from muster.executor.specs import fill_spec
 from muster.model import limits
 from muster.model.errors import MusterError
 from muster.runtime.logs import get_logger
@@ -98,7 +99,7 @@ def presence_frames(outbox: PresenceOutbox, executor: str) -> Iterator[ReportPre
         if room <= 0:
             yield frame
             frame, room = ReportPresenceRequest(), limits.LINK_FRAME_BYTES_MAX
-        frame.agents.append(agent_message(agent, executor))
+        fill_agent(frame.agents.add(), agent, executor)
         room -= agent.size + _AGENT_BYTES
     outbox.gone.clear()
     outbox.changed.clear()
@@ -106,22 +107,20 @@ def presence_frames(outbox: PresenceOutbox, executor: str) -> Iterator[ReportPre
         yield frame
 
 
-def agent_message(agent: Agent, executor: str) -> agent_pb2.Agent:
-    """The agent as it is now."""
+def fill_agent(message: agent_pb2.Agent, agent: Agent, executor: str) -> None:
+    """Makes an empty message say how the agent is now."""
     session = agent.session
     state = agent_pb2.AGENT_STATE_READY
     if session.broken_at is not None:
         state = agent_pb2.AGENT_STATE_LOST
     elif agent.draining:
         state = agent_pb2.AGENT_STATE_DRAINING
-    return agent_pb2.Agent(
-        spec=agent.spec,
-        tenant=session.tenant,
-        state=state,
-        host=session.host,
-        session_id=session.id,
-        executor=executor,
-        active=agent.active,
-        suspended=agent.suspended,
-        create_time=timestamp_of_ms(agent.opened_ms),
-    )
+    fill_spec(message.spec, agent.name, agent.spec)
+    message.tenant = session.tenant
+    message.state = state
+    message.host = session.host
+    message.session_id = session.id
+    message.executor = executor
+    message.active = agent.active
+    message.suspended = agent.suspended
+    message.create_time.CopyFrom(timestamp_of_ms(agent.opened_ms))

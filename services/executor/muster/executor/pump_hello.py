@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable
+from itertools import chain
 from typing import Final
 
 from muster.executor.core import Core
@@ -76,9 +77,8 @@ class Greeter:
         return session
 
     async def _fill(self, session: Session, frame: ConnectRequest) -> None:
-        attaches = [AttachAgent(spec=spec) for spec in frame.hello.agents]
-        attaches += frame.attaches
-        for number, attach in enumerate(attaches, 1):
+        first = (AttachAgent(spec=spec) for spec in frame.hello.agents)
+        for number, attach in enumerate(chain(first, frame.attaches), 1):
             self._reader.attach(session, attach)
             if number % _AGENTS_PER_SLICE == 0:
                 await asyncio.sleep(0)

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from muster.executor.core import Core
 from muster.executor.core_host import FENCED
 from muster.executor.core_state import Item, Key, Session
+from muster.executor.specs import kept_spec
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import (
@@ -102,7 +103,7 @@ class FrameReader:
                 message = f"the agent has {size} bytes, and {limits.ITEM_BYTES_MAX} are allowed"
                 raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
             self._core.sessions.attach(
-                session, spec.name, spec.max_in_flight, size, spec, self._wall_ms()
+                session, spec.name, spec.max_in_flight, size, kept_spec(spec), self._wall_ms()
             )
         except MusterError as error:
             result = AttachResult(agent=spec.name[:128], error=status_of(error))

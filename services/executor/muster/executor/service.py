@@ -16,10 +16,10 @@ from muster.executor.link_presence import CallPresence, Presence
 from muster.executor.link_set import LinkSet
 from muster.executor.pump import Pump
 from muster.executor.pump_frames import Identity
+from muster.executor.specs import offers_of
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.runtime.lifetime import background
-from muster.v1.agent_pb2 import AgentSpec
 
 LEND_SECONDS = 0.005  # from a scheduler's word that work waits until idle slots go there
 LEND_AGAIN_SECONDS = 0.1  # while it waits still
@@ -63,7 +63,7 @@ class Executor:
     ) -> None:
         self._settings = settings
         self._clock = time.monotonic
-        self.core = Core(tuple(schedulers), self._clock(), settings.timers, _offers)
+        self.core = Core(tuple(schedulers), self._clock(), settings.timers, offers_of)
         dialler = Dialler(
             executor=settings.name,
             incarnation=_wall_ms(),
@@ -221,8 +221,3 @@ class Executor:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _offers(spec: AgentSpec) -> list[str]:
-    """The capabilities that an agent's specification names."""
-    return [each.name for each in spec.capabilities]

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from muster.executor.core_state import Session
-from muster.executor.link_presence import agent_message
+from muster.executor.link_presence import fill_agent
 from muster.executor.service import Executor
 from muster.model import limits
 from muster.runtime.pages import make_page_token, page_size, read_page_token
@@ -66,7 +66,9 @@ class ExecutorServicer(ExecutorServiceServicer):
 
     async def DrainAgent(self, request: DrainAgentRequest, context: _Context) -> DrainAgentResponse:
         agent = self._executor.drain_agent(current_principal().tenant, request.agent)
-        return DrainAgentResponse(agent=agent_message(agent, self._executor.name))
+        response = DrainAgentResponse()
+        fill_agent(response.agent, agent, self._executor.name)
+        return response
 
     def _session(self, session: Session) -> agent_pb2.Session:
         return agent_pb2.Session(

@@ -43,6 +43,7 @@ class Change:
 
 @dataclass(slots=True)
 class _Executor:
+    alone: tuple[str]  # its name, for the agents that nobody else claims
     incarnation: int
     stream: int
     claims: dict[Key, Agent] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class Presence:
         self._registered: dict[Key, str] = {}
         # (when to look at a registration again, its id); never later than its next change.
         self._looks: list[tuple[float, str]] = []
-        self._claimants: dict[Key, set[str]] = {}
+        self._claimants: dict[Key, tuple[str, ...]] = {}
         self._index = Index()
         # By revision; revisions grow by one with each change.
         self._changes: dict[int, Change] = {}
@@ -99,7 +100,8 @@ class Presence:
         self._require_room(agents)
         self._streams += 1
         if known is None:
-            known = self._executors[executor] = _Executor(incarnation, self._streams)
+            known = _Executor((executor,), incarnation, self._streams)
+            self._executors[executor] = known
         known.incarnation, known.stream = incarnation, self._streams
         known.unconfirmed, known.confirm_by = set(known.claims), now + self._grace
         known.ends_at = None
@@ -256,16 +258,19 @@ class Presence:
         for agent in agents:
             known.claims[agent.key] = agent
             known.unconfirmed.discard(agent.key)
-            self._claimants.setdefault(agent.key, set()).add(executor)
+            others = self._claimants.get(agent.key, ())
+            if executor not in others:
+                self._claimants[agent.key] = (*others, executor) if others else known.alone
             self._settle(agent.key)
 
     def _unclaim(self, executor: str, known: _Executor, keys: Collection[Key]) -> None:
         for key in keys:
             del known.claims[key]
             known.unconfirmed.discard(key)
-            claimants = self._claimants[key]
-            claimants.discard(executor)
-            if not claimants:
+            others = tuple(name for name in self._claimants[key] if name != executor)
+            if others:
+                self._claimants[key] = others
+            else:
                 del self._claimants[key]
             self._settle(key)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
+from types import MappingProxyType
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
@@ -20,35 +24,68 @@ from muster.wire.times import ms_of_timestamp
 PAGE_BYTES_MAX = limits.MESSAGE_BYTES_MAX // 2
 
 
+class Offered(NamedTuple):
+    """What an agent offers: one object for all agents that offer the same. The bytes are of an
+    `AgentSpec` that holds capabilities and nothing else."""
+
+    full: bytes
+    listed: bytes  # without schemas
+    offers: tuple[Offer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An agent as it was reported, and without schemas; the same message where it has none."""
+    """An agent as it was reported. Kept are bytes and no messages: a parsed message has an arena of
+    its own, over 1 KB for the smallest agent."""
 
-    full: agent_pb2.Agent
-    listed: agent_pb2.Agent
+    told: bytes  # all but its capabilities
+    offered: Offered
 
 
 def agent_of_message(message: agent_pb2.Agent) -> Agent:
-    """The core's record; the message must not be changed afterwards.
+    """The core's record. What many agents have in common is one object.
 
     Raises `InvalidArgument` for a state that there is not.
     """
-    spec = message.spec
+    told, offering = agent_pb2.Agent(), agent_pb2.AgentSpec()
+    told.CopyFrom(message)
+    offering.capabilities.extend(message.spec.capabilities)
+    told.spec.ClearField("capabilities")
+    offered = _offered(offering.SerializeToString(deterministic=True))
+    spec = told.spec
     return Agent(
-        key=Key(message.tenant, spec.name),
-        kind=spec.kind,
-        host=message.host,
-        session_id=message.session_id,
+        key=Key(intern(message.tenant), spec.name),
+        kind=intern(spec.kind),
+        host=intern(message.host),
+        session_id=intern(message.session_id),
         state=_state_of(message.state),
-        labels=dict(spec.labels),
-        offers=tuple(
-            dict.fromkeys(
-                Offer(each.name, parse_version(each.version)) for each in spec.capabilities
-            )
-        ),
+        labels=_labels(tuple(sorted(spec.labels.items()))),
+        offers=offered.offers,
         since_ms=ms_of_timestamp(message.create_time),
-        body=Body(message, _without_schemas(message)),
+        body=Body(told.SerializeToString(deterministic=True), offered),
     )
+
+
+def _offered(full: bytes) -> Offered:
+    return _shared_offered(full) if len(full) <= limits.SPEC_SHARED_BYTES_MAX else _parsed(full)
+
+
+def _parsed(full: bytes) -> Offered:
+    spec = agent_pb2.AgentSpec.FromString(full)
+    offers = (Offer(each.name, parse_version(each.version)) for each in spec.capabilities)
+    found = tuple(dict.fromkeys(offers))
+    for capability in spec.capabilities:
+        capability.ClearField("input")
+        capability.ClearField("output")
+    return Offered(full, spec.SerializeToString(deterministic=True), found)
+
+
+_shared_offered = lru_cache(limits.SPECS_SHARED_MAX)(_parsed)
+
+
+@lru_cache(limits.SPECS_SHARED_MAX)
+def _labels(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return MappingProxyType(dict(pairs))
 
 
 def _state_of(number: int) -> AgentState:
@@ -63,14 +100,13 @@ def _state_of(number: int) -> AgentState:
 def listed_agent(agent: Agent) -> agent_pb2.Agent:
     """The agent without schemas."""
     assert isinstance(agent.body, Body)
-    return _in_state(agent.body.listed, agent.state)
+    return _message(agent, agent.body.told, agent.body.offered.listed)
 
 
 def full_agent(agent: Agent, catalogue: Catalogue) -> agent_pb2.Agent:
     """The agent with schemas; those that its executor has left out come from the catalogue."""
     assert isinstance(agent.body, Body)
-    message = agent_pb2.Agent()
-    message.CopyFrom(_in_state(agent.body.full, agent.state))
+    message = _message(agent, agent.body.told, agent.body.offered.full)
     for capability in message.spec.capabilities:
         if not _has_schemas(capability):
             name = Name(capability.name, parse_version(capability.version))
@@ -165,30 +201,12 @@ def fitting(messages: Iterable[Message], bytes_max: int = PAGE_BYTES_MAX) -> int
     return count
 
 
-def _offers(spec: agent_pb2.AgentSpec) -> tuple[Offer, ...]:
-    offers = (Offer(each.name, parse_version(each.version)) for each in spec.capabilities)
-    return tuple(dict.fromkeys(offers))
-
-
-def _in_state(message: agent_pb2.Agent, state: AgentState) -> agent_pb2.Agent:
-    if int(message.state) == state:
-        return message
-    changed = agent_pb2.Agent()
-    changed.CopyFrom(message)
-    changed.state = agent_pb2.AgentState.ValueType(state)
-    return changed
+def _message(agent: Agent, told: bytes, offering: bytes) -> agent_pb2.Agent:
+    message = agent_pb2.Agent.FromString(told)
+    message.spec.MergeFromString(offering)
+    message.state = agent_pb2.AgentState.ValueType(agent.state)
+    return message
 
 
 def _has_schemas(capability: capability_pb2.Capability) -> bool:
     return capability.HasField("input") or capability.HasField("output")
-
-
-def _without_schemas(message: agent_pb2.Agent) -> agent_pb2.Agent:
-    if not any(_has_schemas(each) for each in message.spec.capabilities):
-        return message
-    listed = agent_pb2.Agent()
-    listed.CopyFrom(message)
-    for capability in listed.spec.capabilities:
-        capability.ClearField("input")
-        capability.ClearField("output")
-    return listed

@@ -12,6 +12,8 @@ loaded host, in runs as long as its pace allows, so that assignments to one host
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from muster.model import limits
@@ -22,6 +24,9 @@ RUN_MAX = 48  # assignments to one host in a row
 RUN_SECONDS = 0.05  # of the host's work, at the pace at which it has just worked
 
 PoolKey = tuple[str, str, str]  # tenant, capability, version selector
+
+
+_NO_VERSIONS: Mapping[PoolKey, str] = MappingProxyType({})
 
 
 class Host:
@@ -99,7 +104,6 @@ class AgentSlots:
         "name",
         "offers",
         "pools",
-        "ready_in",
         "suspended",
         "versions",
         "window",
@@ -116,9 +120,10 @@ class AgentSlots:
         self.active = 0
         self.suspended = 0
         self.draining = False
-        self.pools: list[Pool] = []
-        self.ready_in: set[PoolKey] = set()
-        self.versions: dict[PoolKey, str] = {}  # which one serves the lane
+        # Of the lanes that somebody has asked for; shared while there is none, as most agents are
+        # idle.
+        self.pools: tuple[Pool, ...] = ()
+        self.versions: Mapping[PoolKey, str] = _NO_VERSIONS  # which one serves the lane
 
     @property
     def free(self) -> int:
@@ -134,22 +139,23 @@ class AgentSlots:
 class Pool:
     """The agents that can serve one lane."""
 
-    __slots__ = ("_current", "_rota", "_run", "agents", "key", "ready", "selector")
+    __slots__ = ("_current", "_in_ring", "_rota", "_run", "agents", "key", "ready", "selector")
 
     def __init__(self, key: PoolKey) -> None:
         self.key = key
         self.selector = parse_selector(key[2])
         self.agents: dict[tuple[str, str], AgentSlots] = {}  # by session and name
         self.ready: dict[str, deque[AgentSlots]] = {}  # by session; may hold agents that are full
+        self._in_ring: set[AgentSlots] = set()
         self._rota: deque[Host] = deque()
         self._current: Host | None = None
         self._run = 0
 
     def offer(self, agent: AgentSlots) -> None:
         """Note that the agent has a free slot."""
-        if self.key in agent.ready_in:
+        if agent in self._in_ring:
             return
-        agent.ready_in.add(self.key)
+        self._in_ring.add(agent)
         ring = self.ready.get(agent.host.session_id)
         if ring is None:
             ring = self.ready[agent.host.session_id] = deque()
@@ -158,7 +164,9 @@ class Pool:
 
     def forget_host(self, host: Host) -> None:
         """Drop a host whose session is over."""
-        if self.ready.pop(host.session_id, None) is not None:
+        ring = self.ready.pop(host.session_id, None)
+        if ring is not None:
+            self._in_ring.difference_update(ring)
             self._rota.remove(host)
         if self._current is host:
             self._current = None
@@ -214,7 +222,7 @@ class Pool:
             agent = ring[0]
             if agent.active >= agent.window or agent.draining:
                 ring.popleft()
-                agent.ready_in.discard(self.key)
+                self._in_ring.discard(agent)
                 continue
             ring.rotate(-1)
             if not excluded or agent.name not in excluded:
@@ -274,8 +282,8 @@ class Fleet:
         version = agent.version_for(capability, pool.selector)
         if version is None:
             return
-        agent.versions[pool.key] = str(version)
-        agent.pools.append(pool)
+        agent.versions = {**agent.versions, pool.key: str(version)}
+        agent.pools += (pool,)
         pool.agents[agent.host.session_id, agent.name] = agent
         if agent.free > 0 and not agent.draining:
             pool.offer(agent)
@@ -309,7 +317,7 @@ class Fleet:
         agent.draining = True
         for pool in agent.pools:
             pool.agents.pop((host.session_id, agent.name), None)
-        agent.pools = []
+        agent.pools = ()
 
     def remove_host(self, host: Host) -> None:
         """Drop a host with its agents."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
+from sys import intern
 
 from muster.model import limits
 from muster.model.errors import InvalidArgument, Unimplemented, Violation
@@ -160,10 +162,17 @@ def _retry(policy: RetryPolicyMessage) -> RetryPolicy:
 
 def agent_info(spec: AgentSpec) -> AgentInfo:
     """An agent as placement needs it."""
+    offers = _offers(tuple((each.name, each.version) for each in spec.capabilities))
+    return AgentInfo(spec.name, intern(spec.kind), spec.max_in_flight or 1, offers)
+
+
+@lru_cache(limits.SPECS_SHARED_MAX)
+def _offers(named: tuple[tuple[str, str], ...]) -> dict[str, list[Version]]:
+    """Versions by capability; one object for all agents that offer the same."""
     offers: dict[str, list[Version]] = {}
-    for capability in spec.capabilities:
-        offers.setdefault(capability.name, []).append(parse_version(capability.version))
-    return AgentInfo(spec.name, spec.kind, spec.max_in_flight or 1, offers)
+    for capability, version in named:
+        offers.setdefault(capability, []).append(parse_version(version))
+    return offers
 
 
 def held_leases(held: Iterable[HeldLease]) -> list[Held]:

@@ -107,6 +107,8 @@ SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
 REGISTRATION_SECONDS_DEFAULT = 30.0
 REGISTRATIONS_MAX = 100_000
 AGENT_CHANGES_KEPT_MAX = 100_000  # presence changes kept for watchers to resume
+SPECS_SHARED_MAX = 256  # what agents have in common is kept once for so many different kinds …
+SPEC_SHARED_BYTES_MAX = 16 * 1024  # … of at most this size: 4 MiB, also when they are all gone
 
 # --- the agent SDK --------------------------------------------------------------------------------
 
