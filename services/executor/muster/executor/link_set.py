@@ -44,14 +44,14 @@ class LinkSet:
         answered = [known for known in self._known.values() if known.answered]
         if answered:
             peers = {name: target for known in answered for name, target in known.peers.items()}
-            reached = {known.scheduler for known in answered}
-            linked = {known.scheduler for known in self._known.values()} - {""}
             for target in set(self._known) - self._configured:
                 known = self._known[target]
-                if known.scheduler not in peers or self._is_configured(known.scheduler):
-                    del self._known[target]  # it has gone for good, or is reached otherwise
+                moved = not known.answered and peers.get(known.scheduler) != target
+                if moved or self._is_configured(known.scheduler):
+                    del self._known[target]
+            linked = {known.scheduler for known in self._known.values()}
             for name, target in peers.items():
-                if name not in reached | linked and target not in self._known:
+                if name not in linked and target not in self._known:
                     self._known[target] = _Known(name)
         return set(self._known)
 
