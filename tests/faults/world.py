@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from muster.servers.server import ServerProcess
 from muster.v1.scheduler_service_pb2 import GetStatisticsRequest
 from tests.faults.proxy import Proxy, proxy_to
 from tests.support.history import Fault
 from tests.support.processes import Machine, MeshProcesses, Process, machine, until
 from tests.support.recording_client import Recorder, recording
 from tests.support.recording_host import AGENTS, GATES
+from tests.support.servers import own_server
 
 HOSTS = ("host-a", "host-b")
 READY_SECONDS = 20.0
@@ -32,6 +34,7 @@ class World:
         self.history = recorder.history
         self.hosts: dict[str, Process] = {}
         self.proxies: dict[str, Proxy] = {}  # by host, and "link"; see `world`
+        self.backends: dict[str, ServerProcess] = {}  # servers that the mesh stands on
         self._machine = machine
 
     # --- hosts ------------------------------------------------------------------------------------
@@ -172,6 +175,10 @@ async def world(
     """
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(machine(folder))
+        backends: dict[str, ServerProcess] = {}
+        if shape == "replicas":
+            backends["postgres"] = await stack.enter_async_context(own_server("postgres", folder))
+            settings["MUSTER_LEDGER"] = backends["postgres"].server.url
         mesh = MeshProcesses(started, shape, folder / "data", settings)
         proxies = {
             name: await stack.enter_async_context(proxy_to(mesh.address(service)))
@@ -185,6 +192,7 @@ async def world(
         async with recording(mesh.address("scheduler")) as recorder:
             made = World(started, mesh, recorder)
             made.proxies.update(proxies)
+            made.backends.update(backends)
             await made.start_hosts()  # they wait for the mesh by themselves
             await mesh.start()
             await made.agents_ready()

@@ -193,6 +193,12 @@ SHAPES: dict[str, dict[str, str]] = {
         "registry": "muster.registry",
         "executor": "muster.executor",
     },
+    # Two of each; they need a ledger that can be shared (MUSTER_LEDGER).
+    "replicas": {
+        f"{name}-{number}": f"muster.{name}"
+        for name in ("scheduler", "registry", "executor")
+        for number in (1, 2)
+    },
 }
 
 
@@ -216,8 +222,11 @@ class MeshProcesses:
         self.running: dict[str, Process] = {}
 
     def address(self, service: str) -> str:
-        """Where a service is, or the whole mesh where it is one process."""
-        return f"127.0.0.1:{self._ports.get(service) or self._ports['mesh']}"
+        """Where a service is, or every one of it, or the whole mesh where it is one process."""
+        ports = [
+            self._ports[each] for each in self.services if f"{each}-".startswith(f"{service}-")
+        ]
+        return ",".join(f"127.0.0.1:{port}" for port in ports or [self._ports["mesh"]])
 
     def environment(self) -> dict[str, str]:
         """What tells clients and hosts where everything is."""
@@ -239,6 +248,7 @@ class MeshProcesses:
             "MUSTER_LOG_FORMAT": "json",
             "MUSTER_SCHEDULER_TARGETS": self.address("scheduler"),
             "MUSTER_REGISTRY_TARGETS": self.address("registry"),
+            "MUSTER_NAME": service,
             **self._environment,
         }
         return await self._machine.start(

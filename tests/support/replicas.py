@@ -92,3 +92,16 @@ async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator
                 await stack.enter_async_context(serve(made.listen, build_executor(made)))
             )
         yield Replicas(ledger, schedulers, registries, executors)
+
+
+@asynccontextmanager
+async def replicated(data_dir: Path, ledger: str) -> AsyncIterator[Mesh]:
+    """Two of each service, as somebody sees them who knows both."""
+    async with replicas(data_dir, ledger) as made:
+        await made.shared_by(2)
+        groups = (made.schedulers, made.executors, made.registries)
+        scheduler, executor, registry = (
+            ",".join(each.address for each in group) for group in groups
+        )
+        servers = [server for group in groups for server in group]
+        yield Mesh(scheduler, executor, registry, servers)

@@ -13,6 +13,7 @@ from muster.runtime.config import Config, Role
 from muster.runtime.entry import run_process
 from muster.runtime.network import join_address
 from muster.runtime.serve import Part
+from muster.wire.targets import SEPARATOR
 
 
 def settings_of(
@@ -36,7 +37,9 @@ def settings_of(
 
 def build(config: Config) -> Sequence[Part]:
     """The parts of an executor process."""
-    settings = settings_of(config, config.scheduler_targets[0], config.registry_targets[0])
+    settings = settings_of(
+        config, SEPARATOR.join(config.scheduler_targets), SEPARATOR.join(config.registry_targets)
+    )
     schedulers = {target: dial_link(target) for target in config.scheduler_targets}
     registries = {target: dial_presence(target) for target in config.registry_targets}
     return [executor_part(Executor(settings, schedulers, registries, dial_link))]

@@ -13,6 +13,7 @@ from pathlib import Path
 from muster.model import limits
 from muster.servers.known import KINDS
 from muster.supervisor.finding import PORT_DEFAULT, Endpoints
+from muster.wire.targets import SEPARATOR
 
 # From the first port on: 7171 gRPC and 7180 HTTP for everything in one process; 7172 to 7174 and
 # 7182 to 7184 for services apart, 7202 and so on for the second of each; 7191 to 7196 for servers.
@@ -192,8 +193,10 @@ def targets_of(services: Sequence[Service]) -> dict[str, list[str]]:
 
 
 def endpoints_of(services: Sequence[Service]) -> Endpoints:
-    """Where clients find each service: the first of it."""
-    return Endpoints(**{role: addresses[0] for role, addresses in targets_of(services).items()})
+    """Where clients find each service: any of it will do."""
+    return Endpoints(
+        **{role: SEPARATOR.join(addresses) for role, addresses in targets_of(services).items()}
+    )
 
 
 def environment_of(

@@ -11,6 +11,7 @@ import json
 import grpc
 
 from muster.model import limits
+from muster.wire.targets import channel_target
 
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
@@ -108,7 +109,9 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
 def open_channel(target: str, *, retries: bool = True) -> grpc.aio.Channel:
     """A channel to `target` without TLS, which is for loopback only; the caller closes it.
 
+    `target` may name several places, see `channel_target`. Raises `ValueError` as that does.
+
     Without `retries` a call to a service that is away fails at once, as a person at a prompt wants.
     """
     options = (*CHANNEL_OPTIONS, ("grpc.enable_retries", int(retries)))
-    return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.insecure_channel(channel_target(target), options=options)
