@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from muster.servers import building, postgres
-from muster.servers.building import BuildError, Progress, find_go, get, link_flags
+from muster.servers.building import BuildError, find_go, get, link_flags, progress
 from muster.servers.finding import PROGRAMS, Program, dotted, parse_version
 from muster.servers.server import ServerMissing
 from tests.sources import ROOT
@@ -113,7 +113,7 @@ def test_the_module_pins_the_version_that_is_looked_for(program: Program) -> Non
 
 
 def test_everything_that_is_pinned_is_looked_for() -> None:
-    assert {path.name for path in MODULES.iterdir()} == set(PROGRAMS)
+    assert {path.name for path in MODULES.iterdir() if path.is_dir()} == set(PROGRAMS)
 
 
 def test_the_linker_sets_the_version_only_where_the_program_cannot_know_it() -> None:
@@ -178,12 +178,11 @@ def test_what_is_not_right_does_not_get_into_the_cache(
 
 def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    progress = Progress("consul", 2_000, lambda: now)
-    for number in range(30):
-        now += 1.0
-        progress("go: downloading something")
-        progress(f"package/{number}")
-    progress.end()
+    with progress("consul", "of 2,000 packages", re.compile("package/"), lambda: now) as hear:
+        for number in range(30):
+            now += 1.0
+            hear("go: downloading something")
+            hear(f"package/{number}")
     assert capsys.readouterr().out.splitlines() == [
         "consul: 10 of 2,000 packages, 10 s",
         "consul: 20 of 2,000 packages, 20 s",

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from muster.servers import postgres
@@ -28,6 +28,8 @@ from muster.servers.server import ServerMissing
 NICENESS = 10  # it takes all cores for minutes; whoever works beside it should not feel it
 _TOLD_SECONDS = 10.0  # between two lines of progress, where they cannot replace each other
 _LAST_LINES = 15
+_DOWNLOADING = re.compile(r"go: downloading ")
+_COMPILING = re.compile(r"(?!go: |#)\S")  # `go build -v` names each package before it compiles it
 _GO_LINE = re.compile(r"^go (\d+\.\d+)", re.MULTILINE)
 
 
@@ -97,11 +99,13 @@ def _build(program: Program, module: Path, target: Path) -> None:
     try:
         began = time.monotonic()
         say(f"{program.title}: building it")
-        packages = _go([go, "list", "-deps", program.package], module, lambda _: None)
-        progress = Progress(program.title, sum(1 for _ in packages.splitlines()))
+        with progress(program.title, "modules downloaded", _DOWNLOADING) as hear:
+            packages = _go([go, "list", "-deps", program.package], module, hear)
+        # Fewer are told than there are: what Go has in its cache is not compiled again.
+        unit = f"of {len(packages.splitlines()):,} packages"
         words = [go, "build", "-v", "-trimpath", "-ldflags", link_flags(program)]
-        _go([*words, "-o", str(fresh / program.name), program.package], module, progress)
-        progress.end()
+        with progress(program.title, unit, _COMPILING) as hear:
+            _go([*words, "-o", str(fresh / program.name), program.package], module, hear)
         _verify(program, fresh / program.name)
         shutil.rmtree(target.parent, ignore_errors=True)
         fresh.chmod(0o755)
@@ -158,41 +162,39 @@ def _go(words: list[str], module: Path, hear: Callable[[str], None]) -> str:
         return out.read()
 
 
-class Progress:
-    """How far a build is: packages done, of those that there are."""
+@contextmanager
+def progress(
+    title: str,
+    unit: str,
+    counted: re.Pattern[str],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[str], None]]:
+    """Hears Go's lines, and tells now and then how many of them were such as count."""
+    replaces = sys.stdout.isatty()
+    count, began = 0, clock()
+    told = began
 
-    def __init__(self, title: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._title = title
-        self._total = total
-        self._done = 0
-        self._clock = clock
-        self._began = self._told = clock()
-        self._replaces = sys.stdout.isatty()
-
-    def __call__(self, line: str) -> None:
-        """Hears a line of `go build -v`: the package that is compiled next."""
-        if not line or line.startswith(("go: ", "#")):
+    def hear(line: str) -> None:
+        nonlocal count, told
+        now = clock()
+        if not counted.match(line):
             return
-        self._done += 1
-        now = self._clock()
-        if self._replaces or now - self._told >= _TOLD_SECONDS:
-            self._told = now
-            self._show(now)
-
-    def _show(self, now: float) -> None:
-        # What Go has in its cache is not compiled, and not told: it is fewer than there are.
-        text = (
-            f"{self._title}: {self._done:,} of {self._total:,} packages, {now - self._began:.0f} s"
-        )
-        sys.stdout.write(f"\r{text}\x1b[K" if self._replaces else f"{text}\n")
-        with suppress(OSError):
+        count += 1
+        if replaces or now - told >= _TOLD_SECONDS:
+            told = now
+            text = f"{title}: {count:,} {unit}, {now - began:.0f} s"
+            sys.stdout.write(f"\r{text}\x1b[K" if replaces else f"{text}\n")
             sys.stdout.flush()
 
-    def end(self) -> None:
-        """Leaves the line."""
-        if self._replaces and self._done:
+    try:
+        yield hear
+    finally:
+        if replaces and count:
             sys.stdout.write("\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)  # the next time it goes on from here

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from muster.backends.pool_subprocess.kept import Change, Kept
+from muster.backends.pool_subprocess.kept import Change, Kept, KeptState
 from muster.backends.pool_subprocess.process import Command
 from muster.model import limits
 from muster.servers.known import KINDS, accepts
@@ -65,6 +65,13 @@ class Backends:
                 tasks.create_task(kept.run(), name=f"server {backend.name}")
             self.statuses.append(status)
             self._watches.append(tasks.create_task(self._watch(status, answers)))
+
+    def _kept_changed(self, change: Change) -> None:
+        for status in self.statuses:
+            # Without waiting for the next look, which may come when it is back already.
+            if status.name == change.name and change.state is not KeptState.RUNNING:
+                status.answers, status.since = False, time.monotonic()
+        self._changed(change)
 
     async def _watch(
         self, status: BackendStatus, answers: Callable[[str], Awaitable[bool]]
