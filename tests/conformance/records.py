@@ -66,9 +66,9 @@ class PostgresRecord:
         self.url = url
         self._numbers = itertools.count()
 
-    def make(self) -> PostgresLedger:
-        """See `Record.make`."""
-        return PostgresLedger(Database(self.url), f"owner {next(self._numbers)}")
+    def make(self, owner: str = "") -> PostgresLedger:
+        """See `Record.make`; or as an owner that there is already."""
+        return PostgresLedger(Database(self.url), owner or f"owner {next(self._numbers)}")
 
     @asynccontextmanager
     async def full(self, ledger: Ledger) -> AsyncIterator[None]:
