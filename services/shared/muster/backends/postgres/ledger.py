@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 from muster.backends.ledger_base import (
@@ -55,22 +56,31 @@ class PostgresLedger:
 
     async def open(self) -> Opening:
         """See `Ledger.open`."""
-        await self._reach()
-        await self._database.migrate()
-        await self._shards.be_alone()
-        opening = await self.claim(range(SHARDS))
-        if len(opening.generations) < SHARDS:
-            owners = {each.owner for each in await self.ownership()} - {"", self._owner}
-            await self.release(opening.generations)
-            raise LedgerBusy(f"the ledger is in use by {', '.join(sorted(owners))}")
-        return opening
+        async with self._or_close():
+            await self._reach()
+            await self._database.migrate()
+            await self._shards.be_alone()
+            opening = await self.claim(range(SHARDS))
+            if len(opening.generations) < SHARDS:
+                owners = {each.owner for each in await self.ownership()} - {"", self._owner}
+                raise LedgerBusy(f"the ledger is in use by {', '.join(sorted(owners))}")
+            return opening
 
     async def connect(self) -> None:
         """See `Ledger.connect`."""
-        await self._reach()
-        await self._database.migrate()
-        await self._shards.members()
-        await self._writer.connect()
+        async with self._or_close():
+            await self._reach()
+            await self._database.migrate()
+            await self._shards.be_one_of_several()
+            await self._writer.connect()
+
+    @asynccontextmanager
+    async def _or_close(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            await self.close()
+            raise
 
     async def _reach(self) -> None:
         give_up = time.monotonic() + START_SECONDS

@@ -111,6 +111,11 @@ class Shards:
         async with self._connected():
             pass
 
+    async def be_one_of_several(self) -> None:
+        """Keep out whoever wants everything for itself, until `close`. Raises `LedgerBusy`."""
+        async with self._connected():
+            pass
+
     async def join(self, address: str, lease_seconds: float) -> None:
         """See `Ledger.join`."""
         self._lease_seconds = lease_seconds
