@@ -99,3 +99,12 @@ class PostgresRecord:
             yield connection
         finally:
             await connection.close()
+
+
+async def waiting_in(admin: asyncpg.Connection[asyncpg.Record]) -> int:
+    """How many sessions of a database wait for a lock."""
+    found: int = await admin.fetchval(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return found

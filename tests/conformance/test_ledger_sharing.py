@@ -14,7 +14,7 @@ from muster.model.ids import SHARD_SHIFT, shard_of_id
 from muster.model.limits import SHARDS
 from muster.model.states import ContractState
 from tests.conformance.conftest import MakeLedger
-from tests.conformance.records import PostgresRecord, Record
+from tests.conformance.records import PostgresRecord, Record, waiting_in
 from tests.support.ledger_rows import batch, contract, ending, id_at, item, lease, leased, response
 from tests.support.processes import until
 
@@ -52,6 +52,12 @@ async def two(record: Record) -> AsyncIterator[tuple[Ledger, Ledger]]:
 async def dead(ledger: Ledger) -> bool:
     """Whether any member's lease has run out."""
     return not all(each.live for each in await ledger.members())
+
+
+async def fall_silent(record: PostgresRecord, owner: str) -> None:
+    """Its lease has run out, however fast this machine is."""
+    async with record.admin() as admin:
+        await admin.execute("UPDATE members SET expires_at = now() WHERE owner = $1", owner)
 
 
 # --- what every ledger does, also one that cannot be shared ---------------------------------------
@@ -179,12 +185,11 @@ async def test_positions_of_a_shard_only_grow_from_owner_to_owner(
 
 @only_shared
 async def test_shards_of_a_member_that_fell_silent_can_be_taken_and_its_commits_are_refused(
-    make_ledger: MakeLedger,
+    two: tuple[Ledger, Ledger], record: PostgresRecord
 ) -> None:
-    silent, other = await member(make_ledger, SHORT_SECONDS), await member(make_ledger)
-    await silent.claim(EVERY)
+    silent, other = two
     await silent.commit(batch(contracts=[leased(A, 1)]))
-    await until(lambda: dead(other), 5, "the lease runs out")
+    await fall_silent(record, "owner 0")
     opening = await other.claim(EVERY)
     assert sorted(opening.generations) == list(EVERY)
     with pytest.raises(OwnershipLost):
@@ -195,7 +200,6 @@ async def test_shards_of_a_member_that_fell_silent_can_be_taken_and_its_commits_
     assert found.response is None
     await silent.close()
     assert not (await other.commit(batch(responses=[response(1, A)]))).refused
-    await other.close()
 
 
 @only_shared
@@ -270,17 +274,14 @@ async def test_whoever_leaves_leaves_its_shards_and_everybody_hears_of_it(
 
 @only_shared
 async def test_a_claim_waits_for_what_the_owner_before_is_committing(
-    make_ledger: MakeLedger, record: PostgresRecord
+    two: tuple[Ledger, Ledger], record: PostgresRecord
 ) -> None:
-    silent, other = await member(make_ledger, SHORT_SECONDS), await member(make_ledger)
-    await silent.claim(EVERY)
-    await until(lambda: dead(other), 5, "the lease runs out")
+    silent, other = two
+    await fall_silent(record, "owner 0")
 
     async def waiting(count: int) -> bool:
         async with record.admin() as admin:
-            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            found: int = await admin.fetchval(blocked)
-            return found == count
+            return await waiting_in(admin) == count
 
     async with record.admin() as blocker:
         blocking = blocker.transaction()
@@ -296,8 +297,6 @@ async def test_a_claim_waits_for_what_the_owner_before_is_committing(
     assert not commit.result().refused
     assert [each.id for each in claim.result().open_contracts] == [A]
     assert claim.result().position >= commit.result().position
-    await silent.close()
-    await other.close()
 
 
 @only_shared

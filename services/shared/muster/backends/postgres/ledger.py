@@ -40,6 +40,7 @@ from muster.model.limits import SHARDS
 
 START_SECONDS = 15.0  # a server that starts together with us may take as long
 RETRY_SECONDS = 0.25
+NUL = "\0"  # no text in the database has one, and to ask for it is an error there
 
 
 class PostgresLedger:
@@ -159,10 +160,14 @@ class PostgresLedger:
 
     async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
         """See `Ledger.find`."""
+        if NUL in "".join(scope):
+            return None
         return await self._database.read(partial(reads.by_scope, scope=scope))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
+        if NUL in "".join((query.tenant, query.conversation, *query.capabilities)):
+            return []
         return await self._database.read(partial(reads.page, query=query))
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:

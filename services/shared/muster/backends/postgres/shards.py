@@ -170,7 +170,7 @@ class Shards:
 
     async def close(self) -> None:
         """Leave: our shards are free at once. Says nothing where that cannot be told."""
-        if self._connection is None:
+        if not self._had_lock:
             return
         # Whoever cannot be told finds out when the lease has run out.
         with suppress(LedgerFull, LedgerBroken, LedgerBusy):
@@ -182,6 +182,7 @@ class Shards:
                     await connection.fetch(RELEASE, list(range(SHARDS)), self._owner)
                     await connection.execute(NOTIFY)
                 await connection.execute("COMMIT")
+        self._had_lock = False
         self._drop()
 
     async def changes(self) -> AsyncIterator[None]:
