@@ -66,9 +66,9 @@ class PostgresRecord:
         self.url = url
         self._numbers = itertools.count()
 
-    def make(self) -> PostgresLedger:
-        """See `Record.make`."""
-        return PostgresLedger(Database(self.url), f"owner {next(self._numbers)}")
+    def make(self, owner: str = "") -> PostgresLedger:
+        """See `Record.make`; or as an owner that there is already."""
+        return PostgresLedger(Database(self.url), owner or f"owner {next(self._numbers)}")
 
     @asynccontextmanager
     async def full(self, ledger: Ledger) -> AsyncIterator[None]:
@@ -99,3 +99,12 @@ class PostgresRecord:
             yield connection
         finally:
             await connection.close()
+
+
+async def waiting_in(admin: asyncpg.Connection[asyncpg.Record]) -> int:
+    """How many sessions of a database wait for a lock."""
+    found: int = await admin.fetchval(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return found

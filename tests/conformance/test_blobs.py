@@ -12,6 +12,7 @@ from muster.backends.postgres.blobs import PostgresBlobs
 from muster.backends.postgres.database import Database
 from muster.model import limits
 from muster.model.errors import Code, InvalidArgument, MusterError
+from tests.support.servers import psql
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -212,3 +213,24 @@ async def test_a_cancelled_upload_keeps_what_has_arrived(blobs: Blobs):
         await arrived.wait()
         task.cancel()
     assert await blobs.stat("acme", name) == BlobStat(None, 1000)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+async def test_a_full_database_says_so_and_the_upload_goes_on_later(
+    blobs: Blobs, database: Database
+):
+    await put(blobs, b"before")
+    url = database._url
+    psql(
+        url,
+        "CREATE FUNCTION say_full() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$; "
+        "CREATE TRIGGER full_disk BEFORE INSERT ON blob_chunks "
+        "FOR EACH STATEMENT EXECUTE FUNCTION say_full()",
+    )
+    with pytest.raises(MusterError, match="no room") as caught:
+        await put(blobs, CONTENT)
+    assert caught.value.reason == "QUEUE_FULL"
+    psql(url, "DROP FUNCTION say_full CASCADE")
+    assert (await blobs.stat("acme", name_of(CONTENT))).received_bytes == 0
+    assert await read(blobs, await put(blobs, CONTENT)) == CONTENT

@@ -96,6 +96,7 @@ async def test_a_scope_is_of_tenant_and_principal(ledger: Ledger) -> None:
     assert found is not None
     assert found.id == TWO
     assert await ledger.find(("other", "bob", "r")) is None
+    assert await ledger.find(("other", "ann", "r\0")) is None
 
 
 # --- the fence ------------------------------------------------------------------------------------

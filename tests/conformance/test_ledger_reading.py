@@ -125,6 +125,8 @@ PAGES = {
     "the next page": ({"before": FOUR, "limit": 2}, [THREE, TWO]),
     "of one tenant": ({"tenant": "other"}, [id_at(6)]),
     "of nobody": ({"tenant": "nobody"}, []),
+    "what no text holds": ({"conversation": "ta\0lk"}, []),
+    "a capability of no name": ({"capabilities": frozenset({"\0"})}, []),
     "capabilities": ({"capabilities": frozenset({"draw", "sing"})}, [FOUR, THREE]),
     "a conversation": ({"conversation": "talk"}, [TWO]),
     "a tree": ({"root_id": THREE}, [FIVE, FOUR, THREE]),

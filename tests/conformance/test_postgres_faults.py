@@ -20,7 +20,7 @@ from muster.model.errors import MusterError
 from muster.model.ledger import Batch, CommitResult
 from muster.model.states import ContractState
 from muster.servers.server import ServerProcess
-from tests.conformance.records import PostgresRecord
+from tests.conformance.records import PostgresRecord, waiting_in
 from tests.conformance.relay import Relay, relay
 from tests.support.ledger_rows import ONE, THREE, TWO, batch, contract, id_at, leased, response
 from tests.support.processes import until
@@ -121,9 +121,7 @@ async def test_a_lost_session_that_still_commits_is_waited_for(
 
     async def waiting(count: int) -> bool:
         async with record.admin() as admin:
-            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            found: int = await admin.fetchval(blocked)
-            return found == count
+            return await waiting_in(admin) == count
 
     async def lost() -> None:
         with pytest.raises(LedgerFull):

@@ -41,7 +41,7 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
             raise
         raise ConfigError(
             "MUSTER_LEDGER names PostgreSQL, whose driver is not installed; "
-            "pip install 'muster-mesh[postgres]'"
+            "pip install 'muster-mesh[server,postgres]'"
         ) from None
     database = Database(config.ledger)
     return PostgresLedger(database, config.name), PostgresBlobs(database)

@@ -16,7 +16,7 @@ from typing import Any
 from muster.backends.ledger_base import Ended, Ledger, LedgerFull
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
+from muster.model.errors import ContractUnknown, MusterError, ResourceExhausted, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -31,7 +31,7 @@ from muster.scheduler import effects as fx
 from muster.scheduler.admission import moving
 from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
-from muster.scheduler.committer import Committer, Pending
+from muster.scheduler.committer import RETRY_SECONDS, Committer, Pending
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
@@ -60,6 +60,18 @@ _log = get_logger("muster.scheduler")
 def read_clock() -> Now:
     """Both clocks, now."""
     return Now(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+async def _answered(look_up: Callable[[], Any]) -> None:
+    """Asks the ledger, again and again while it is elsewhere and does not answer."""
+    while True:
+        try:
+            await look_up()
+            return
+        except MusterError as error:
+            if error.reason != "LEDGER_UNAVAILABLE":
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Scheduler:
@@ -218,7 +230,7 @@ class Scheduler:
     async def _look_up_loop(self) -> None:
         while True:
             look_up = await self._look_ups.get()
-            await look_up()
+            await _answered(look_up)
 
     # --- submitting -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from muster.backends.ledger_base import LedgerForeign, LedgerFull
 from muster.backends.sql.migrate import migrate
-from muster.model.errors import Unavailable
+from muster.model.errors import ResourceExhausted, Unavailable
 from muster.model.limits import SHARDS
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ _WRONG = {  # by sqlstate: what a person has to change before anything can work
 # was written, and the same may succeed later.
 _LATER_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 _LATER = frozenset({"25006", "55P03"})
+_DISK_FULL = "53100"
 
 Failure = (
     DBAPIError,
@@ -205,7 +206,9 @@ class Database:
             return await connection.run_sync(read)
 
     async def write(self, write: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What a transaction of the pool gives, committed. Raises as `read` does."""
+        """What a transaction of the pool gives, committed. Raises as `read` does, and
+        `ResourceExhausted` where the disk is full.
+        """
         try:
             async with asyncio.timeout(READ_SECONDS), self.engine.connect() as connection:
                 await connection.execution_options(isolation_level="READ COMMITTED")
@@ -213,6 +216,8 @@ class Database:
                 await connection.commit()
                 return result
         except Failure as error:
+            if sqlstate_of(error) == _DISK_FULL:
+                raise ResourceExhausted("the database has no room left") from error
             raise away(error) from error
 
     async def close(self) -> None:
@@ -226,7 +231,7 @@ def away(error: BaseException) -> Exception:
     """What to raise to whoever reads: `Unavailable`, or the error itself where it is a mistake."""
     if is_temporary(error):
         return Unavailable(
-            "the ledger cannot be read at the moment; try again later", reason="LEDGER_UNAVAILABLE"
+            "the ledger's database does not answer; try again later", reason="LEDGER_UNAVAILABLE"
         )
     assert isinstance(error, Exception)
     return error

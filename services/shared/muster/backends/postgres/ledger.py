@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 from muster.backends.ledger_base import (
@@ -39,6 +40,7 @@ from muster.model.limits import SHARDS
 
 START_SECONDS = 15.0  # a server that starts together with us may take as long
 RETRY_SECONDS = 0.25
+NUL = "\0"  # no text in the database has one, and to ask for it is an error there
 
 
 class PostgresLedger:
@@ -55,22 +57,31 @@ class PostgresLedger:
 
     async def open(self) -> Opening:
         """See `Ledger.open`."""
-        await self._reach()
-        await self._database.migrate()
-        await self._shards.be_alone()
-        opening = await self.claim(range(SHARDS))
-        if len(opening.generations) < SHARDS:
-            owners = {each.owner for each in await self.ownership()} - {"", self._owner}
-            await self.release(opening.generations)
-            raise LedgerBusy(f"the ledger is in use by {', '.join(sorted(owners))}")
-        return opening
+        async with self._or_close():
+            await self._reach()
+            await self._database.migrate()
+            await self._shards.be_alone()
+            opening = await self.claim(range(SHARDS))
+            if len(opening.generations) < SHARDS:
+                owners = {each.owner for each in await self.ownership()} - {"", self._owner}
+                raise LedgerBusy(f"the ledger is in use by {', '.join(sorted(owners))}")
+            return opening
 
     async def connect(self) -> None:
         """See `Ledger.connect`."""
-        await self._reach()
-        await self._database.migrate()
-        await self._shards.members()
-        await self._writer.connect()
+        async with self._or_close():
+            await self._reach()
+            await self._database.migrate()
+            await self._shards.be_one_of_several()
+            await self._writer.connect()
+
+    @asynccontextmanager
+    async def _or_close(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            await self.close()
+            raise
 
     async def _reach(self) -> None:
         give_up = time.monotonic() + START_SECONDS
@@ -153,10 +164,14 @@ class PostgresLedger:
 
     async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
         """See `Ledger.find`."""
+        if NUL in "".join(scope):
+            return None
         return await self._database.read(partial(reads.by_scope, scope=scope))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
+        if NUL in "".join((query.tenant, query.conversation, *query.capabilities)):
+            return []
         return await self._database.read(partial(reads.page, query=query))
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:

@@ -111,6 +111,11 @@ class Shards:
         async with self._connected():
             pass
 
+    async def be_one_of_several(self) -> None:
+        """Keep out whoever wants everything for itself, until `close`. Raises `LedgerBusy`."""
+        async with self._connected():
+            pass
+
     async def join(self, address: str, lease_seconds: float) -> None:
         """See `Ledger.join`."""
         self._lease_seconds = lease_seconds
@@ -165,7 +170,7 @@ class Shards:
 
     async def close(self) -> None:
         """Leave: our shards are free at once. Says nothing where that cannot be told."""
-        if self._connection is None:
+        if not self._had_lock:
             return
         # Whoever cannot be told finds out when the lease has run out.
         with suppress(LedgerFull, LedgerBroken, LedgerBusy):
@@ -177,6 +182,7 @@ class Shards:
                     await connection.fetch(RELEASE, list(range(SHARDS)), self._owner)
                     await connection.execute(NOTIFY)
                 await connection.execute("COMMIT")
+        self._had_lock = False
         self._drop()
 
     async def changes(self) -> AsyncIterator[None]:

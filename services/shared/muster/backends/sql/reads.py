@@ -8,7 +8,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, exists, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    exists,
+    false,
+    func,
+    literal,
+    select,
+)
 
 from muster.backends.sql.schema import (
     catalogue,
@@ -86,6 +96,8 @@ def _in_shards(number: Any, wanted: Collection[int]) -> list[ColumnElement[bool]
     """The condition that a contract id is of these shards; none where they are all."""
     if len(wanted) == SHARDS:
         return []
+    if not wanted:
+        return [false()]  # for which nothing is read
     shard = number.op(">>")(literal(SHARD_SHIFT, Integer)).op("&")(SHARDS - 1)
     return [shard.in_(sorted(wanted))]
 
