@@ -57,6 +57,7 @@ IMPURE_STDLIB = frozenset(
 # The protocols of the backends, which everybody may know.
 PROTOCOLS = (
     "muster.backends.base",
+    "muster.backends.directory_base",
     "muster.backends.ledger_base",
     "muster.backends.pool_base",
 )
@@ -68,6 +69,7 @@ BASE_INSTALL = ("grpc", "google.protobuf", "google.rpc")
 WIRING = (
     *(f"{service}.__main__" for service in SERVICES),
     "muster.allinone*",
+    "muster.runtime.directories",
     "muster.cli",
     "muster.supervisor",
 )

@@ -147,3 +147,17 @@ FLEET_FILE_BYTES_MAX = 1024 * 1024
 COMMAND_SECONDS = 10.0  # for one answer of the mesh to a command
 CONNECT_SECONDS = 3.0  # until a mesh that does not answer is taken for absent
 CALL_SECONDS_DEFAULT = 600.0  # the deadline of what a person asks for at a terminal
+
+# --- the directory --------------------------------------------------------------------------------
+
+DIRECTORY_PROBE_SECONDS = 2.0  # Consul asks each service this often, at about 1 ms of its time
+DIRECTORY_TTL_SECONDS = 60.0  # agents whose registry has gone, and no other took over
+DIRECTORY_RENEWALS_PER_TTL = 2  # 620 agents: a renewal each within 30 s, 21 calls a second
+DIRECTORY_FORGET_SECONDS = 60.0  # Consul takes the critical out then; it allows no less
+DIRECTORY_AGENTS_MAX = 1_000  # 35 renewals a second; beyond it hosts are registered, not agents
+DIRECTORY_READ_SECONDS = 4.0  # pause between two looks at whether everything is there still
+DIRECTORY_CHANGES_AT_ONCE = 64  # of one call to another thread: about 0.1 s
+DIRECTORY_CALL_SECONDS = 3.0  # until a Consul that says nothing is taken for absent
+DIRECTORY_WAIT_SECONDS = 60.0  # of one blocking query, which changes end at once
+DIRECTORY_LEAVE_SECONDS = 2.0  # for taking oneself out on the way out; time does the rest
+DIRECTORY_META_CHARACTERS_MAX = 512  # of one value; Consul's own limit
