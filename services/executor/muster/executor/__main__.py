@@ -10,7 +10,9 @@ from muster.executor.link_dial import dial_link, dial_presence
 from muster.executor.service import Executor, Settings
 from muster.executor.servicer_part import executor_part
 from muster.runtime.config import Config, Role
+from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
+from muster.runtime.looking_up import as_targets
 from muster.runtime.network import join_address
 from muster.runtime.serve import Part
 from muster.wire.targets import SEPARATOR
@@ -42,7 +44,13 @@ def build(config: Config) -> Sequence[Part]:
     )
     schedulers = {target: dial_link(target) for target in config.scheduler_targets}
     registries = {target: dial_presence(target) for target in config.registry_targets}
-    return [executor_part(Executor(settings, schedulers, registries, dial_link))]
+    executor = Executor(settings, schedulers, registries, dial_link, dial_presence)
+    finds = {
+        "scheduler": as_targets(executor.found_schedulers),
+        "registry": as_targets(executor.found_registries),
+    }
+    directory = directory_part(config, directory_of(config), ["executor"], finds)
+    return [executor_part(executor), directory]
 
 
 if __name__ == "__main__":

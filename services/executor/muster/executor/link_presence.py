@@ -37,26 +37,38 @@ _log = get_logger("muster.executor")
 
 
 class Presence:
-    """The reports to one registry. `run` it until it is cancelled."""
+    """The reports to one registry. `run` it until it is cancelled.
 
-    def __init__(self, name: str, call: CallPresence, dialler: Dialler) -> None:
+    One that `gives_way` ends when another stream of this executor takes over: the registry is known
+    by another target as well.
+    """
+
+    def __init__(
+        self, name: str, call: CallPresence, dialler: Dialler, *, gives_way: bool = False
+    ) -> None:
+        self.is_heard = False  # the registry has answered, and the stream stands
         self._name = name
         self._call = call
+        self._gives_way = gives_way
         self._book = dialler.core.book
         self._dialler = dialler
         self._outbox = PresenceOutbox()
         self._book.presences.append(self._outbox)
+
+    def close(self) -> None:
+        """Nothing is kept for it any more; it must not run."""
+        self._book.presences.remove(self._outbox)
 
     async def run(self) -> None:
         """Reports, and begins again when the stream has ended."""
         while True:
             try:
                 await self._report()
-            except MusterError as error:
-                _log.info("presence is not reported", registry=self._name, error=error.message)
-            except grpc.RpcError as error:
-                text = error_of_rpc(error).message
-                _log.info("presence is not reported", registry=self._name, error=text)
+            except (MusterError, grpc.RpcError) as error:
+                known = error_of_rpc(error) if isinstance(error, grpc.RpcError) else error
+                if self._gives_way and known.reason == "SUPERSEDED":
+                    return
+                _log.info("presence is not reported", registry=self._name, error=known.message)
             except Exception:  # noqa: BLE001 - logged; whatever it was, the next one may work
                 _log.exception("reporting presence has failed", registry=self._name)
             await asyncio.sleep(
@@ -68,8 +80,9 @@ class Presence:
         try:
             async with closing(self._call(self._frames(contact))) as answers:
                 async for _ in answers:
-                    pass
+                    self.is_heard = True
         finally:
+            self.is_heard = False
             contact.close()
             self._outbox.close()
 

@@ -1,4 +1,5 @@
-"""Which links an executor keeps: to the schedulers it was told of, and those that they know of.
+"""Which links an executor keeps: to the schedulers it was told of, to those that they know of, and
+to those that the directory names.
 
 A link is named by its target, and a scheduler may be known by several targets ("localhost" and an
 address, say). So what counts is the name that the scheduler itself gives: a link that was found out
@@ -26,6 +27,12 @@ class LinkSet:
     def __init__(self, configured: Iterable[str]) -> None:
         self._known = {target: _Known() for target in configured}
         self._configured = frozenset(self._known)
+        self._found: Mapping[str, str] = {}
+
+    def found(self, schedulers: Mapping[str, str]) -> None:
+        """The directory's word, name -> target: a hint that adds links, and never ends one that
+        stands."""
+        self._found = dict(schedulers)
 
     def welcomed(self, target: str, scheduler: str, peers: Mapping[str, str]) -> None:
         """The scheduler behind a link says who it is, and who shares the ledger with it."""
@@ -42,8 +49,10 @@ class LinkSet:
     def wanted(self) -> set[str]:
         """The targets that should have a link."""
         answered = [known for known in self._known.values() if known.answered]
-        if answered:
-            peers = {name: target for known in answered for name, target in known.peers.items()}
+        if answered or self._found:
+            peers = dict(self._found)
+            # Who shares the ledger knows better.
+            peers |= {name: target for known in answered for name, target in known.peers.items()}
             for target in set(self._known) - self._configured:
                 known = self._known[target]
                 moved = not known.answered and peers.get(known.scheduler) != target

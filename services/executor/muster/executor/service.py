@@ -12,8 +12,9 @@ from types import TracebackType
 from muster.executor.core import Core
 from muster.executor.core_state import Agent, LinkOutbox, Session, Timers
 from muster.executor.link import CallLink, Dialler, Link
-from muster.executor.link_presence import CallPresence, Presence
+from muster.executor.link_presence import CallPresence
 from muster.executor.link_set import LinkSet
+from muster.executor.presence_set import PresenceSet
 from muster.executor.pump import Pump
 from muster.executor.pump_frames import Identity
 from muster.executor.specs import offers_of
@@ -51,7 +52,7 @@ class Executor:
     `schedulers` and `registries` are the other ends, by name: `LinkService.Link` and
     `RegistryService.ReportPresence` as their callers see them. `on_link` hears whether any link
     stands, whenever that may have changed. With `dial` it also keeps links to schedulers of which
-    it hears from those that it has.
+    it hears from those that it has, or from `found_schedulers`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Executor:
         schedulers: Mapping[str, CallLink],
         registries: Mapping[str, CallPresence] | None = None,
         dial: Callable[[str], CallLink] | None = None,
+        dial_registry: Callable[[str], CallPresence] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = time.monotonic
@@ -80,9 +82,7 @@ class Executor:
         self._set = LinkSet(schedulers)
         self._set_changed = asyncio.Event()
         self._links = {name: Link(name, call, dialler) for name, call in schedulers.items()}
-        self._presences = [
-            Presence(name, call, dialler) for name, call in (registries or {}).items()
-        ]
+        self._presences = PresenceSet(registries or {}, dialler, dial_registry)
         self.on_link: Callable[[bool], None] = lambda _linked: None
         identity = Identity(settings.name, settings.scheduler_address, settings.registry_address)
         self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
@@ -92,8 +92,8 @@ class Executor:
         self._lend: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Executor:
-        loops = [presence.run for presence in self._presences]
-        await self._stack.enter_async_context(background(self._sweep, self._keep_links, *loops))
+        loops = (self._sweep, self._keep_links, self._presences.run)
+        await self._stack.enter_async_context(background(*loops))
         return self
 
     async def __aexit__(
@@ -112,6 +112,16 @@ class Executor:
     def name(self) -> str:
         """The executor's name."""
         return self._settings.name
+
+    def found_schedulers(self, targets: Mapping[str, str]) -> None:
+        """The schedulers that a directory names: name -> target."""
+        if self._dial is not None:
+            self._set.found(targets)
+            self._set_changed.set()
+
+    def found_registries(self, targets: Mapping[str, str]) -> None:
+        """The registries that a directory names: name -> target."""
+        self._presences.found(targets)
 
     def now(self) -> float:
         """The time of the core, in seconds."""
@@ -175,6 +185,8 @@ class Executor:
         """Runs a link for each scheduler, those included that come later."""
         running: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
+            if not self._set.wanted():
+                self._link_changed()  # it knows of no scheduler yet
             while True:
                 wanted = self._set.wanted()
                 for name in running.keys() - wanted:

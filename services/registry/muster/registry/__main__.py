@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 
+from muster.registry.catalogue import CatalogueSources, dial_catalogue
 from muster.registry.part import Registry
 from muster.runtime.config import Config, Role
+from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
+from muster.runtime.looking_up import OnLevel, as_targets
 from muster.runtime.serve import Part
-from muster.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
-from muster.wire.channel import open_channel
 
 
 def build(config: Config) -> Sequence[Part]:
-    """The registry, following the catalogue of the configured schedulers."""
+    """The registry, following the catalogue of the schedulers that it is told of or finds."""
     registry = Registry(config.timers.sweep_seconds)
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            channels = [
-                await stack.enter_async_context(open_channel(target))
-                for target in config.scheduler_targets
-            ]
-            watches = [CatalogueServiceStub(channel).WatchCatalogue for channel in channels]
-            await stack.enter_async_context(registry.running(watches))
-            yield
-
-    return [registry.part(running)]
+    watches = [dial_catalogue(target) for target in config.scheduler_targets]
+    sources = CatalogueSources(watches, dial_catalogue)
+    enrolling = registry.enrolling(config.name, config.directory_agents_max)
+    finds: dict[str, OnLevel] = {
+        "scheduler": as_targets(sources.found),
+        "registry": enrolling.found_registries,
+    }
+    # The embedded directory is of this process alone, which has presence itself.
+    enrol = enrolling.run if config.directory else None
+    directory = directory_part(config, directory_of(config), ["registry"], finds, enrol)
+    return [registry.part(lambda: registry.running_on(sources)), directory]
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import cycle
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -17,7 +16,8 @@ from muster.registry.servicer_messages import body_of_entry, entries_of_frame
 from muster.runtime.descriptor_pools import make_pool
 from muster.runtime.logs import get_logger
 from muster.v1.catalogue_service_pb2 import WatchCatalogueRequest, WatchCatalogueResponse
-from muster.wire.channel import RECONNECT_MAX_MS, RECONNECT_MIN_MS
+from muster.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
+from muster.wire.channel import RECONNECT_MAX_MS, RECONNECT_MIN_MS, open_channel
 from muster.wire.errors import error_of_rpc
 
 # The shape of CatalogueService.WatchCatalogue, over gRPC or in one process.
@@ -26,13 +26,58 @@ WatchCatalogue = Callable[[WatchCatalogueRequest], AsyncIterable[WatchCatalogueR
 _log = get_logger("muster.registry")
 
 
-async def follow_catalogue(catalogue: Catalogue, watches: Sequence[WatchCatalogue]) -> None:
+def dial_catalogue(target: str) -> WatchCatalogue:
+    """`CatalogueService.WatchCatalogue` of the scheduler at `target`; a channel for each call."""
+
+    async def watch(request: WatchCatalogueRequest) -> AsyncIterator[WatchCatalogueResponse]:
+        async with open_channel(target) as channel:
+            call = CatalogueServiceStub(channel).WatchCatalogue(request)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
+
+    return watch
+
+
+class CatalogueSources:
+    """The schedulers whose catalogue can be followed: those that were configured, then found."""
+
+    def __init__(
+        self,
+        configured: Sequence[WatchCatalogue],
+        dial: Callable[[str], WatchCatalogue] | None = None,
+    ) -> None:
+        self._configured = tuple(configured)
+        self._dial = dial
+        self._found: tuple[WatchCatalogue, ...] = ()
+        self._changed = asyncio.Event()
+        self._turn = 0
+
+    def found(self, targets: Mapping[str, str]) -> None:
+        """The schedulers that a directory names: name -> target."""
+        if self._dial is not None:
+            self._found = tuple(self._dial(target) for target in targets.values())
+            self._changed.set()
+
+    async def next(self) -> WatchCatalogue:
+        """One of them, each in turn; waits while there is none."""
+        while not (watches := self._configured + self._found):
+            self._changed.clear()
+            await self._changed.wait()
+        self._turn += 1
+        return watches[self._turn % len(watches)]
+
+
+async def follow_catalogue(catalogue: Catalogue, sources: CatalogueSources) -> None:
     """Keeps `catalogue` current, without end: with one scheduler, after a failure with the next.
 
     Any scheduler will do, as they share the ledger.
     """
     failures = 0
-    for watch in cycle(watches):
+    while True:
+        watch = await sources.next()
         try:
             # From the beginning each time: every scheduler numbers the entries for itself.
             async for frame in watch(WatchCatalogueRequest()):

@@ -236,6 +236,10 @@ class Presence:
         """Every visible agent of the tenant, ordered by name."""
         return self._index.keys(tenant)
 
+    def agents(self) -> Iterator[Agent]:
+        """Every visible agent of every tenant, in no order; only until the next change."""
+        return self._index.agents()
+
     def find(self, key: Key) -> Agent | None:
         """The visible agent, or None."""
         return self._index.get(key)

@@ -38,6 +38,10 @@ class Index:
     def __len__(self) -> int:
         return len(self._agents)
 
+    def agents(self) -> Iterator[Agent]:
+        """Every agent of every tenant, in no order."""
+        return iter(self._agents.values())
+
     def get(self, key: Key) -> Agent | None:
         """The visible agent of that name."""
         return self._agents.get(key)

@@ -10,9 +10,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from prometheus_client import CollectorRegistry, Gauge
 
 from muster.model import limits
-from muster.registry.catalogue import CapabilityTypes, WatchCatalogue, follow_catalogue
+from muster.registry.catalogue import (
+    CapabilityTypes,
+    CatalogueSources,
+    WatchCatalogue,
+    follow_catalogue,
+)
 from muster.registry.core import Presence
 from muster.registry.core_catalogue import Catalogue
+from muster.registry.enrolling import Enrolling
 from muster.registry.servicer import SERVICE, RegistryServicer
 from muster.registry.servicer_streams import Streams
 from muster.runtime.lifetime import background
@@ -46,8 +52,18 @@ class Registry:
     @asynccontextmanager
     async def running(self, watches: Sequence[WatchCatalogue]) -> AsyncIterator[None]:
         """Sweeps, and follows the catalogue through `watches`, while the block runs."""
-        async with background(self._sweep, lambda: follow_catalogue(self._catalogue, watches)):
+        async with self.running_on(CatalogueSources(watches)):
             yield
+
+    @asynccontextmanager
+    async def running_on(self, sources: CatalogueSources) -> AsyncIterator[None]:
+        """The same with schedulers that come and go."""
+        async with background(self._sweep, lambda: follow_catalogue(self._catalogue, sources)):
+            yield
+
+    def enrolling(self, name: str, agents_max: int) -> Enrolling:
+        """What keeps its share of the agents in a directory, for a registry of that name."""
+        return Enrolling(name, agents_max, self._presence)
 
     def part(self, running: Callable[[], AbstractAsyncContextManager[None]]) -> Part:
         """What `serve` needs; `running` is `self.running`, with what the process wires to it."""

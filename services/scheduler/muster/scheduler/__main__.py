@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from muster.backends.base import Blobs
 from muster.backends.ledger_base import Ledger
 from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
@@ -49,7 +50,8 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
 
 def build(config: Config) -> Sequence[Part]:
     """The scheduler alone."""
-    return [scheduler_of(config).part]
+    directory = directory_part(config, directory_of(config), ["scheduler"])
+    return [scheduler_of(config).part, directory]
 
 
 if __name__ == "__main__":

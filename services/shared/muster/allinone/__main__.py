@@ -14,6 +14,7 @@ from muster.executor.service import Executor
 from muster.executor.servicer_part import executor_part
 from muster.registry.part import Registry
 from muster.runtime.config import Config, Role
+from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.__main__ import scheduler_of
@@ -25,10 +26,18 @@ def build(config: Config) -> Sequence[Part]:
     registry = Registry(config.timers.sweep_seconds)
     links = {"local": scheduler.links.link}
     presences = {"local": registry.streams.report_presence}
+    enrolling = registry.enrolling(config.name, config.directory_agents_max)
     return [
         scheduler.part,
         registry.part(lambda: registry.running([scheduler.catalogue.watch])),
         executor_part(Executor(settings_of(config), links, presences)),
+        directory_part(
+            config,
+            directory_of(config),
+            kinds=("scheduler", "registry", "executor"),
+            finds={"registry": enrolling.found_registries},
+            enrol=enrolling.run if config.directory else None,
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ kept whatever the directory says, and what it last said holds while it is away.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol, Self
 
 from muster.model.directory import Change, Found
@@ -37,7 +37,7 @@ class Directory(Protocol):
         """The digest of each entry that this owner has put, by id, as of now."""
         ...
 
-    def watch(self, kind: str) -> AsyncIterator[Sequence[Found]]:
+    def watch(self, kind: str) -> AsyncGenerator[Sequence[Found], None]:
         """Every entry of a kind, ordered by id: as they are, then at each change. No end.
 
         Changes that come soon after each other may be seen as one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Self
@@ -59,7 +59,7 @@ class MemoryDirectory:
     async def read(self, owner: str) -> Mapping[str, str]:
         return {each.id: each.digest for each in self._entries.values() if each.owner == owner}
 
-    async def watch(self, kind: str) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self, kind: str) -> AsyncGenerator[Sequence[Found], None]:
         told: Sequence[Found] | None = None
         while True:
             changed = self._changed
@@ -92,8 +92,6 @@ class MemoryDirectory:
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
 
 
 def _found(entry: Entry, state: State) -> Found:

@@ -72,7 +72,7 @@ class Entry:
     address: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
     # Keys of letters, digits, "_" and "-"; "owner" and "digest" are the directory's own. Values
-    # have at most DIRECTORY_META_CHARACTERS_MAX characters.
+    # have at most DIRECTORY_META_BYTES_MAX bytes.
 
     state: State = State.PASSING
     # What the directory finds out itself, with a `Probe`, counts more.
@@ -131,6 +131,7 @@ class Upkeep:
         # Ids that others are to take over, and whether they have had a period for it.
         self._handed_over: dict[str, bool] = {}
         self._dropped: set[str] = set()
+        self.has_heirs = False  # others take over entries with a time to live when this owner goes
         # What may have to be done; the rest is as it should be until it is due.
         self._look: dict[str, None] = {}
         self.is_read = False  # whether it is known what there is
@@ -138,10 +139,9 @@ class Upkeep:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    @property
-    def ids(self) -> Collection[str]:
-        """Of the entries that are wanted."""
-        return self._wanted.keys()
+    def shared_ids(self) -> list[str]:
+        """Of what is wanted and could be somebody else's: what has a time to live."""
+        return [at for at, each in self._wanted.items() if isinstance(each.check, TimeToLive)]
 
     def want(self, entry: Entry) -> None:
         """It should be there like this."""
@@ -165,6 +165,13 @@ class Upkeep:
         if self._wanted.pop(entry_id, None) is not None:
             del self._digests[entry_id]
             self._handed_over[entry_id] = False
+
+    def leave(self) -> None:
+        """The owner goes: nothing is wanted any more, and what has heirs stays for them."""
+        for entry_id in self.shared_ids() if self.has_heirs else ():
+            self.hand_over(entry_id)
+        for entry_id in list(self._wanted):
+            self.drop(entry_id)
 
     def read(self, there: Mapping[str, str]) -> None:
         """What the directory has of this owner: id -> digest."""
@@ -246,6 +253,22 @@ def _spread(text: str) -> float:
     """From 0 to 1, always the same for the same text."""
     digest = hashlib.blake2b(text.encode(), digest_size=2).digest()
     return int.from_bytes(digest, "big") / 65535
+
+
+def meta_text(text: str) -> str:
+    """As much of a text as one value of `meta` may have."""
+    return text.encode()[: limits.DIRECTORY_META_BYTES_MAX].decode(errors="ignore")
+
+
+def meta_list(names: Iterable[str]) -> str:
+    """Names in one value of `meta`, separated by commas; of too many, how many more there are."""
+    found = list(names)
+    text = ",".join(found)
+    kept = len(found)
+    while len(text.encode()) > limits.DIRECTORY_META_BYTES_MAX:
+        kept -= 1
+        text = ",".join((*found[:kept], f"+{len(found) - kept}"))
+    return text
 
 
 def share_of(name: str, members: Collection[str], entry_id: str) -> bool:

@@ -160,4 +160,4 @@ DIRECTORY_CHANGES_AT_ONCE = 64  # of one call to another thread: about 0.1 s
 DIRECTORY_CALL_SECONDS = 3.0  # until a Consul that says nothing is taken for absent
 DIRECTORY_WAIT_SECONDS = 60.0  # of one blocking query, which changes end at once
 DIRECTORY_LEAVE_SECONDS = 2.0  # for taking oneself out on the way out; time does the rest
-DIRECTORY_META_CHARACTERS_MAX = 512  # of one value; Consul's own limit
+DIRECTORY_META_BYTES_MAX = 512  # of one value; Consul's own limit

@@ -52,6 +52,30 @@ def _ledger(text: str) -> str:
 
 LedgerUrl = Annotated[str, AfterValidator(_ledger)]
 
+# What MUSTER_DIRECTORY begins with, and whether that means TLS.
+DIRECTORY_SCHEMES = {"consul": False, "consuls": True, "consul+https": True}
+
+
+def _directory(text: str) -> str:
+    """Refuses with words that do not hold the URL: somebody may have put a token into it."""
+    if not text:
+        return text
+    try:
+        url = urlsplit(text)
+        well_formed = bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:  # a port that is none, brackets that do not close
+        well_formed = False
+    if not well_formed or url.scheme not in DIRECTORY_SCHEMES or url.path.strip("/"):
+        message = "is neither empty nor like consul://host:8500 or, with TLS, consuls://host:8501"
+        raise PydanticCustomError("directory", message)
+    if "@" in url.netloc:
+        message = "is shown to people; put the token into MUSTER_DIRECTORY_TOKEN"
+        raise PydanticCustomError("directory", message)
+    return text
+
+
+DirectoryUrl = Annotated[str, AfterValidator(_directory)]
+
 
 class Role(Enum):
     """Which services a process runs; the value names it to people."""
@@ -171,6 +195,25 @@ class Config:
     registry_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.REGISTRY][0]}",)
     # Every registry, because presence is reported to each; not used in one process.
 
+    directory: DirectoryUrl = ""
+    # consul://host:port, or consuls:// with TLS: services are found there as well, and the targets
+    # above may be left out. Empty: in memory, and found are those that were named.
+
+    directory_token: str = field(default="", repr=False)
+    # Consul's ACL token, or "file:PATH" of it. Sent in clear to consul://, so to loopback only.
+
+    directory_ca_file: str = ""
+    # PEM file with who has signed Consul's certificate. Empty: whoever signs the world's.
+
+    directory_probe_seconds: Seconds = limits.DIRECTORY_PROBE_SECONDS
+    # How often Consul asks a service whether it serves. Shorter finds the dead sooner.
+
+    directory_agents_max: Count = limits.DIRECTORY_AGENTS_MAX
+    # Beyond it hosts are registered and not each agent, which costs a call per agent and 30 s.
+
+    zone: str = ""
+    # Where this process runs, for whoever looks it up in the directory.
+
 
 def default_config(role: Role) -> Config:
     """The configuration of a process that was told nothing."""
@@ -193,7 +236,17 @@ def load_config(role: Role, environment: Mapping[str, str] | None = None) -> Con
         raise ConfigError("; ".join(mistakes)) from None
     if config.listen.grpc_port != PORTS[role][0] and "MUSTER_NAME" not in values:
         config = replace(config, name=_name(role, config.listen.grpc_port))
+    if config.directory:
+        config = _without_default_targets(config, values)
     return config
+
+
+def _without_default_targets(config: Config, values: Mapping[str, str]) -> Config:
+    """Who finds the others in a directory looks for them nowhere else, unless told where."""
+    told = {"scheduler_targets": "MUSTER_SCHEDULER_TARGETS"}
+    told["registry_targets"] = "MUSTER_REGISTRY_TARGETS"
+    empty: dict[str, Any] = {name: () for name, variable in told.items() if variable not in values}
+    return replace(config, **empty)
 
 
 def _name(role: Role, port: int) -> str:

@@ -50,8 +50,7 @@ class Keeper:
 
     def leave(self) -> None:
         """Takes everything out, as soon as possible; `left` waits for it."""
-        for entry_id in list(self.upkeep.ids):
-            self.upkeep.drop(entry_id)
+        self.upkeep.leave()
         self._leaving = True
         self._changed.set()
 

@@ -148,14 +148,13 @@ class _Adapter(HTTPAdapter):
             ConnectionCls = Secure
 
         pools = {"http": PlainPool, "https": SecurePool}
-        self.poolmanager.pool_classes_by_scheme = pools  # type: ignore[assignment]
+        self.poolmanager.pool_classes_by_scheme = pools
 
     def send(self, request: Any, *words: Any, **named: Any) -> requests.Response:
         if self._closed:
             raise requests.ConnectionError("closed")
         named["timeout"] = self._timeout
-        response = super().send(request, *words, **named)
-        return response
+        return super().send(request, *words, **named)
 
     def abort(self) -> None:
         self._closed = True

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
@@ -46,7 +47,7 @@ class ConsulDirectory:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        await self._calls.call(lambda consul: [_apply(consul, change) for change in changes])
+        await self._calls.call(lambda consul: _apply_all(consul, changes))
 
     async def read(self, owner: str) -> Mapping[str, str]:
         chosen = [("filter", f'Meta.{_OWNER} == "{quote(owner)}"')]
@@ -55,14 +56,11 @@ class ConsulDirectory:
         )
         return {each["ID"]: each["Meta"].get(_DIGEST, "") for each in services.values()}
 
-    async def watch(self, kind: str) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self, kind: str) -> AsyncGenerator[Sequence[Found], None]:
         index, told = 0, None
-        wait = f"{limits.DIRECTORY_WAIT_SECONDS:.0f}s"
         while True:
-            since = str(index) if index else None
-            answer, nodes = await self._watches.call(
-                lambda consul, since=since: consul.health.service(PREFIX + kind, since, wait)
-            )
+            ask = partial(_health, kind=kind, since=index)
+            answer, nodes = await self._watches.call(ask)
             level = sorted(map(_found, nodes or ()), key=lambda each: each.id)
             if level != told:
                 told = level
@@ -71,6 +69,18 @@ class ConsulDirectory:
             # https://developer.hashicorp.com/consul/api-docs/features/blocking
             index = int(answer) if int(answer) >= index else 0
             await asyncio.sleep(_WATCH_PAUSE_SECONDS)
+
+
+def _health(consul: Any, kind: str, since: int) -> tuple[str, list[Mapping[str, Any]] | None]:
+    wait = f"{limits.DIRECTORY_WAIT_SECONDS:.0f}s"
+    answer: tuple[str, list[Mapping[str, Any]] | None]
+    answer = consul.health.service(PREFIX + kind, index=str(since) if since else None, wait=wait)
+    return answer
+
+
+def _apply_all(consul: Any, changes: Sequence[Change]) -> None:
+    for change in changes:
+        _apply(consul, change)
 
 
 def _apply(consul: Any, change: Change) -> None:
