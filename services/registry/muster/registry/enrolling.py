@@ -25,7 +25,7 @@ class Enrolling:
     time."""
 
     def __init__(self, name: str, agents_max: int, presence: Presence) -> None:
-        self.grain = Grain.AGENTS
+        self._grain: Grain | None = None  # None: nothing has been registered yet
         self._name = name
         self._agents_max = agents_max
         self._presence = presence
@@ -64,18 +64,19 @@ class Enrolling:
             if changes is None:
                 enrolment.level(list(self._presence.agents()))
                 revision = self._presence.revision
-                self._tell(enrolment.grain)
+                self._tell(enrolment.grain, keeper)
             keeper.wake()
             await asyncio.sleep(0)
         return revision
 
-    def _tell(self, grain: Grain) -> None:
-        if grain is not self.grain:
-            self.grain = grain
-            agents = len(self._presence)
-            _log.warning(
-                f"the directory has {grain.value} now", agents=agents, limit=self._agents_max
-            )
+    def _tell(self, grain: Grain, keeper: Keeper) -> None:
+        if grain is self._grain:
+            return
+        if self._grain is not None or grain is not Grain.AGENTS:
+            count, most = len(self._presence), self._agents_max
+            _log.warning(f"the directory has {grain.value} from now on", agents=count, limit=most)
+        self._grain = grain
+        keeper.remark("registry", "registers", grain.value)
 
 
 def _version_of(agent: Agent) -> str:

@@ -139,6 +139,10 @@ class Upkeep:
     def __len__(self) -> int:
         return len(self._wanted)
 
+    def wanted(self, kind: str) -> list[Entry]:
+        """What should be there of a kind."""
+        return [each for each in self._wanted.values() if each.kind == kind]
+
     def shared_ids(self) -> list[str]:
         """Of what is wanted and could be somebody else's: what has a time to live."""
         return [at for at, each in self._wanted.items() if isinstance(each.check, TimeToLive)]

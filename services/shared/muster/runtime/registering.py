@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from muster.backends.directory_base import Directory, DirectoryError
 from muster.model import limits
@@ -42,6 +43,12 @@ class Keeper:
         """These should be there, whatever else is."""
         for entry in entries:
             self.upkeep.want(entry)
+        self._changed.set()
+
+    def remark(self, kind: str, key: str, value: str) -> None:
+        """Adds to what is told of the entry that this process has as a service of a kind."""
+        for entry in self.upkeep.wanted(kind):
+            self.upkeep.want(replace(entry, meta={**entry.meta, key: value}))
         self._changed.set()
 
     def wake(self) -> None:

@@ -8,6 +8,8 @@ given a session of our own.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from muster.backends.directory_base import DirectoryError
 
 TOKEN_FILE = "file:"  # noqa: S105 - what a token begins with that is in a file
+_BAD_REQUEST, _FORBIDDEN = 400, 403
 _CONNECT_SECONDS = 1.0
 _REASON_CHARACTERS_MAX = 200
 
@@ -81,7 +84,7 @@ class Client:
         except consul.ConsulException as error:
             raise DirectoryError(f"Consul at {self._address} fails: {_first(error)}") from None
         except requests.exceptions.SSLError as error:
-            raise DirectoryError(f"no TLS with Consul at {self._address}: {error}") from None
+            raise DirectoryError(f"no TLS with Consul at {self._address}: {_why(error)}") from None
         except (requests.RequestException, OSError, ValueError, KeyError) as error:
             why = type(error).__name__
             raise DirectoryError(f"Consul at {self._address} does not answer ({why})") from None
@@ -98,6 +101,23 @@ class Client:
                 self._session.headers["X-Consul-Token"] = token
         elif token:
             self._session.headers["X-Consul-Token"] = token
+
+
+# What python-consul may call with an answer of Consul; its own have other places in its fork.
+
+
+def accepted(response: Any) -> Any:
+    """The answer, if it is not a refusal."""
+    if response.code == _FORBIDDEN:
+        raise consul.ACLPermissionDenied(response.body)
+    if response.code >= _BAD_REQUEST:
+        raise consul.ConsulException(f"{response.code} {response.body}")
+    return response
+
+
+def parsed(response: Any) -> Any:
+    """What the answer says."""
+    return json.loads(accepted(response).body)
 
 
 def _consul(address: Address, session: requests.Session) -> Any:
@@ -163,6 +183,12 @@ class _Adapter(HTTPAdapter):
             if sock is not None:
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+
+def _why(error: requests.exceptions.SSLError) -> str:
+    """What OpenSSL says, out of what urllib3 and requests make of it."""
+    found = re.search(r"certificate verify failed: [\w ',.-]+|\[SSL[^\]]*\][\w ]*", str(error))
+    return found[0].strip() if found else "the handshake fails"
 
 
 def _first(error: Exception) -> str:

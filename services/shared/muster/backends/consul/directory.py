@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
-from muster.backends.consul.connection import Address, Client
+from muster.backends.consul.connection import Address, Client, accepted, parsed
 from muster.backends.directory_base import DirectoryError
 from muster.model import limits
 from muster.model.directory import Change, Entry, Found, Probe, Put, Remove, State, TimeToLive
@@ -52,7 +52,7 @@ class ConsulDirectory:
     async def read(self, owner: str) -> Mapping[str, str]:
         chosen = [("filter", f'Meta.{_OWNER} == "{quote(owner)}"')]
         services: Mapping[str, Any] = await self._calls.call(
-            lambda consul: consul.http.get(_json, "/v1/agent/services", params=chosen)
+            lambda consul: consul.http.get(parsed, "/v1/agent/services", params=chosen)
         )
         return {each["ID"]: each["Meta"].get(_DIGEST, "") for each in services.values()}
 
@@ -91,7 +91,7 @@ def _apply(consul: Any, change: Change) -> None:
     if isinstance(change, Put):
         # By hand, because `agent.service.register` knows no meta.
         consul.http.put(
-            _require_ok,
+            accepted,
             "/v1/agent/service/register",
             params=[("replace-existing-checks", "true")],
             data=json.dumps(_registration(entry)),
@@ -160,17 +160,3 @@ def _found(node: Mapping[str, Any]) -> Found:
         meta=meta,
         state=state or State.PASSING,
     )
-
-
-# What python-consul calls with an answer of Consul.
-
-
-def _require_ok(response: Any) -> Any:
-    if response.code >= 400:
-        reason = str(response.body).strip()[:200]
-        raise DirectoryError(f"Consul answers {response.code}: {reason}")
-    return response
-
-
-def _json(response: Any) -> Any:
-    return json.loads(_require_ok(response).body)
