@@ -14,6 +14,7 @@ from muster.runtime.config import Role
 from muster.servers.server import ServerProcess
 from tests.support.found_meshes import FoundMesh, consul, found_mesh, listed
 from tests.support.processes import MeshProcesses, machine, until
+from tests.support.sample_agents import sample
 
 BACK_SECONDS = 15.0  # promised: everything is registered again so soon after Consul is back
 
@@ -91,23 +92,24 @@ async def presence(mesh: FoundMesh, registry: str) -> set[str]:
 async def test_services_that_know_only_the_directory_are_a_mesh(
     mesh: FoundMesh, server: Consul
 ) -> None:
-    async with mesh.mesh(2).host(*agents(3)):
+    async with mesh.mesh(2).host(*agents(3), sample):
         await works(mesh)
-        names = {f"agent-{number}" for number in range(3)}
+        async with connect(mesh.mesh().scheduler) as client:  # the host is told of the scheduler
+            assert await client.call("demo.descend", {"levels": 3}, timeout=10) == 3
+        names = {"sample", *(f"agent-{number}" for number in range(3))}
         for registry in ("registry-1", "registry-2"):
 
             async def all_there(registry: str = registry) -> bool:
                 return await presence(mesh, registry) == names
 
             await until(all_there, 10, f"{registry} has every agent")
-            async with connect(mesh.servers[registry].address) as client:
 
-                async def catalogue() -> bool:
-                    return [each.capability.name async for each in client.capabilities()] == [
-                        "test.echo"
-                    ]
+            async def all_known(registry: str = registry) -> bool:
+                async with connect(mesh.servers[registry].address) as client:
+                    known = {each.capability.name async for each in client.capabilities()}
+                return {"test.echo", "demo.descend"} <= known
 
-                await until(catalogue, 10, f"{registry} has the catalogue")
+            await until(all_known, 10, f"{registry} has the catalogue")
         await server.lists("agent", dict.fromkeys(names, "passing"))
         services = await asyncio.to_thread(consul, server.address, "agent/services")
     meta = services["muster-agent:default:agent-1"]["Meta"]
@@ -201,17 +203,19 @@ async def test_past_the_limit_hosts_are_registered_instead_of_agents(
     server: Consul, tmp_path: Path
 ) -> None:
     url = server.process.server.url
-    async with found_mesh(tmp_path / "mesh", url, directory_agents_max=10) as mesh:
-        async with mesh.mesh().host(*agents(8), name="first"):
-            await server.lists("agent", {f"agent-{n}": "passing" for n in range(8)})
-            async with mesh.mesh().host(*agents(8, "more"), name="second"):
-                await server.lists("host", {"first": "passing", "second": "passing"})
-                await server.lists("agent", {})
-                services = await asyncio.to_thread(consul, server.address, "agent/services")
-                meta = services["muster-registry:registry-1"]["Meta"]
-                assert meta["registers"] == "each host"
-            await server.lists("agent", {f"agent-{n}": "passing" for n in range(8)})
-            await server.lists("host", {})
+    eight = {f"agent-{number}": "passing" for number in range(8)}
+    async with (
+        found_mesh(tmp_path / "mesh", url, directory_agents_max=10) as mesh,
+        mesh.mesh().host(*agents(8), name="first"),
+    ):
+        await server.lists("agent", eight)
+        async with mesh.mesh().host(*agents(8, "more"), name="second"):
+            await server.lists("host", {"first": "passing", "second": "passing"})
+            await server.lists("agent", {})
+            services = await asyncio.to_thread(consul, server.address, "agent/services")
+            assert services["muster-registry:registry-1"]["Meta"]["registers"] == "each host"
+        await server.lists("agent", eight)
+        await server.lists("host", {})
 
 
 async def test_what_is_killed_is_dropped_and_what_comes_back_is_listed(

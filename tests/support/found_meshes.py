@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,15 @@ async def found_mesh(
 
 def consul(address: str, path: str, token: str = "", method: str = "GET", body: str = "") -> Any:
     """What Consul's own HTTP API answers; blocks."""
-    request = urllib.request.Request(
-        f"http://{address}/v1/{path}", body.encode() or None, {"X-Consul-Token": token}
-    )
-    request.method = method
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.loads(answer.read() or b"null")
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request(method, f"/v1/{path}", body or None, {"X-Consul-Token": token})
+        answer = connection.getresponse()
+        said = answer.read()
+    finally:
+        connection.close()
+    assert answer.status == HTTPStatus.OK, said
+    return json.loads(said or b"null")
 
 
 def listed(address: str, kind: str, token: str = "") -> Mapping[str, str]:

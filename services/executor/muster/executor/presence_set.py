@@ -37,6 +37,11 @@ class PresenceSet:
             self._targets = dict(targets)
             self._changed.set()
 
+    @property
+    def targets(self) -> list[str]:
+        """Of those that are found."""
+        return sorted(self._targets.values())
+
     async def run(self) -> None:
         """Reports to all of them."""
         async with asyncio.TaskGroup() as group:

@@ -61,7 +61,7 @@ class Pump:
         flush: Callable[[], None],
     ) -> None:
         self._core = core
-        self._identity = identity
+        self.identity = identity
         self._clock = clock
         self._flush = flush
         self._reader = FrameReader(core, wall_ms)
@@ -86,7 +86,7 @@ class Pump:
                 end = outbox.end
                 if end is not None and end[0]:
                     raise stream.ending(end)
-                frame = next_frame(session, self._identity)
+                frame = next_frame(session, self.identity)
                 if frame is not None:
                     stream.writing = True
                     yield frame

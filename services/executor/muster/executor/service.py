@@ -21,6 +21,7 @@ from muster.executor.specs import offers_of
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.runtime.lifetime import background
+from muster.wire.targets import one_target
 
 LEND_SECONDS = 0.005  # from a scheduler's word that work waits until idle slots go there
 LEND_AGAIN_SECONDS = 0.1  # while it waits still
@@ -38,7 +39,7 @@ class Settings:
 
     scheduler_address: str = ""
     registry_address: str = ""
-    # What hosts are told; empty where they are the same as the stream's own.
+    # What hosts are told. Empty: where they are found, or else they are at the stream's own target.
 
     timers: Timers = field(default_factory=Timers)
 
@@ -84,8 +85,7 @@ class Executor:
         self._links = {name: Link(name, call, dialler) for name, call in schedulers.items()}
         self._presences = PresenceSet(registries or {}, dialler, dial_registry)
         self.on_link: Callable[[bool], None] = lambda _linked: None
-        identity = Identity(settings.name, settings.scheduler_address, settings.registry_address)
-        self.pump = Pump(self.core, identity, self._clock, _wall_ms, self.flush)
+        self.pump = Pump(self.core, self._identity(), self._clock, _wall_ms, self.flush)
         self._stack = AsyncExitStack()
         self._draining = False
         self._late: asyncio.TimerHandle | None = None
@@ -122,6 +122,7 @@ class Executor:
     def found_registries(self, targets: Mapping[str, str]) -> None:
         """The registries that a directory names: name -> target."""
         self._presences.found(targets)
+        self.pump.identity = self._identity()
 
     def now(self) -> float:
         """The time of the core, in seconds."""
@@ -196,8 +197,18 @@ class Executor:
                     self.core.scheduler.link_removed(name)
                 for name in wanted - running.keys():
                     running[name] = group.create_task(self._link(name).run())
+                self.pump.identity = self._identity()
                 await self._set_changed.wait()
                 self._set_changed.clear()
+
+    def _identity(self) -> Identity:
+        told, found = self._settings, self._dial is not None
+        schedulers = one_target(self._set.wanted()) if found else ""
+        return Identity(
+            told.name,
+            told.scheduler_address or schedulers,
+            told.registry_address or one_target(self._presences.targets),
+        )
 
     def _link(self, name: str) -> Link:
         link = self._links.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 SEPARATOR = ","
@@ -27,6 +28,14 @@ def channel_target(targets: str) -> str:
         raise ValueError(f"{targets!r} mixes IPv4 and IPv6; name places of one kind")
     random.shuffle(addresses)
     return f"ipv{versions.pop()}:" + SEPARATOR.join(address for _, address in addresses)
+
+
+def one_target(places: Iterable[str]) -> str:
+    """One target of many `host:port`, for `channel_target`; empty where there are none. IPv6 is
+    left out where there is anything else, because gRPC does not mix them."""
+    found = sorted(places)
+    plain = [place for place in found if not place.startswith("[")]
+    return SEPARATOR.join(plain or found)
 
 
 def _address(place: str) -> tuple[int, str]:
