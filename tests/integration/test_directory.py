@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from muster.agent import Agent, connect
+from muster.agent import Agent, Host, connect
+from muster.model.errors import Unavailable
 from muster.runtime.config import Role
 from muster.servers.server import ServerProcess
 from tests.support.found_meshes import FoundMesh, consul, found_mesh, listed
+from tests.support.meshes import running
 from tests.support.processes import MeshProcesses, machine, until
 from tests.support.sample_agents import sample
 
@@ -243,3 +245,38 @@ async def test_what_is_killed_is_dropped_and_what_comes_back_is_listed(
         assert await mesh.terminate() == [0, 0, 0]
         for role in ("scheduler", "registry", "executor"):
             await server.lists(role, {})
+
+
+async def test_clients_and_hosts_need_no_more_than_the_directory(
+    mesh: FoundMesh, server: Consul
+) -> None:
+    url = server.process.server.url
+    host = Host(agents(1), target=url, name="host", leave_seconds=1.0)
+    async with running(host), connect(url) as client:
+        assert await client.call("test.echo", {"text": "x"}, timeout=10) == "x"
+        # The executor that holds the session goes: the host finds the other one.
+        holder: list[str] = []
+
+        async def seen() -> bool:
+            holder[:] = [agent.executor async for agent in client.agents()]
+            return len(holder) == 1
+
+        await until(seen, 10, "a registry has the agent")
+        await mesh.servers.pop(holder[0]).stop()
+        assert await client.call("test.echo", {"text": "y"}, timeout=20) == "y"
+        # The scheduler comes back at another port: the client that it had finds it there.
+        await mesh.servers["scheduler-1"].stop()
+        await mesh.start(Role.SCHEDULER)
+        assert await client.call("test.echo", {"text": "z"}, timeout=20) == "z"
+        # Whoever has found his mesh once needs no Consul to find it again.
+        await server.process.kill()
+        async with connect(url) as another:
+            assert await another.call("test.echo", {"text": "!"}, timeout=20) == "!"
+    await mesh.servers["scheduler-1"].stop()
+
+
+async def test_a_client_without_its_directory_fails_as_without_its_mesh(server: Consul) -> None:
+    await server.process.kill()
+    async with asyncio.timeout(20), connect(server.process.server.url) as client:
+        with pytest.raises(Unavailable):
+            await client.statistics()

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from muster.agent import connect
 from muster.backends.consul.connection import Address
 from muster.backends.consul.directory import ConsulDirectory
 from muster.backends.directory_base import DirectoryError
 from muster.model.directory import Entry, Put, TimeToLive
+from muster.runtime.config import Role
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerProcess
 from tests.support.found_meshes import consul, found_mesh, listed
@@ -97,13 +99,20 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
 
 
 async def test_a_mesh_registers_with_its_token_over_tls_and_never_shows_it(
-    secured: Secured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    secured: Secured,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     token_file = tmp_path / "token"
     token_file.write_text(secured.token + "\n")
-    more = {"directory_ca_file": str(secured.ca_file), "directory_token": f"file:{token_file}"}
-    async with found_mesh(tmp_path / "mesh", secured.url, **more) as mesh:
-        assert secured.token not in repr(mesh.config)
+    async with found_mesh(
+        tmp_path / "mesh",
+        secured.url,
+        directory_ca_file=str(secured.ca_file),
+        directory_token=f"file:{token_file}",
+    ) as mesh:
+        assert secured.token not in repr(mesh.config(Role.SCHEDULER, "scheduler-1"))
         for name in mesh.servers:
 
             async def passes(name: str = name) -> bool:
@@ -112,6 +121,10 @@ async def test_a_mesh_registers_with_its_token_over_tls_and_never_shows_it(
                 return found == {name: "passing"}
 
             await until(passes, 10, f"{name} passes")
+        monkeypatch.setenv("MUSTER_DIRECTORY_TOKEN", f"file:{token_file}")
+        monkeypatch.setenv("MUSTER_DIRECTORY_CA_FILE", str(secured.ca_file))
+        async with connect(secured.url) as client:
+            assert (await client.statistics()).accepted == 0
     said = capsys.readouterr()
     assert "serving" in said.out + said.err
     assert secured.token not in said.out + said.err

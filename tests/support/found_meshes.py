@@ -61,7 +61,8 @@ class FoundMesh:
         """As somebody sees it who knows these."""
         names = ("scheduler-1", f"executor-{number}", f"registry-{number}")
         servers = [self.servers[name] for name in names]
-        return Mesh(*(server.address for server in servers), servers)
+        scheduler, executor, registry = (server.address for server in servers)
+        return Mesh(scheduler, executor, registry, servers)
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from muster.wire.lookup import lookup_target
+
 TARGET_DEFAULT = "127.0.0.1:7171"
 
 Metadata = tuple[tuple[str, str], ...]
@@ -25,22 +27,23 @@ def find_targets(
 ) -> Targets:
     """What was asked for, or else what the environment says.
 
-    MUSTER_ADDRESS is where everything is (127.0.0.1:7171); MUSTER_SCHEDULER, MUSTER_REGISTRY and
-    MUSTER_EXECUTOR name services that are elsewhere, unless a target is given. MUSTER_TENANT and
-    MUSTER_PRINCIPAL say who calls.
+    MUSTER_ADDRESS is where everything is (127.0.0.1:7171), or a directory in which it is found
+    (consul://127.0.0.1:8500); MUSTER_SCHEDULER, MUSTER_REGISTRY and MUSTER_EXECUTOR name services
+    that are elsewhere, unless a target is given. MUSTER_TENANT and MUSTER_PRINCIPAL say who calls.
     """
     shared = target or os.environ.get("MUSTER_ADDRESS") or TARGET_DEFAULT
 
-    def place(variable: str) -> str:
-        return shared if target else os.environ.get(variable) or shared
+    def place(variable: str, kind: str) -> str:
+        named = shared if target else os.environ.get(variable) or shared
+        return lookup_target(named, kind)
 
     named = (
         ("muster-tenant", tenant or os.environ.get("MUSTER_TENANT", "")),
         ("muster-principal", principal or os.environ.get("MUSTER_PRINCIPAL", "")),
     )
     return Targets(
-        scheduler=place("MUSTER_SCHEDULER"),
-        registry=place("MUSTER_REGISTRY"),
-        executor=place("MUSTER_EXECUTOR"),
+        scheduler=place("MUSTER_SCHEDULER", "scheduler"),
+        registry=place("MUSTER_REGISTRY", "registry"),
+        executor=place("MUSTER_EXECUTOR", "executor"),
         metadata=tuple((key, value) for key, value in named if value),
     )

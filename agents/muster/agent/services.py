@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from muster.agent.blobs import Blobs
 from muster.agent.options import Targets
 from muster.wire.channel import open_channel
+from muster.wire.lookup import is_lookup
 
 if TYPE_CHECKING:
     import grpc
@@ -28,9 +29,11 @@ class Services:
         self._blobs: Blobs | None = None
 
     def _channel(self, target: str) -> grpc.aio.Channel:
-        if target not in self._channels:
-            self._channels[target] = open_channel(target)
-        return self._channels[target]
+        channel = self._channels.get(target)
+        if channel is None or (is_lookup(target) and _is_lost(channel)):
+            # Whoever was found may have moved. What runs on the old channel keeps it.
+            channel = self._channels[target] = open_channel(target)
+        return channel
 
     @property
     def scheduler(self) -> SchedulerServiceStub:
@@ -64,3 +67,9 @@ class Services:
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
+
+
+def _is_lost(channel: grpc.aio.Channel) -> bool:
+    import grpc
+
+    return channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from muster.wire.lookup import find, is_lookup
+
 SEPARATOR = ","
 
 
@@ -16,9 +18,13 @@ def channel_target(targets: str) -> str:
     `targets` is one gRPC target, which stays as it is, or several `host:port` separated by commas.
     Of several, gRPC takes the first that answers, and the next when that is gone. They are in
     random order, so that callers spread over them. Names are looked up now, and for good: what
-    moves belongs behind one name that gRPC itself looks up (`dns:///scheduler:7173`).
+    moves belongs behind one name that gRPC itself looks up (`dns:///scheduler:7173`), or in Consul:
+    consul://host:port/muster-scheduler is every one that passes there now (`lookup.find`).
     Raises `ValueError`, for a person to read, where that cannot be.
     """
+    if is_lookup(targets):
+        # Nothing listens at port 1: calls fail as to a mesh that is away, and may be made again.
+        targets = one_target(find(targets)) or "127.0.0.1:1"
     places = [each.strip() for each in targets.split(SEPARATOR) if each.strip()]
     if len(places) < 2:
         return targets
