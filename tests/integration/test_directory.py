@@ -189,12 +189,13 @@ async def test_a_consul_that_is_killed_and_comes_back_empty_costs_nothing(
 
 
 async def test_a_mesh_that_starts_before_its_consul_finds_itself_when_it_comes(
-    server: Consul, tmp_path: Path
+    server: Consul, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await server.process.kill()
     async with found_mesh(tmp_path / "mesh", server.process.server.url) as mesh:
         await server.process.start()
         await server.lists_all(mesh, BACK_SECONDS)
+        assert capsys.readouterr().out.count("the directory cannot be used") == len(mesh.servers)
         async with mesh.mesh().host(*agents(2)):
             await works(mesh)
     for role in ("scheduler", "registry", "executor"):
@@ -280,3 +281,22 @@ async def test_a_client_without_its_directory_fails_as_without_its_mesh(server: 
     async with asyncio.timeout(20), connect(server.process.server.url) as client:
         with pytest.raises(Unavailable):
             await client.statistics()
+
+
+async def test_a_mesh_of_one_process_is_found_as_each_of_its_services(
+    server: Consul, tmp_path: Path
+) -> None:
+    url = server.process.server.url
+    mesh = FoundMesh(tmp_path / "mesh", url)
+    one = await mesh.start(Role.ALL)
+    try:
+        for role in ("scheduler", "registry", "executor"):
+            await server.lists(role, {"all-1": "passing"})
+        host = Host(agents(1), target=url, name="host", leave_seconds=1.0)
+        async with running(host), connect(url) as client:
+            assert await client.call("test.echo", {"text": "x"}, timeout=10) == "x"
+            await server.lists("agent", {"agent-0": "passing"})
+    finally:
+        await one.stop()
+    for role in ("scheduler", "registry", "executor", "agent"):
+        await server.lists(role, {})

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from muster.allinone.__main__ import build as build_all
 from muster.executor.__main__ import build as build_executor
 from muster.registry.__main__ import build as build_registry
 from muster.runtime.config import Config, Listen, Role, default_config
@@ -19,6 +20,7 @@ from muster.scheduler.__main__ import build as build_scheduler
 from tests.support.meshes import Mesh
 
 _BUILD = {
+    Role.ALL: build_all,
     Role.SCHEDULER: build_scheduler,
     Role.REGISTRY: build_registry,
     Role.EXECUTOR: build_executor,

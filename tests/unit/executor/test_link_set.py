@@ -58,3 +58,45 @@ def test_a_scheduler_that_moved_is_found_at_its_new_place():
     links.lost("10.0.0.2:1")
     links.welcomed("one:1", "a", A | {"b": "10.0.0.9:1"})
     assert links.wanted() == {"one:1", "10.0.0.9:1"}
+
+
+def test_schedulers_of_the_directory_are_linked_also_where_none_was_configured():
+    links = LinkSet([])
+    assert links.wanted() == set()
+    links.found(A)
+    assert links.wanted() == {"10.0.0.1:1"}
+    links.welcomed("10.0.0.1:1", "a", A | B)
+    assert links.wanted() == {"10.0.0.1:1", "10.0.0.2:1"}
+
+
+def test_a_link_that_stands_is_kept_whatever_the_directory_says():
+    links = LinkSet([])
+    links.found(A | B)
+    links.wanted()
+    links.welcomed("10.0.0.1:1", "a", {})
+    links.found({})
+    assert links.wanted() == {"10.0.0.1:1"}
+    links.found({"a": "10.0.0.9:1"})
+    assert links.wanted() == {"10.0.0.1:1"}
+
+
+def test_while_the_directory_knows_nothing_and_nobody_answers_nothing_is_given_up():
+    links = LinkSet([])
+    links.found(A)
+    links.wanted()
+    links.welcomed("10.0.0.1:1", "a", {})
+    links.lost("10.0.0.1:1")
+    for found in ({}, B):
+        links.found(found)
+        assert "10.0.0.1:1" in links.wanted()
+    links.found({"a": "10.0.0.9:1"})  # it came back elsewhere
+    assert links.wanted() == {"10.0.0.9:1", "10.0.0.2:1"}
+
+
+def test_a_found_scheduler_that_was_configured_by_another_name_has_one_link():
+    links = LinkSet(["localhost:1"])
+    links.found(A)
+    assert links.wanted() == {"localhost:1", "10.0.0.1:1"}
+    links.welcomed("10.0.0.1:1", "a", {})
+    links.welcomed("localhost:1", "a", {})
+    assert links.wanted() == {"localhost:1"}

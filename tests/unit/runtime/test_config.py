@@ -4,6 +4,7 @@ import pytest
 
 from muster.model import limits
 from muster.runtime.config import PORTS, ConfigError, Role, default_config, load_config
+from muster.runtime.directories import directory_of
 from muster.runtime.network import join_address, require_loopback
 
 
@@ -114,3 +115,53 @@ def test_a_ledger_that_is_none_is_refused_without_telling_the_password(url: str,
 def test_a_configuration_does_not_show_the_ledgers_password():
     config = load_config(Role.SCHEDULER, {"MUSTER_LEDGER": "postgresql://ann:secret@db/muster"})
     assert "secret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "consul://127.0.0.1:8500", "consul://consul", "consuls://[::1]:8501"]
+)
+def test_the_directory_is_embedded_or_consul(url: str):
+    assert load_config(Role.SCHEDULER, {}).directory == ""
+    assert load_config(Role.SCHEDULER, {"MUSTER_DIRECTORY": url}).directory == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("etcd://127.0.0.1:2379", "neither empty nor like consul://"),
+        ("consul://", "neither"),
+        ("consul://host:99999", "neither"),
+        ("consul://host:8500/v1", "neither"),
+        ("consul://:secret@host:8500", "MUSTER_DIRECTORY_TOKEN"),
+    ],
+)
+def test_a_directory_that_is_none_is_refused_without_telling_a_token(url: str, said: str):
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(Role.SCHEDULER, {"MUSTER_DIRECTORY": url})
+    assert "MUSTER_DIRECTORY: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_configuration_does_not_show_the_directorys_token():
+    config = load_config(Role.SCHEDULER, {"MUSTER_DIRECTORY_TOKEN": "secret"})
+    assert config.directory_token == "secret"
+    assert "secret" not in repr(config)
+
+
+def test_with_a_directory_only_named_targets_are_dialled():
+    told = {"MUSTER_DIRECTORY": "consul://127.0.0.1:8500"}
+    config = load_config(Role.EXECUTOR, told)
+    assert config.scheduler_targets == config.registry_targets == ()
+    config = load_config(Role.EXECUTOR, told | {"MUSTER_SCHEDULER_TARGETS": "a:1,b:2"})
+    assert config.scheduler_targets == ("a:1", "b:2")
+    assert load_config(Role.EXECUTOR, {}).scheduler_targets == ("127.0.0.1:7173",)
+
+
+@pytest.mark.parametrize("host", ["consul.example", "10.0.0.1"])
+def test_a_token_is_not_sent_in_clear_to_another_machine(host: str):
+    told = {"MUSTER_DIRECTORY": f"consul://{host}:8500", "MUSTER_DIRECTORY_TOKEN": "secret"}
+    with pytest.raises(ConfigError, match="in clear") as caught:
+        directory_of(load_config(Role.SCHEDULER, told))
+    assert "secret" not in str(caught.value)
+    directory_of(load_config(Role.SCHEDULER, told | {"MUSTER_DIRECTORY": f"consuls://{host}"}))
+    directory_of(load_config(Role.SCHEDULER, told | {"MUSTER_DIRECTORY": "consul://localhost"}))

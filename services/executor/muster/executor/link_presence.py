@@ -47,7 +47,7 @@ class Presence:
         self, name: str, call: CallPresence, dialler: Dialler, *, gives_way: bool = False
     ) -> None:
         self.is_heard = False  # the registry has answered, and the stream stands
-        self._name = name
+        self.name = name
         self._call = call
         self._gives_way = gives_way
         self._book = dialler.core.book
@@ -68,9 +68,9 @@ class Presence:
                 known = error_of_rpc(error) if isinstance(error, grpc.RpcError) else error
                 if self._gives_way and known.reason == "SUPERSEDED":
                     return
-                _log.info("presence is not reported", registry=self._name, error=known.message)
+                _log.info("presence is not reported", registry=self.name, error=known.message)
             except Exception:  # noqa: BLE001 - logged; whatever it was, the next one may work
-                _log.exception("reporting presence has failed", registry=self._name)
+                _log.exception("reporting presence has failed", registry=self.name)
             await asyncio.sleep(
                 random.uniform(limits.RELINK_SECONDS_MIN, limits.RELINK_SECONDS_MAX)
             )

@@ -55,7 +55,9 @@ class LinkSet:
             peers |= {name: target for known in answered for name, target in known.peers.items()}
             for target in set(self._known) - self._configured:
                 known = self._known[target]
-                moved = not known.answered and peers.get(known.scheduler) != target
+                # That one is not there any more is believed of a scheduler only.
+                unheard = None if answered else target
+                moved = not known.answered and peers.get(known.scheduler, unheard) != target
                 if moved or self._is_configured(known.scheduler):
                     del self._known[target]
             linked = {known.scheduler for known in self._known.values()}

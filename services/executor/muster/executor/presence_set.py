@@ -42,6 +42,11 @@ class PresenceSet:
         """Of those that are found."""
         return sorted(self._targets.values())
 
+    @property
+    def heard(self) -> set[str]:
+        """The targets of those that answer now."""
+        return {each.name for each in (*self._configured, *self._found.values()) if each.is_heard}
+
     async def run(self) -> None:
         """Reports to all of them."""
         async with asyncio.TaskGroup() as group:
