@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.supervisor.state import read_state
+from muster.wire.lookup import lookup_target
 
 PORT_DEFAULT = 7171
 ADDRESS_DEFAULT = f"127.0.0.1:{PORT_DEFAULT}"
@@ -29,8 +30,8 @@ class Endpoints:
 
     @classmethod
     def at(cls, address: str) -> Endpoints:
-        """All services at one address."""
-        return cls(address, address, address)
+        """All services at one address, or in one directory (consul://host:port)."""
+        return cls(**{kind: lookup_target(address, kind) for kind in cls.__slots__})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -71,9 +72,11 @@ def find_endpoints(
     shared = environment.get("MUSTER_ADDRESS")
     known = Endpoints.at(shared) if shared else _running(data_dir) or Endpoints.at(ADDRESS_DEFAULT)
     return Endpoints(
-        registry=environment.get("MUSTER_REGISTRY") or known.registry,
-        scheduler=environment.get("MUSTER_SCHEDULER") or known.scheduler,
-        executor=environment.get("MUSTER_EXECUTOR") or known.executor,
+        **{
+            kind: lookup_target(environment.get(f"MUSTER_{kind.upper()}", ""), kind)
+            or getattr(known, kind)
+            for kind in Endpoints.__slots__
+        }
     )
 
 

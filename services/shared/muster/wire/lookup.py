@@ -33,9 +33,11 @@ def is_lookup(target: str) -> bool:
 def lookup_target(target: str, kind: str) -> str:
     """What `find` takes, of MUSTER_ADDRESS and a kind: "scheduler", "registry", "executor".
 
-    A target of another sort stays as it is.
+    A target of another sort, or one that says already what is looked up, stays as it is.
     """
-    return f"{target.rstrip('/')}/muster-{kind}" if is_lookup(target) else target
+    if not is_lookup(target) or urlsplit(target).path.strip("/"):
+        return target
+    return f"{target.rstrip('/')}/muster-{kind}"
 
 
 def find(target: str) -> list[str]:
