@@ -7,9 +7,11 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from muster.agent import Agent, Host, connect
+from muster.model import limits
 from muster.model.errors import Unavailable
 from muster.runtime.config import Role
 from muster.servers.server import ServerProcess
@@ -300,3 +302,22 @@ async def test_a_mesh_of_one_process_is_found_as_each_of_its_services(
         await one.stop()
     for role in ("scheduler", "registry", "executor", "agent"):
         await server.lists(role, {})
+
+
+async def test_a_consul_that_hangs_holds_nothing_up(mesh: FoundMesh, server: Consul) -> None:
+    pid = server.process.pid
+    assert pid is not None
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    async with mesh.mesh(1).host(*agents(1)):
+        await works(mesh)
+        for process in processes:
+            process.suspend()
+        try:
+            await works(mesh)
+            async with asyncio.timeout(limits.SERVICE_STOP_SECONDS):
+                await mesh.servers["registry-2"].stop()
+            await works(mesh)
+        finally:
+            for process in processes:
+                process.resume()
+        await server.lists("registry", {"registry-1": "passing", "registry-2": "critical"})

@@ -93,6 +93,14 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
             assert isinstance(answer, dict)
             return answer
 
+        async def knows_us() -> bool:
+            try:
+                await asyncio.to_thread(consul, server.address, "acl/token/self", MANAGEMENT)
+            except AssertionError:
+                return False
+            return True
+
+        await until(knows_us, 10, "Consul has taken its first token over")
         await asyncio.to_thread(ask, "acl/policy", {"Name": "muster", "Rules": POLICY})
         made = await asyncio.to_thread(ask, "acl/token", {"Policies": [{"Name": "muster"}]})
         yield Secured(process, tls_port, ca_file, made["SecretID"])
