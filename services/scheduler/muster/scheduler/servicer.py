@@ -78,9 +78,18 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)
         answer = OneAnswer()
-        request_id = scheduler.submit(
-            scheduler.clock(), caller.tenant, caller.name, request.request, answer
-        )
+
+        def submit() -> str:
+            return scheduler.submit(
+                scheduler.clock(), caller.tenant, caller.name, request.request, answer
+            )
+
+        try:
+            request_id = submit()
+        except NotFound:
+            if not await scheduler.learn(caller.tenant, request.request.capability.name):
+                raise
+            request_id = submit()
         scheduler.settle()
         number, duplicate = await answer.accepted
         reply = SubmitResponse()
