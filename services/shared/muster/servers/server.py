@@ -198,8 +198,9 @@ class ServerProcess:
         """
         children = _children(self.pid) if self.pid is not None else []
         await self._end(signal.SIGKILL, limits.KILL_SECONDS)
-        ends_at = time.monotonic() + limits.KILL_SECONDS
-        while any(child.exists() for child in children) and time.monotonic() < ends_at:
+        for _ in range(int(limits.KILL_SECONDS / _POLL_SECONDS)):
+            if not any(child.exists() for child in children):
+                return
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _end(self, number: signal.Signals, seconds: float) -> None:
