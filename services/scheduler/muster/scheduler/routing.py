@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from muster.model.errors import Code, MusterError
 from muster.model.ids import shard_of_id, shard_of_scope
 from muster.runtime.principal import PRINCIPAL_KEY, TENANT_KEY, Principal
 from muster.scheduler.admission import moving
@@ -55,7 +56,7 @@ class Peer:
         try:
             return await method(request, metadata=self.metadata, timeout=context.time_remaining())
         except grpc.aio.AioRpcError as error:
-            raise error_of_rpc(error) from None
+            raise _said(error) from None
 
 
 class Router:
@@ -148,6 +149,13 @@ async def relayed(
         async for each in call:
             yield each
     except grpc.aio.AioRpcError as error:
-        raise error_of_rpc(error) from None
+        raise _said(error) from None
     finally:
         call.cancel()
+
+
+def _said(error: grpc.aio.AioRpcError) -> MusterError:
+    """What a peer said. A stream that breaks while it is being written to ends with gRPC's own
+    INTERNAL, and nobody's word."""
+    said = error_of_rpc(error)
+    return moving() if said.code is Code.INTERNAL and not said.reason else said
