@@ -121,7 +121,8 @@ class Router:
             raise moving()
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = open_channel(address)
+            # Without retries: what a peer refuses is for the caller to try again.
+            channel = self._channels[address] = open_channel(address, retries=False)
         return Peer(name, SchedulerServiceStub(channel), caller)
 
 
