@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from enum import Enum
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from muster.wire.channel import CHANNEL_OPTIONS
+from muster.wire.channel import CHANNEL_OPTIONS, Channels
+from muster.wire.security import find_security
 
 _RECONNECT_MS = 50
 _PAUSE_SECONDS = 0.05
@@ -34,13 +36,14 @@ class Health(Enum):
 async def watch_health(address: str, tell: Callable[[Health], None]) -> None:
     """Tells every change, without end; the caller cancels it."""
     request = HealthCheckRequest(service="")
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        watch = channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
+    channels = Channels(find_security(os.environ), _OPTIONS)
+    try:
         while True:
+            watch = channels.to(address).unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                request_serializer=HealthCheckRequest.SerializeToString,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
             try:
                 # Waits in the channel while nobody listens, and so for as long as it takes.
                 async for answer in watch(request, wait_for_ready=True):
@@ -50,3 +53,5 @@ async def watch_health(address: str, tell: Callable[[Health], None]) -> None:
                 pass
             tell(Health.UNREACHABLE)
             await asyncio.sleep(_PAUSE_SECONDS)
+    finally:
+        await channels.close()
