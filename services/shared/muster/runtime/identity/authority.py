@@ -85,9 +85,8 @@ def make_authority(folder: Path, domain: str, *, force: bool = False) -> Authori
     if not is_domain(domain):
         raise ConfigError("a trust domain has a-z, 0-9 and ._- only, for example muster.local")
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"Muster development {domain}"[:64])]
-    )
+    title = f"Muster development {domain}"[:64]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{domain}")])
     certificate = (
         _builder("", subject, key, AUTHORITY_DAYS)
