@@ -19,6 +19,7 @@ from muster.model.errors import Code, MusterError
 from muster.runtime import standard_protos
 from muster.runtime.permissions import methods, roles_of_method
 from muster.runtime.principal import ROLE_NAMES
+from muster.runtime.serve import Server
 from muster.v1 import registry_service_pb2 as registry
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.permission_pb2 import Role
@@ -108,6 +109,17 @@ def use(monkeypatch: pytest.MonkeyPatch, mesh: Mesh, security: Security) -> None
         monkeypatch.setenv(name, value)
 
 
+def token_address(server: Server) -> str:
+    """Where it takes tokens."""
+    assert server.token_address is not None
+    return server.token_address
+
+
+async def reflect(channel: Any) -> None:
+    """Calls reflection, with an empty question."""
+    await channel.stream_stream(REFLECTION)(iter([b""]), timeout=5).read()
+
+
 def echo_agent(name: str = "echo") -> Agent:
     agent = Agent(name, kind="test")
 
@@ -139,7 +151,7 @@ async def test_a_token_is_as_good_as_a_certificate_on_its_port(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler, registry, executor = secured.mesh.servers
-    by_token = Mesh(scheduler.token_address, executor.token_address, registry.token_address, [])
+    by_token = Mesh(*map(token_address, (scheduler, executor, registry)), [])
     file = tmp_path / "token"
     file.write_text(ISSUED.token(roles=["agent"], sub="echo") + "\n")
     shown = Security(secured.pki.authority.path, token_file=file)
@@ -170,13 +182,13 @@ async def test_without_credentials_every_method_is_unauthenticated(secured: Secu
 async def test_health_is_open_and_reflection_is_not(secured: Secured) -> None:
     stranger, pki = secured.pki.stranger(), secured.pki
     for server in secured.mesh.servers:
-        async with open_channel(server.token_address, stranger) as channel:
+        async with open_channel(token_address(server), stranger) as channel:
             assert await check_health(channel, "") == 1
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.stream_stream(REFLECTION)(iter([b""]), timeout=5).read()
+                await reflect(channel)
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
         async with open_channel(server.address, pki.caller("client")) as channel:
-            await channel.stream_stream(REFLECTION)(iter([b""]), timeout=5).read()
+            await reflect(channel)
 
 
 async def test_each_role_may_call_its_methods_and_no_others(secured: Secured) -> None:

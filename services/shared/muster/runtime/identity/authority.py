@@ -49,6 +49,10 @@ class Authority:
         """PEM of the certificate."""
         return self.folder / f"{_NAME}.pem"
 
+    def certificate_path(self, file: str) -> Path:
+        """Where `issue` puts a certificate."""
+        return self.folder / f"{file}.pem"
+
     def issue(
         self,
         file: str,
@@ -80,8 +84,9 @@ class Authority:
         return _write(self.folder, file, builder.sign(self.key, hashes.SHA256()), key, force=force)
 
 
-def make_authority(folder: Path, domain: str, *, force: bool = False) -> Authority:
-    """A new one in `folder`. Raises `ConfigError` where there is one already, unless `force`."""
+def make_authority(folder: Path, domain: str) -> Authority:
+    """A new one in `folder`. Raises `ConfigError` where there is one already: without it, all that
+    it has issued would be worth nothing."""
     if not is_domain(domain):
         raise ConfigError("a trust domain has a-z, 0-9 and ._- only, for example muster.local")
     key = ec.generate_private_key(ec.SECP256R1())
@@ -97,8 +102,11 @@ def make_authority(folder: Path, domain: str, *, force: bool = False) -> Authori
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(folder, _NAME, certificate, key, force=force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}") from None
+    _write(folder, _NAME, certificate, key, force=False)
     return Authority(folder, certificate, key, domain)
 
 
@@ -110,12 +118,16 @@ def open_authority(folder: Path) -> Authority:
     except OSError as error:
         raise ConfigError(f"the authority cannot be read: {error.strerror}") from None
     except (ValueError, TypeError):
-        raise ConfigError("the authority's files are no PEM; make others with --force") from None
+        raise ConfigError(
+            "the authority's files are no PEM; make another in an empty folder"
+        ) from None
     domain = domain_of(uris_of(certificate))
     if domain is None or not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError("the authority in this folder was not made by muster certs")
     if certificate.not_valid_after_utc <= datetime.now(UTC):
-        raise ConfigError("the authority in this folder has expired; make another with --force")
+        raise ConfigError(
+            "the authority in this folder has expired; make another in an empty folder"
+        )
     return Authority(folder, certificate, key, domain)
 
 
