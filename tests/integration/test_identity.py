@@ -151,7 +151,7 @@ async def test_a_token_is_as_good_as_a_certificate_on_its_port(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler, registry, executor = secured.mesh.servers
-    by_token = Mesh(*map(token_address, (scheduler, executor, registry)), [])
+    by_token = Mesh(token_address(scheduler), token_address(executor), token_address(registry), [])
     file = tmp_path / "token"
     file.write_text(ISSUED.token(roles=["agent"], sub="echo") + "\n")
     shown = Security(secured.pki.authority.path, token_file=file)

@@ -43,10 +43,13 @@ _HOPELESS = frozenset(
 )
 
 
-def _own_name() -> str:
-    """Unlike any other on this machine."""
+def _own_name(agents: Iterable[str], *, proven: bool) -> str:
+    """Unlike any other on this machine. Where identity is `proven` it begins with an agent's name,
+    because a caller that may run an agent may have what is beneath its name."""
+    first = next(iter(agents), "")
+    prefix = f"{first[: limits.NAME_CHARACTERS_MAX // 2]}." if proven and first else ""
     machine = re.sub("[^A-Za-z0-9]+", "-", socket.gethostname().split(".")[0]).strip("-")
-    return f"{machine or 'host'}-{os.getpid()}"
+    return f"{prefix}{machine[: limits.NAME_CHARACTERS_MAX // 4] or 'host'}-{os.getpid()}"
 
 
 class Superseded(Exception):
@@ -71,9 +74,10 @@ class Host:
         leave_seconds: float = limits.LEAVE_SECONDS_DEFAULT,
     ) -> None:
         self.agents = {agent.name: agent for agent in agents}
-        self.name = name or _own_name()
         self.workers = workers or min(limits.WORKERS_DEFAULT_MAX, os.cpu_count() or 1)
         self._targets = find_targets(target, tenant=tenant, principal=principal)
+        proven = self._targets.security.ca is not None
+        self.name = name or _own_name(self.agents, proven=proven)
         self._leave_seconds = leave_seconds
         self._core = SessionCore()
         self._wake = asyncio.Event()
