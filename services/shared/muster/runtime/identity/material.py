@@ -71,7 +71,11 @@ def _paths(tls: Tls) -> tuple[Path, Path, Path]:
 
 
 def _require_private(path: Path) -> None:
-    if path.stat().st_mode & _OTHERS:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"the file of {_KEY} cannot be read: {error.strerror}") from None
+    if mode & _OTHERS:
         raise ConfigError(f"others may read the file of {_KEY}; take that from them: chmod 600")
 
 
