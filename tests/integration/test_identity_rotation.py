@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,76 +79,78 @@ class Work:
             return name
 
 
+class Change:
+    """From an old authority to a new one, step by step, and who has which certificate."""
+
+    def __init__(self, folder: Path) -> None:
+        self.old = Pki.make(folder / "old")
+        self.new = make_authority(folder / "new", DOMAIN)
+        self._trusted = folder / "trusted.pem"
+        self.trust(self.old.authority.path)
+        self.tls = replace(self.old.tls, tls_ca=self._trusted)
+        self.service = Security(self._trusted, self.tls.tls_cert, self.tls.tls_key)
+        self.next_service = self.renewed(service_id(DOMAIN, "all"), *LOCAL)
+
+    def trust(self, *authorities: Path) -> None:
+        """Whom everybody believes from now on."""
+        bundle(self._trusted, *authorities)
+
+    def caller(self, role: str, name: str) -> tuple[Security, Security]:
+        """A caller's identity, and the same one by the new authority."""
+        old = replace(self.old.caller(role, name), ca=self._trusted)
+        return old, self.renewed(tenant_id(DOMAIN, "acme", role, name))
+
+    def renewed(self, uri: str, *addresses: str) -> Security:
+        """An identity by the new authority."""
+        cert, key = self.new.issue(f"new-{len(list(self.new.folder.iterdir()))}", uri, addresses)
+        return Security(self._trusted, cert, key)
+
+
 async def test_a_new_authority_takes_over_and_no_stream_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Pki.make(tmp_path / "old")
-    new = make_authority(tmp_path / "new", DOMAIN)
-    trusted = tmp_path / "trusted.pem"
-    bundle(trusted, old.authority.path)
-    tls = replace(old.tls, tls_ca=trusted)
-    served = Security(trusted, tls.tls_cert, tls.tls_key)
-
-    def issued(uri: str, *addresses: str) -> Security:
-        cert, key = new.issue(f"new-{len(list(new.folder.iterdir()))}", uri, addresses)
-        return Security(trusted, cert, key)
-
-    agent, client, operator = (
-        replace(old.caller(role, name), ca=trusted)
-        for role, name in (("agent", "gate"), ("client", "ann"), ("operator", "op"))
-    )
-    next_client = issued(tenant_id(DOMAIN, "acme", "client", "ann"))
-    next_agent = issued(tenant_id(DOMAIN, "acme", "agent", "gate"))
-    next_service = issued(service_id(DOMAIN, "all"), *LOCAL)
-    work = Work()
-    async with separate(tmp_path, tls) as mesh:
+    change, work = Change(tmp_path), Work()
+    agent, next_agent = change.caller("agent", "gate")
+    client, next_client = change.caller("client", "ann")
+    operator, next_operator = change.caller("operator", "op")
+    former, _ = change.caller("client", "former")
+    async with AsyncExitStack() as stack:
+        mesh = await stack.enter_async_context(separate(tmp_path, change.tls))
         for name, value in {**mesh.environment(), **environment(agent)}.items():
             monkeypatch.setenv(name, value)
-        async with running(Host([work.agent], name="gate")):
-            for name, value in environment(client).items():
-                monkeypatch.setenv(name, value)
-            async with connect() as mine:
-                handles = [
-                    await mine.submit("gate.pass", {"name": str(number)})
-                    for number in range(CONTRACTS)
-                ]
-                await until(lambda: _all_began(work), 10, "all of them run")
-                before = await sessions(mesh, operator)
-                assert not await reaches(mesh, next_client)
+        await stack.enter_async_context(running(Host([work.agent], name="gate")))
+        for name, value in environment(client).items():
+            monkeypatch.setenv(name, value)
+        mine = await stack.enter_async_context(connect())
+        texts = [str(number) for number in range(CONTRACTS)]
+        handles = [await mine.submit("gate.pass", {"name": text}) for text in texts]
+        await until(lambda: len(work.began) == CONTRACTS, 10, "all of them run")
+        before = await sessions(mesh, operator)
+        assert not await reaches(mesh, next_client)
 
-                # The overlap: both authorities are believed, then the services show the new one.
-                bundle(trusted, old.authority.path, new.path)
-                assert await reaches(mesh, client)
-                assert await reaches(mesh, next_client)
-                install(next_service, served)
-                for security in (client, next_client):
-                    assert await reaches(mesh, security)
-                only_old = replace(client, ca=old.authority.path)
-                assert not await reaches(mesh, only_old)  # it is the new one that is shown
+        # The overlap: both authorities are believed, then the services show the new one.
+        change.trust(change.old.authority.path, change.new.path)
+        assert await reaches(mesh, client)
+        assert await reaches(mesh, next_client)
+        install(change.next_service, change.service)
+        for security in (client, next_client):
+            assert await reaches(mesh, security)
+        assert not await reaches(mesh, replace(client, ca=change.old.authority.path))
 
-                # Agents and clients follow.
-                install(next_agent, agent)
-                install(next_client, client)
-                old_client = replace(old.caller("client", "former"), ca=trusted)
-                assert (await mine.statistics()).agents == 1
-                late = await mine.submit("gate.pass", {"name": "late"})
+        # Agents and clients follow, and then the old one is over for new connections.
+        install(next_agent, agent)
+        install(next_client, client)
+        assert (await mine.statistics()).agents == 1
+        handles.append(await mine.submit("gate.pass", {"name": "late"}))
+        change.trust(change.new.path)
+        assert await reaches(mesh, client)
+        assert not await reaches(mesh, former)
+        assert await sessions(mesh, next_operator) == before
 
-                # The old one is over, for new connections.
-                bundle(trusted, new.path)
-                assert await reaches(mesh, client)
-                assert not await reaches(mesh, old_client)
-                next_operator = issued(tenant_id(DOMAIN, "acme", "operator", "op"))
-                assert await sessions(mesh, next_operator) == before
-
-                work.open.set()
-                async with asyncio.timeout(20):
-                    results = [await handle.result() for handle in (*handles, late)]
-                assert results == [*map(str, range(CONTRACTS)), "late"]
+        work.open.set()
+        async with asyncio.timeout(20):
+            assert [await handle.result() for handle in handles] == [*texts, "late"]
         assert set(work.began.values()) == {1}
-
-
-async def _all_began(work: Work) -> bool:
-    return len(work.began) == CONTRACTS
 
 
 async def test_half_a_rotation_changes_nothing_until_the_rest_is_there(

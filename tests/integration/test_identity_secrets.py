@@ -52,7 +52,7 @@ class Canaries:
 
 
 async def _metrics(mesh: Mesh) -> str:
-    def fetch(address: str, path: str) -> str:
+    def fetch(address: str | None, path: str) -> str:
         with urlopen(f"http://{address}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 

@@ -42,7 +42,8 @@ def test_with_tls_any_address_may_be_listened_on(pki: Pki):
 
 @pytest.mark.parametrize("name", ["tls_cert", "tls_key", "tls_ca"])
 def test_half_of_tls_is_refused_and_names_what_is_missing(pki: Pki, name: str):
-    assert f"MUSTER_{name.upper()}" in refusal(LISTEN, replace(pki.tls, **{name: None}))
+    fields: dict[str, Any] = {name: None}
+    assert f"MUSTER_{name.upper()}" in refusal(LISTEN, replace(pki.tls, **fields))
 
 
 @pytest.mark.parametrize("name", ["token_keys", "token_issuer", "token_audience"])

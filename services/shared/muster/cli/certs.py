@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from muster.cli import exits
@@ -13,6 +14,7 @@ from muster.runtime.identity.authority import (
     AUTHORITY_DAYS,
     LEAF_DAYS,
     Authority,
+    address_name,
     has_authority,
     make_authority,
     open_authority,
@@ -52,10 +54,8 @@ class _Leaf:
 def certs(options: CertOptions) -> int:
     """Makes the authority where there is none, then certificates; says what to set."""
     folder = options.folder
-    if not is_tenant(options.tenant):
-        message = "a tenant has 1 to 64 of a-z, 0-9, _ and -, with a letter or digit at both ends"
-        raise Trouble(message, exits.USAGE)
     try:
+        _require_names(options)
         known = has_authority(folder)
         authority = open_authority(folder) if known else make_authority(folder, options.domain)
         leaves = list(_leaves(options, authority.domain))
@@ -88,14 +88,24 @@ def _leaves(options: CertOptions, domain: str) -> Iterator[_Leaf]:
     defaults = [("mesh",), ("agent",), ("client",), ("operator",)] if not any(named) else named
     for kind, names in zip(("service", "agent", "client", "operator"), defaults, strict=True):
         for name in names:
-            if not is_segment(name):
-                message = f"{name!r} is no name: 1 to 100 of letters, digits and ._-"
-                raise ConfigError(message)
             if kind == "service":
                 yield _Leaf(kind, name, service_id(domain, name), f"service.{name}", hosts)
             else:
                 uri = tenant_id(domain, tenant, kind, name)
                 yield _Leaf(kind, name, uri, f"{kind}.{tenant}.{name}")
+
+
+def _require_names(options: CertOptions) -> None:
+    if not is_tenant(options.tenant):
+        raise ConfigError(
+            "a tenant has 1 to 64 of a-z, 0-9, _ and -, with a letter or digit at both ends"
+        )
+    named = (options.services, options.agents, options.clients, options.operators)
+    for name in chain(*named):
+        if not is_segment(name):
+            raise ConfigError(f"{name!r} is no name: 1 to 100 of letters, digits and ._-")
+    for host in options.hosts:
+        address_name(host)
 
 
 def _require_room(authority: Authority, leaves: Sequence[_Leaf], *, force: bool) -> None:

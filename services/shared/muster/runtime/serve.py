@@ -212,6 +212,8 @@ class Server:
             # On the way out calls end before the parts that answer them, also when one has failed.
             stack.push_async_callback(grpc_server.stop, None)
             _log.info("serving", grpc=self._address, http=self._http_address)
+            if self._token_address is not None:
+                _log.info("serving callers with tokens", grpc=self._token_address)
             ready.set_result(None)
             await self._stop.wait()
             await self._drain(grpc_server)

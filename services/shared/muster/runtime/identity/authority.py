@@ -7,6 +7,7 @@ production: there an authority that people trust issues the same identities (`sp
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ LEAF_DAYS = 30
 # Clocks differ; a certificate that is not valid yet on the other machine is a puzzle.
 _EARLIER = timedelta(minutes=5)
 _NAME = "ca"
+_MACHINE = re.compile(r"(?=.{1,253}$)(\*\.)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Authority:
         it and of its key. Raises `ConfigError` where they are there already, unless `force`."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
-        names.extend(_address(each) for each in addresses)
+        names.extend(address_name(each) for each in addresses)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if len(names) > 1:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
@@ -167,15 +169,15 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _address(text: str) -> x509.GeneralName:
+def address_name(text: str) -> x509.GeneralName:
+    """An IP address or a machine's name as certificates have it; raises `ConfigError`."""
     try:
         return x509.IPAddress(ip_address(text))
     except ValueError:
-        pass
-    try:
-        return x509.DNSName(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is neither an IP address nor a name of a machine") from None
+        if not _MACHINE.fullmatch(text):
+            message = f"{text!r} is neither an IP address nor the name of a machine"
+            raise ConfigError(message) from None
+    return x509.DNSName(text)
 
 
 def _write(
