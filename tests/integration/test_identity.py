@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ REFLECTION = f"/{standard_protos.REFLECTION_V1}/ServerReflectionInfo"
 
 def path_of(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def allowed_for(method: MethodDescriptor) -> frozenset[int]:
+    """The roles that may call a method."""
+    return roles_of_method(path_of(method)) or frozenset()
 
 
 def server_of(mesh: Mesh, method: MethodDescriptor) -> Any:
@@ -167,6 +173,34 @@ async def test_a_token_is_as_good_as_a_certificate_on_its_port(
     assert caught.value.code is Code.UNAUTHENTICATED
 
 
+async def test_no_token_makes_the_mesh_fetch_anything(secured: Secured) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1))
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listener:
+        host, port = listener.sockets[0].getsockname()
+        url = f"http://{host}:{port}/keys.json"
+        method = next(each for each in METHODS if each.name == "GetStatistics")
+        for headers in (
+            {"jku": url},
+            {"x5u": url},
+            {"kid": url},
+            {"jku": url, "kid": "unknown"},
+            {"jwk": {**ISSUED.jwk("ES256"), "x5u": url}},
+        ):
+            token = secured.pki.with_token(ISSUED.token(headers=headers))
+            error = await secured.refusal(method, token, token_port=True)
+            assert error is not None, headers
+            assert error.code is Code.UNAUTHENTICATED, headers
+        good = secured.pki.with_token(ISSUED.token(iss=ISSUER))
+        assert await secured.refusal(method, good, token_port=True) is None
+    assert not asked
+
+
 # --- every method ---------------------------------------------------------------------------------
 
 
@@ -201,7 +235,7 @@ async def test_each_role_may_call_its_methods_and_no_others(secured: Secured) ->
     }
     for role, security in callers.items():
         for method in METHODS:
-            allowed = roles_of_method(path_of(method))
+            allowed = allowed_for(method)
             assert allowed, method.full_name
             error = await secured.refusal(method, security, request=b"\xff")
             where = (ROLE_NAMES[role], method.full_name, error)
@@ -264,28 +298,41 @@ async def test_another_tenants_things_are_as_unknown_as_what_never_was(
         await stack.enter_async_context(running(Host([echo_agent()], name="echo")))
         theirs = await _theirs(secured, stack, monkeypatch)
         for method in METHODS:
-            # StatBlob says how much of an upload is there: nothing, of one that is not known.
-            if method.name in ("StatBlob", "DeregisterAgent"):
-                continue
             for path in id_fields(method):
                 found = theirs[path[-1].name if len(path) == 1 else "capability"]
-                allowed = roles_of_method(path_of(method)) or frozenset()
                 for role in ("client", "agent", "operator"):
-                    if not any(ROLE_NAMES[each] == role for each in allowed):
-                        continue
-                    stranger = pki.caller(role, "eve", tenant="globex")
-                    errors = [
-                        await secured.refusal(method, stranger, request_with(method, path, value))
-                        for value in found
-                    ]
-                    for error in errors:
-                        assert error is not None, (method.full_name, role)
-                        assert error.code is Code.NOT_FOUND, (method.full_name, role, error)
-                    said = {
-                        str(error).replace(value, "it")
-                        for error, value in zip(errors, found, strict=True)
-                    }
-                    assert len(said) == 1, (method.full_name, said)
+                    if any(ROLE_NAMES[each] == role for each in allowed_for(method)):
+                        stranger = pki.caller(role, "eve", tenant="globex")
+                        await _require_unknown(secured, stranger, method, path, found)
+        # Whoever ends what is not theirs has ended nothing.
+        beat = next(each for each in METHODS if each.name == "HeartbeatAgent")
+        (path,) = id_fields(beat)
+        owner, mine = pki.caller("agent", "echo"), theirs["registration_id"][0]
+        assert await secured.refusal(beat, owner, request_with(beat, path, mine)) is None
+
+
+# What these say of a thing that is not known: nothing of it is there; it is gone already.
+OK_FOR_UNKNOWN = ("StatBlob", "DeregisterAgent")
+
+
+async def _require_unknown(
+    secured: Secured,
+    stranger: Security,
+    method: MethodDescriptor,
+    path: tuple[FieldDescriptor, ...],
+    found: tuple[str, str],
+) -> None:
+    """A stranger learns the same of a thing that is there as of one that never was."""
+    said = []
+    for value in found:
+        error = await secured.refusal(method, stranger, request_with(method, path, value))
+        if method.name in OK_FOR_UNKNOWN:
+            assert error is None, (method.full_name, error)
+        else:
+            assert error is not None, method.full_name
+            assert error.code is Code.NOT_FOUND, (method.full_name, error)
+        said.append(str(error).replace(value, "it"))
+    assert said[0] == said[1], method.full_name
 
 
 async def _theirs(
