@@ -16,6 +16,7 @@ from cryptography import x509
 from muster.runtime import standard_protos
 from muster.wire.channel import open_channel
 from muster.wire.security import find_security
+from tests.sources import ROOT
 from tests.support.commands import Ended, Shell, shell_in
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("processes")]
@@ -92,6 +93,30 @@ async def _has_no_reflection(shell: Shell) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call.read()
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_fleet_beside_its_services_has_an_identity_of_its_own(shell: Shell) -> None:
+    said = settings(await shell.ok("certs", "--service", "mesh", "--agent", "fleet"))
+    said |= settings(await shell.ok("certs", "--client", "ann"))
+    grants = shell.folder / "grants.yaml"
+    grants.write_text(
+        """
+- {principals: [default/agent/fleet], offers: ["*"], hosts: ["*"], agents: ["*"]}
+- {principals: [default/client/*], submits: ["*"]}
+"""
+    )
+    fleet = {
+        "MUSTER_FLEET_TLS_CERT": said["agent"]["MUSTER_TLS_CERT"],
+        "MUSTER_FLEET_TLS_KEY": said["agent"]["MUSTER_TLS_KEY"],
+        "MUSTER_GRANTS": str(grants),
+    }
+    be(shell, said["service"], fleet)
+    path = str(ROOT / "agents" / "examples" / "fleet.yaml")
+    await shell.ok("up", "--port", "0", "--detach", "--fleet", path)
+    be(shell, said["client"])
+    listed = (await shell.ok("agents", "-o", "json")).value
+    assert len(listed) == 12
+    be(shell, said["service"])
 
 
 async def test_certificates_are_made_once_and_keys_are_private(shell: Shell) -> None:

@@ -58,6 +58,7 @@ def test_tokens_that_cannot_be_checked_are_refused(pki: Pki, tmp_path: Path, nam
     Doors(LISTEN, whole)
     empty: Any = None if name == "token_keys" else " "
     assert f"MUSTER_{name.upper()}" in refusal(LISTEN, replace(whole, **{name: empty}))
+    assert "MUSTER_TOKEN_PORT" in refusal(LISTEN, replace(whole, token_port=None))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 from muster.cli import exits
 from muster.cli.exits import Trouble
@@ -73,9 +74,8 @@ def certs(options: CertOptions) -> int:
         )
     for leaf, (cert, key) in made:
         print(f"\n{leaf.kind} {leaf.name}: {leaf.uri}, good for {options.days:g} days. Set:")
-        print(f"  export MUSTER_TLS_CA={authority.path}")
-        print(f"  export MUSTER_TLS_CERT={cert}")
-        print(f"  export MUSTER_TLS_KEY={key}")
+        for name, path in (("CA", authority.path), ("CERT", cert), ("KEY", key)):
+            print(f"  export MUSTER_TLS_{name}={quote(str(path))}")
     print("\nFor others again, before they expire: the same command with --force. Who runs already")
     print("takes them up by itself. Then, with the settings of a service: muster up")
     return exits.OK

@@ -148,9 +148,11 @@ def _trust_domain(tls: Tls, domain: str | None) -> str:
 
 
 def _tokens(tls: Tls) -> Tokens | None:
-    if tls.token_port is None:
-        return None
     path = tls.token_keys
+    if tls.token_port is None:
+        if path is not None:
+            raise ConfigError("MUSTER_TOKEN_KEYS is of no use without MUSTER_TOKEN_PORT; set it")
+        return None
     needed = {
         "MUSTER_TOKEN_KEYS": path,
         "MUSTER_TOKEN_ISSUER": tls.token_issuer.strip(),
