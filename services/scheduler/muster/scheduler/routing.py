@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from muster.model.errors import NotAuthenticated, Unavailable
 from muster.model.ids import shard_of_id, shard_of_scope
 from muster.runtime.principal import FORWARDED_KEY, Principal, metadata_of
 from muster.scheduler.admission import moving
@@ -111,7 +112,12 @@ class Router:
         address = self.sharing.addresses.get(name)
         if address is None:
             raise moving()
-        return Peer(name, SchedulerServiceStub(self._channels.to(address)), caller)
+        try:
+            channel = self._channels.to(address)
+        except NotAuthenticated:
+            # Our own certificates are no use now, which is not the caller's fault.
+            raise Unavailable("the scheduler cannot reach the others; try again") from None
+        return Peer(name, SchedulerServiceStub(channel), caller)
 
 
 def is_forwarded(context: Context) -> bool:
