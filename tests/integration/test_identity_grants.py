@@ -81,7 +81,7 @@ async def granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 @pytest.mark.parametrize("name", ["other", "echo2", "echo-2", "ech", "Echo"])
 async def test_the_certificate_of_one_agent_attaches_as_no_other_host(granted: Granted, name: str):
     granted.be(granted.pki.caller("agent", "echo"))
-    error = await granted.refusal_of_host(Host([agent_of(name, "demo.say")], name=name))
+    error = await granted.refusal_of_host(Host([agent_of("echo", "demo.say")], name=name))
     assert error.code is Code.PERMISSION_DENIED
     assert "echo" in error.message
 
