@@ -116,6 +116,7 @@ lint: setup  ## check style, types, the protos, and that gen/python is current
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/buf lint
+	$(BIN)/python -m muster.runtime.permissions
 	@$(MAKE) --no-print-directory breaking gen-check
 
 format: setup  ## let ruff mend what it can

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from muster.wire.security import NO_TLS, Security, find_security
+
 TARGET_DEFAULT = "127.0.0.1:7171"
 
 Metadata = tuple[tuple[str, str], ...]
@@ -12,12 +14,13 @@ Metadata = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """gRPC targets of the services, and the metadata that says who calls."""
+    """gRPC targets of the services, and who calls: in metadata, or proven as `security` says."""
 
     scheduler: str
     registry: str
     executor: str
     metadata: Metadata = ()
+    security: Security = NO_TLS
 
 
 def find_targets(
@@ -27,8 +30,12 @@ def find_targets(
 
     MUSTER_ADDRESS is where everything is (127.0.0.1:7171); MUSTER_SCHEDULER, MUSTER_REGISTRY and
     MUSTER_EXECUTOR name services that are elsewhere, unless a target is given. MUSTER_TENANT and
-    MUSTER_PRINCIPAL say who calls.
+    MUSTER_PRINCIPAL say who calls, where there is no TLS. For TLS see `find_security`.
+
+    Raises `NotAuthenticated` where certificates or tokens cannot be used.
     """
+    security = find_security(os.environ)
+    security.credentials()
     shared = target or os.environ.get("MUSTER_ADDRESS") or TARGET_DEFAULT
 
     def place(variable: str) -> str:
@@ -43,4 +50,5 @@ def find_targets(
         registry=place("MUSTER_REGISTRY"),
         executor=place("MUSTER_EXECUTOR"),
         metadata=tuple((key, value) for key, value in named if value),
+        security=security,
     )

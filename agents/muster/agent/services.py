@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from muster.agent.blobs import Blobs
 from muster.agent.options import Targets
-from muster.wire.channel import open_channel
+from muster.wire.channel import Channels
 
 if TYPE_CHECKING:
     import grpc
@@ -24,13 +24,11 @@ class Services:
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels(targets.security)
         self._blobs: Blobs | None = None
 
     def _channel(self, target: str) -> grpc.aio.Channel:
-        if target not in self._channels:
-            self._channels[target] = open_channel(target)
-        return self._channels[target]
+        return self._channels.to(target)
 
     @property
     def scheduler(self) -> SchedulerServiceStub:
@@ -61,6 +59,4 @@ class Services:
 
     async def close(self) -> None:
         """Closes every channel; calls that still run end."""
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
+        await self._channels.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from muster.executor.core_state import Timers
 from muster.executor.link_dial import dial_link, dial_presence
@@ -40,9 +41,11 @@ def build(config: Config) -> Sequence[Part]:
     settings = settings_of(
         config, SEPARATOR.join(config.scheduler_targets), SEPARATOR.join(config.registry_targets)
     )
-    schedulers = {target: dial_link(target) for target in config.scheduler_targets}
-    registries = {target: dial_presence(target) for target in config.registry_targets}
-    return [executor_part(Executor(settings, schedulers, registries, dial_link))]
+    security = config.tls.security
+    dial = partial(dial_link, security=security)
+    schedulers = {target: dial(target) for target in config.scheduler_targets}
+    registries = {target: dial_presence(target, security) for target in config.registry_targets}
+    return [executor_part(Executor(settings, schedulers, registries, dial))]
 
 
 if __name__ == "__main__":

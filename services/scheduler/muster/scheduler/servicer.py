@@ -74,6 +74,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     async def Submit(self, request: SubmitRequest, context: _Context) -> SubmitResponse:
         """Accepts one request."""
         caller, scheduler = current_principal(), self._scheduler
+        caller.require_submit(request.request.capability.name)
         peer = self._router.of_request(request.request, caller, context)
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)

@@ -137,6 +137,7 @@ class SubmitStream:
                     "submit more when some have ended"
                 )
             principal = self._principal
+            principal.require_submit(request.capability.name)
             self._scheduler.submit(now, principal.tenant, principal.name, request, self)
         except MusterError as error:
             if self._may_learn and isinstance(error, NotFound):

@@ -29,6 +29,12 @@ def channel_target(targets: str) -> str:
     return f"ipv{versions.pop()}:" + SEPARATOR.join(address for _, address in addresses)
 
 
+def first_host(targets: str) -> str:
+    """The host of the first of several places, as it is written."""
+    host = targets.partition(SEPARATOR)[0].strip().rpartition(":")[0]
+    return host.removeprefix("[").removesuffix("]")
+
+
 def _address(place: str) -> tuple[int, str]:
     """The IP version of a `host:port`, and the same with the host as a number."""
     host, colon, port = place.rpartition(":")
