@@ -99,8 +99,8 @@ run: setup  ## set everything up and let the mesh audit its own source
 test: setup  ## set everything up and run every test
 	$(BIN)/python -m pytest $(ARGS)
 
-faults: setup  ## break everything, under load: the fault table (ARGS='--list', '--soak 600 --seed 7')
-	$(BIN)/python -m tests.faults $(ARGS)
+faults: setup  ## break everything, under load: the fault table (PROFILE=full, ARGS='--soak 600 --seed 7')
+	$(BIN)/python -m tests.faults $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
 bench: setup  ## measure every figure beside its peers, about 15 minutes (not part of the tests)
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib services agents gen benchmarks
@@ -116,6 +116,7 @@ lint: setup  ## check style, types, the protos, and that gen/python is current
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/buf lint
+	$(BIN)/python -m muster.runtime.permissions
 	@$(MAKE) --no-print-directory breaking gen-check
 
 format: setup  ## let ruff mend what it can

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muster.backends.ledger_base import Ledger
-from tests.conformance.records import PostgresRecord, Record, SqliteRecord
+from tests.conformance.records import EVERY, PostgresRecord, Record, SqliteRecord, member
 
 MakeLedger = Callable[[], Ledger]
 
@@ -34,3 +34,13 @@ async def ledger(make_ledger: MakeLedger) -> AsyncIterator[Ledger]:
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def two(record: Record) -> AsyncIterator[tuple[Ledger, Ledger]]:
+    """Two members; the first has every shard."""
+    first, second = await member(record.make()), await member(record.make())
+    await first.claim(EVERY)
+    yield first, second
+    await first.close()
+    await second.close()

@@ -14,6 +14,10 @@ from muster.backends.ledger_base import Ledger
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.ledger import PostgresLedger
 from muster.backends.sqlite.ledger import SqliteLedger
+from muster.model.limits import SHARDS
+
+EVERY = range(SHARDS)
+LEASE_SECONDS = 30.0
 
 
 class Record(Protocol):
@@ -108,3 +112,10 @@ async def waiting_in(admin: asyncpg.Connection[asyncpg.Record]) -> int:
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     return found
+
+
+async def member(ledger: Ledger, seconds: float = LEASE_SECONDS) -> Ledger:
+    """The ledger, of which its owner has become a member for so long."""
+    await ledger.connect()
+    await ledger.join("127.0.0.1:7173", seconds)
+    return ledger

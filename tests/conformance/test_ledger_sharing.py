@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import asyncpg
 import pytest
 
 from muster.backends.ledger_base import Ledger, OwnershipLost
+from muster.backends.postgres import retention, writer
 from muster.model.ids import SHARD_SHIFT, shard_of_id
 from muster.model.limits import SHARDS
 from muster.model.states import ContractState
 from tests.conformance.conftest import MakeLedger
-from tests.conformance.records import PostgresRecord, Record, waiting_in
+from tests.conformance.records import EVERY, LEASE_SECONDS, PostgresRecord, member, waiting_in
 from tests.support.ledger_rows import batch, contract, ending, id_at, item, lease, leased, response
 from tests.support.processes import until
 
-EVERY = range(SHARDS)
-LEASE_SECONDS = 30.0
 SHORT_SECONDS = 0.2
 
 only_shared = pytest.mark.parametrize("record", ["postgres"], indirect=True)
@@ -30,23 +28,6 @@ def id_in(shard: int, second: int = 1) -> int:
 
 
 A, B = id_in(3), id_in(40)
-
-
-async def member(make_ledger: MakeLedger, seconds: float = LEASE_SECONDS) -> Ledger:
-    ledger = make_ledger()
-    await ledger.connect()
-    await ledger.join("127.0.0.1:7173", seconds)
-    return ledger
-
-
-@pytest.fixture
-async def two(record: Record) -> AsyncIterator[tuple[Ledger, Ledger]]:
-    """Two members; the first has every shard."""
-    first, second = await member(record.make), await member(record.make)
-    await first.claim(EVERY)
-    yield first, second
-    await first.close()
-    await second.close()
 
 
 async def dead(ledger: Ledger) -> bool:
@@ -64,7 +45,7 @@ async def fall_silent(record: PostgresRecord, owner: str) -> None:
 
 
 async def test_whoever_is_alone_joins_claims_everything_and_stays(make_ledger: MakeLedger) -> None:
-    ledger = await member(make_ledger)
+    ledger = await member(make_ledger())
     assert [(each.owner, each.address, each.live) for each in await ledger.members()] == [
         ("owner 0", "127.0.0.1:7173", True)
     ]
@@ -85,7 +66,7 @@ async def test_whoever_is_alone_joins_claims_everything_and_stays(make_ledger: M
 
 
 async def test_changes_are_told_at_once_so_that_one_looks(make_ledger: MakeLedger) -> None:
-    ledger = await member(make_ledger)
+    ledger = await member(make_ledger())
     async with asyncio.timeout(5):
         async for _ in ledger.changes():
             break
@@ -93,7 +74,7 @@ async def test_changes_are_told_at_once_so_that_one_looks(make_ledger: MakeLedge
 
 
 async def test_history_by_shard_has_each_shards_events_in_order(make_ledger: MakeLedger) -> None:
-    ledger = await member(make_ledger)
+    ledger = await member(make_ledger())
     await ledger.claim(EVERY)
     first = await ledger.commit(
         batch(contracts=[leased(A), contract(B)], events=[(A, 1), (B, 1), (A, 2)])
@@ -206,7 +187,7 @@ async def test_shards_of_a_member_that_fell_silent_can_be_taken_and_its_commits_
 async def test_a_member_whose_lease_has_run_out_claims_nothing_until_it_renews(
     make_ledger: MakeLedger,
 ) -> None:
-    ledger = await member(make_ledger, SHORT_SECONDS)
+    ledger = await member(make_ledger(), SHORT_SECONDS)
     await until(lambda: dead(ledger), 5, "the lease runs out")
     assert (await ledger.claim(EVERY)).generations == {}
     await ledger.join("127.0.0.1:7173", LEASE_SECONDS)
@@ -218,7 +199,7 @@ async def test_a_member_whose_lease_has_run_out_claims_nothing_until_it_renews(
 async def test_of_two_with_one_name_the_newer_one_stays(
     make_ledger: MakeLedger, record: PostgresRecord
 ) -> None:
-    older = await member(make_ledger)
+    older = await member(make_ledger())
     await older.claim(EVERY)
     newer = record.make("owner 0")
     await newer.connect()
@@ -240,7 +221,7 @@ async def test_of_two_with_one_name_the_newer_one_stays(
 
 @only_shared
 async def test_two_claim_at_once_and_each_shard_has_one_owner(make_ledger: MakeLedger) -> None:
-    ledgers = [await member(make_ledger) for _ in range(4)]
+    ledgers = [await member(make_ledger()) for _ in range(4)]
     for _ in range(5):
         openings = await asyncio.gather(*(each.claim(EVERY) for each in ledgers))
         taken = [shard for opening in openings for shard in opening.generations]
@@ -304,7 +285,7 @@ async def test_nothing_of_the_owner_before_appears_after_a_claim(
     make_ledger: MakeLedger, record: PostgresRecord
 ) -> None:
     """Two take each other's shards while both write to them as fast as they can."""
-    ledgers = [await member(make_ledger) for _ in range(2)]
+    ledgers = [await member(make_ledger()) for _ in range(2)]
     writer_of: dict[int, Ledger] = {}
     stop = asyncio.Event()
 
@@ -384,3 +365,26 @@ async def test_rows_of_one_contract_in_one_segment_are_judged_one_after_the_othe
     assert [each.row[1] for each in result.refused] == [6]
     (found,) = await first.load([A])
     assert [each.epoch for each in found.attempts] == [5]
+
+
+@only_shared
+async def test_history_that_is_long_ago_goes_and_it_is_known_from_where_on_it_is_whole(
+    two: tuple[Ledger, Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    monkeypatch.setattr(writer, "OUTBOX_TRIM_EVERY", 1)
+    monkeypatch.setattr(writer, "OUTBOX_COMMITS_KEPT_MAX", 2)
+    rows = [batch(contracts=[contract(A + n)], events=[(A + n, 1)]) for n in range(5)]
+    positions = [(await first.commit(each)).position for each in rows]
+    await first.trim(0, 10)
+    everything = await second.shard_history({3: 0}, 10)
+    assert [each.position for each in everything] == positions, "nothing is old yet"
+    monkeypatch.setattr(retention, "OUTBOX_SECONDS_KEPT_MIN", -3600.0)
+    await first.commit(batch(contracts=[contract(B)], events=[(B, 1)]))
+    await first.trim(0, 10)
+    assert await second.shard_history({3: 0, 40: 0}, 10) == [
+        everything[-1],
+        (40, positions[-1] + 1, [(B, 1)]),
+    ]
+    trimmed = {each.shard: each.trimmed for each in await second.ownership()}
+    assert (trimmed[3], trimmed[40]) == (positions[3], 0)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.faults import soak
 from tests.faults.report import all_held, show, write_json
-from tests.faults.rows import ROWS
+from tests.faults.rows import EVERY, PROFILES
 from tests.faults.table import FAILED, HELD, Outcome, Row
 from tests.support.processes import ROOT
 
@@ -31,7 +31,7 @@ def main() -> int:
     """Runs rows, or a soak; 0 when everything that ran was held."""
     arguments = _arguments()
     console = Console(width=max(110, Console().width), soft_wrap=False)
-    rows = _chosen(arguments.rows)
+    rows = _chosen(arguments.rows, arguments.profile)
     if arguments.list:
         for row in rows:
             console.print(f"{row.name:24} {row.fault}  {row.obstacle}", markup=False)
@@ -52,6 +52,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rows", default="", help="only these, by name, separated by commas")
+    parser.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default="embedded",
+        help="full: two of every service on PostgreSQL, NATS and Consul",
+    )
     parser.add_argument("--list", action="store_true", help="name the rows, and do nothing")
     parser.add_argument("--seed", type=int, default=SEED_DEFAULT)
     parser.add_argument(
@@ -61,12 +67,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _chosen(names: str) -> list[Row]:
+def _chosen(names: str, profile: str) -> list[Row]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = set(wanted) - ROWS.keys()
+    unknown = set(wanted) - EVERY.keys()
     if unknown:
         sys.exit(f"there is no row {', '.join(sorted(unknown))}; --list names them")
-    return [ROWS[name] for name in wanted] if wanted else list(ROWS.values())
+    return [EVERY[name] for name in wanted] if wanted else list(PROFILES[profile].values())
 
 
 def _run(row: Row, seed: int, soak_seconds: float) -> Outcome:

@@ -15,7 +15,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from muster.servers.known import KINDS
+from muster.servers.server import ServerMissing
 from tests.support.processes import until
+from tests.support.servers import look_for
 
 TOOL_SECONDS = 10.0
 PACKAGES = {
@@ -33,6 +36,12 @@ def missing(need: str) -> str:
     """Why a row that needs this cannot run here, and what to do about it; empty when it can."""
     if need == "root":
         return "" if os.geteuid() == 0 else "needs root"
+    if need in KINDS:
+        try:
+            look_for(need)
+        except ServerMissing as reason:
+            return str(reason)
+        return ""
     return "" if shutil.which(need) else f"needs {need}: apt install {PACKAGES[need]}"
 
 

@@ -11,14 +11,14 @@ import traceback
 from pathlib import Path
 
 from tests.faults import soak
-from tests.faults.rows import ROWS
+from tests.faults.rows import EVERY
 from tests.faults.table import Trial
 
 
 async def main() -> None:
     """Runs it, and writes down what became of it, whatever happens."""
     name, seed, folder, soak_seconds = sys.argv[1:]
-    row = soak.row(float(soak_seconds)) if name == soak.NAME else ROWS[name]
+    row = soak.row(float(soak_seconds)) if name == soak.NAME else EVERY[name]
     trial = Trial(row, int(seed), Path(folder))
     failure = ""
     try:

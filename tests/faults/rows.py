@@ -6,6 +6,7 @@ from tests.faults import (
     rows_crowds,
     rows_disks,
     rows_freezes,
+    rows_full,
     rows_kills,
     rows_network,
     rows_slow,
@@ -13,6 +14,7 @@ from tests.faults import (
 )
 from tests.faults.table import Row
 
+FULL = {row.name: row for row in rows_full.ROWS}  # those of the full profile
 ROWS: dict[str, Row] = {
     row.name: row
     for row in (
@@ -25,3 +27,5 @@ ROWS: dict[str, Row] = {
         *rows_trees.ROWS,
     )
 }
+EVERY = ROWS | FULL
+PROFILES = {"embedded": ROWS, "full": FULL}

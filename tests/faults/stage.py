@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from muster.servers.server import ServerProcess
 from tests.faults.clients import Clients, clients
 from tests.faults.load import TASK_SECONDS_MEAN
 from tests.faults.proxy import Proxy, proxy_to
@@ -21,12 +22,15 @@ from tests.faults.supervised import SupervisedMesh
 from tests.support.history import SLOTS, WORK_SECONDS, Fault, Journal, Setting
 from tests.support.history.journal import SUFFIX
 from tests.support.processes import Machine, MeshProcesses, Process, machine, until
+from tests.support.servers import prepared
 
 HOSTS = 8
 AGENTS_PER_HOST = 25
 WINDOW = 4  # × 200 agents: 800 slots
 READY_SECONDS = 30.0
 SUPERVISED = "supervised"
+FULL = "full"  # supervised, two of every service, on PostgreSQL, NATS and Consul
+BACKENDS = ("postgres", "nats", "consul")
 NOISE = "noise"  # a tenant whose contracts are in no history
 
 
@@ -63,8 +67,20 @@ class Stage:
         self.stalls: Stalls
         self._stack = stack
         self._settings = {**setup.settings, **setup.everywhere}
+        self.backends: dict[str, ServerProcess] = {}
         self.mesh: MeshProcesses | SupervisedMesh
-        if setup.shape == SUPERVISED:
+        if setup.shape == FULL:
+            self.backends = {
+                name: ServerProcess(prepared(name, folder / "backends")) for name in BACKENDS
+            }
+            urls = {name: each.server.url for name, each in self.backends.items()}
+            told = {
+                "MUSTER_LEDGER": urls["postgres"],
+                "MUSTER_BUS": urls["nats"],
+                "MUSTER_DIRECTORY": urls["consul"],
+            }
+            self.mesh = SupervisedMesh(machine, self.data_dir, 2, {**self._settings, **told})
+        elif setup.shape == SUPERVISED:
             self.mesh = SupervisedMesh(machine, self.data_dir)
         else:
             self.mesh = MeshProcesses(machine, setup.shape, self.data_dir, self._settings)
@@ -95,6 +111,8 @@ class Stage:
             await self._open_proxies()
         for name, value in self.client_environment().items():
             os.environ[name] = value  # this process runs one row, and nothing else
+        for backend in self.backends.values():
+            await self._stack.enter_async_context(backend)
         await self.mesh.start()
         slots = self.setup.hosts * self.setup.agents * self.setup.window
         self.journal.write(Setting(SLOTS, slots))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,27 +21,39 @@ from tests.support.processes import (
 )
 
 OFFSETS = {"registry": 1, "scheduler": 2, "executor": 3}  # from the port that `up` is told
+REPLICA_OFFSET = 30  # and for each further one of a service
 PORTS_TRIED = 100
 
 
 class SupervisedMesh:
     """Its processes. It keeps its ports and its data over all deaths."""
 
-    services = ("scheduler", "registry", "executor")
-
-    def __init__(self, machine: Machine, data_dir: Path) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        data_dir: Path,
+        replicas: int = 1,
+        told: Mapping[str, str] | None = None,
+    ) -> None:
+        """`replicas` of each service; `told` is what is in its environment besides."""
+        self.services = tuple(_names(replicas))
         self.data_dir = data_dir
+        self._told = told or {}
+        self._replicas = replicas
         self.running: dict[str, Process] = {}  # the supervisor alone; services are its own
         self._machine = machine
-        self._port = _free_run()
+        self._port = _free_run(replicas)
 
     def address(self, service: str) -> str:
-        """Where a service is."""
-        return f"127.0.0.1:{self._port + OFFSETS[service]}"
+        """Where a service is, or every one of it."""
+        role, _, number = service.partition("-")
+        numbers = [int(number)] if number else range(1, self._replicas + 1)
+        ports = [self._port + OFFSETS[role] + REPLICA_OFFSET * (each - 1) for each in numbers]
+        return ",".join(f"127.0.0.1:{port}" for port in ports)
 
     def environment(self) -> dict[str, str]:
         """What tells clients and hosts where everything is."""
-        return {f"MUSTER_{name.upper()}": self.address(name) for name in self.services}
+        return {f"MUSTER_{name.upper()}": self.address(name) for name in OFFSETS}
 
     def pid(self, service: str) -> int:
         """The process of a service."""
@@ -52,6 +65,8 @@ class SupervisedMesh:
             "supervisor",
             *("-m", "muster.cli", "up", "--separate", "--no-http"),
             *("--port", str(self._port), "--data-dir", str(self.data_dir)),
+            *(("--replicas", str(self._replicas)) if self._replicas > 1 else ()),
+            environment=self._told,
         )
         await self.serving()
 
@@ -99,13 +114,22 @@ def _gone(victim: Identity) -> bool:
     return not victim.is_running
 
 
-def _free_run() -> int:
+def _names(replicas: int) -> Iterator[str]:
+    for name in ("scheduler", "registry", "executor"):
+        if replicas == 1:
+            yield name
+        else:
+            yield from (f"{name}-{number}" for number in range(1, replicas + 1))
+
+
+def _free_run(replicas: int) -> int:
     """A port after which there are as many free ones as the services need."""
     for _ in range(PORTS_TRIED):
         port = free_port()
         try:
-            for offset in OFFSETS.values():
-                _try_port(port + offset)
+            for number in range(replicas):
+                for offset in OFFSETS.values():
+                    _try_port(port + offset + number * REPLICA_OFFSET)
         except OSError:
             continue
         return port

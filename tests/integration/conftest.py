@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.meshes import SHAPES, Mesh
+from tests.support.meshes import SHAPES, Mesh, Start
 from tests.support.replicas import replicated
 
 
 @pytest.fixture(params=[*SHAPES, "replicas"])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Starts a mesh in a shape: those of `SHAPES`, and two of every service."""
+    if request.param == "replicas":
+        return partial(replicated, ledger=request.getfixturevalue("postgres_url"))
+    return SHAPES[request.param]
+
+
+@pytest.fixture
 async def mesh(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Mesh]:
     """A mesh, once in each shape; the environment says where it is."""
-    shape: AbstractAsyncContextManager[Mesh]
-    if request.param == "replicas":
-        shape = replicated(tmp_path, request.getfixturevalue("postgres_url"))
-    else:
-        shape = SHAPES[request.param](tmp_path)
-    async with shape as mesh:
+    async with start(tmp_path) as mesh:
         for name, value in mesh.environment().items():
             monkeypatch.setenv(name, value)
         yield mesh

@@ -9,6 +9,7 @@ import pytest
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.ledger import PostgresLedger
 from muster.model.errors import MusterError
+from muster.scheduler.entries import make_entry
 from muster.scheduler.service import Scheduler
 from muster.scheduler.streams import OneAnswer
 from muster.servers.server import ServerProcess
@@ -36,7 +37,7 @@ async def test_a_scheduler_outlives_its_database(postgres_process: ServerProcess
 
     async with scheduler.run():
         capability = Capability(name="echo", version="1.0.0")
-        scheduler.add_to_catalogue(scheduler.make_entry("default", capability, 1, 0))
+        scheduler.add_to_catalogue(make_entry("default", capability, 1, 0))
         answers = [submit()]
         await answers[0].accepted
         await postgres_process.kill()

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers import require
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
@@ -81,13 +83,13 @@ async def muster(arguments: Sequence[str], environment: dict[str, str]) -> tuple
 def test_make_knows_every_target_that_is_named() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = {each.split()[1] for each in commands() if each.startswith("make ")}
-    assert targets == {"run", "test"}
+    assert targets == {"run", "test", "backends"}
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 async def test_the_first_agent_answers_as_the_readme_says(tmp_path: Path) -> None:
-    up, agent, call = muster_commands()
+    up, agent, call, _ = muster_commands()
     environment = {**os.environ, "MUSTER_DATA_DIR": str(tmp_path), "MUSTER_HTTP_PORT": "none"}
     async with process([*up, "--port", "0"], environment) as said:
         assert "127.0.0.1" in said or "mesh" in said, said
@@ -102,6 +104,27 @@ async def test_the_first_agent_answers_as_the_readme_says(tmp_path: Path) -> Non
             code, output = await muster([*look, "-o", "json"], environment)
             assert code == 0, look
             assert json.loads(output.splitlines()[0]) is not None
+
+
+async def test_several_of_every_service_answer_as_the_readme_says(tmp_path: Path) -> None:
+    require("postgres", "nats", "consul")
+    _, agent, call, up = muster_commands()
+    environment = {**os.environ, "MUSTER_DATA_DIR": str(tmp_path), "MUSTER_HTTP_PORT": "none"}
+    code, output = await muster([*up, "--port", "0", "--detach"], environment)
+    assert code == 0, output
+    try:
+        async with process(agent, environment), asyncio.timeout(60):
+            while (await muster(["capabilities", "text.shout"], environment))[0] != 0:
+                continue
+            code, output = await muster(call, environment)
+        assert (code, json.loads(output)) == (0, "HELLO!")
+        code, output = await muster(["status", "-o", "json"], environment)
+        told = json.loads(output)
+        assert len(told["services"]) == 6
+        assert set(told["backends"]) == {"postgres", "nats", "consul"}
+    finally:
+        code, output = await muster(["down"], environment)
+    assert code == 0, output
 
 
 def test_the_agent_in_the_readme_is_the_one_in_the_examples() -> None:

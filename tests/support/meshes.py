@@ -12,8 +12,8 @@ from muster.agent import Agent, Host
 from muster.allinone.__main__ import build as build_all
 from muster.executor.__main__ import build as build_executor
 from muster.registry.__main__ import build as build_registry
-from muster.runtime.config import Config, Listen, Role, default_config
-from muster.runtime.serve import Server, serve
+from muster.runtime.config import Config, Listen, Role, Tls, default_config
+from muster.runtime.serve import NO_TLS, Server, serve
 from muster.scheduler.__main__ import build as build_scheduler
 
 
@@ -58,36 +58,44 @@ async def running(host: Host) -> AsyncIterator[None]:
             await asyncio.wait([task])
 
 
-def _config(role: Role, data_dir: Path) -> Config:
+def _config(role: Role, data_dir: Path, tls: Tls) -> Config:
     listen = Listen(grpc_port=0, http_port=0, drain_seconds=0.5)
-    return replace(default_config(role), listen=listen, data_dir=data_dir, name=role.value)
+    return replace(default_config(role), listen=listen, tls=tls, data_dir=data_dir, name=role.value)
 
 
 @asynccontextmanager
-async def all_in_one(data_dir: Path) -> AsyncIterator[Mesh]:
+async def all_in_one(data_dir: Path, tls: Tls = NO_TLS) -> AsyncIterator[Mesh]:
     """Every service in one server; messages between them are handed over."""
-    config = _config(Role.ALL, data_dir)
-    async with serve(config.listen, build_all(config)) as server:
+    config = _config(Role.ALL, data_dir, tls)
+    async with serve(config.listen, build_all(config), tls) as server:
         yield Mesh(server.address, server.address, server.address, [server])
 
 
 @asynccontextmanager
-async def separate(data_dir: Path) -> AsyncIterator[Mesh]:
+async def separate(data_dir: Path, tls: Tls = NO_TLS) -> AsyncIterator[Mesh]:
     """A server for each service; everything between them goes over gRPC."""
     async with AsyncExitStack() as stack:
-        config = _config(Role.SCHEDULER, data_dir)
-        scheduler = await stack.enter_async_context(serve(config.listen, build_scheduler(config)))
-        config = replace(_config(Role.REGISTRY, data_dir), scheduler_targets=(scheduler.address,))
-        registry = await stack.enter_async_context(serve(config.listen, build_registry(config)))
+        config = _config(Role.SCHEDULER, data_dir, tls)
+        scheduler = await stack.enter_async_context(
+            serve(config.listen, build_scheduler(config), tls)
+        )
         config = replace(
-            _config(Role.EXECUTOR, data_dir),
+            _config(Role.REGISTRY, data_dir, tls), scheduler_targets=(scheduler.address,)
+        )
+        registry = await stack.enter_async_context(
+            serve(config.listen, build_registry(config), tls)
+        )
+        config = replace(
+            _config(Role.EXECUTOR, data_dir, tls),
             scheduler_targets=(scheduler.address,),
             registry_targets=(registry.address,),
         )
-        executor = await stack.enter_async_context(serve(config.listen, build_executor(config)))
+        executor = await stack.enter_async_context(
+            serve(config.listen, build_executor(config), tls)
+        )
         servers = [scheduler, registry, executor]
         yield Mesh(scheduler.address, executor.address, registry.address, servers)
 
 
-Start = Callable[[Path], AbstractAsyncContextManager[Mesh]]
+Start = Callable[..., AbstractAsyncContextManager[Mesh]]
 SHAPES: dict[str, Start] = {"all-in-one": all_in_one, "separate": separate}

@@ -12,8 +12,8 @@ import asyncpg
 from muster.executor.__main__ import build as build_executor
 from muster.model.limits import SHARDS
 from muster.registry.__main__ import build as build_registry
-from muster.runtime.config import Config, Listen, Role, default_config
-from muster.runtime.serve import Server, serve
+from muster.runtime.config import Config, Listen, Role, Tls, default_config
+from muster.runtime.serve import NO_TLS, Server, serve
 from muster.scheduler.__main__ import build as build_scheduler
 from tests.support.meshes import Mesh
 from tests.support.processes import until
@@ -54,32 +54,36 @@ class Replicas:
         return await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
 
 
-def _config(role: Role, number: int, data_dir: Path, ledger: str) -> Config:
+def _config(role: Role, number: int, data_dir: Path, ledger: str, tls: Tls = NO_TLS) -> Config:
     listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
     name = f"{role.value}-{number}"
-    return replace(default_config(role), listen=listen, data_dir=data_dir, name=name, ledger=ledger)
+    return replace(
+        default_config(role), listen=listen, tls=tls, data_dir=data_dir, name=name, ledger=ledger
+    )
 
 
 @asynccontextmanager
-async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator[Replicas]:
+async def replicas(
+    data_dir: Path, ledger: str, count: int = 2, tls: Tls = NO_TLS
+) -> AsyncIterator[Replicas]:
     """`count` of each service."""
 
     def config(role: Role, number: int) -> Config:
-        return _config(role, number, data_dir, ledger)
+        return _config(role, number, data_dir, ledger, tls)
 
     async with AsyncExitStack() as stack:
         schedulers: list[Server] = []
         for number in range(count):
             made = config(Role.SCHEDULER, number)
             schedulers.append(
-                await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
+                await stack.enter_async_context(serve(made.listen, build_scheduler(made), tls))
             )
         targets = tuple(each.address for each in schedulers)
         registries: list[Server] = []
         for number in range(count):
             made = replace(config(Role.REGISTRY, number), scheduler_targets=targets)
             registries.append(
-                await stack.enter_async_context(serve(made.listen, build_registry(made)))
+                await stack.enter_async_context(serve(made.listen, build_registry(made), tls))
             )
         executors: list[Server] = []
         for number in range(count):
@@ -89,7 +93,7 @@ async def replicas(data_dir: Path, ledger: str, count: int = 2) -> AsyncIterator
                 registry_targets=tuple(each.address for each in registries),
             )
             executors.append(
-                await stack.enter_async_context(serve(made.listen, build_executor(made)))
+                await stack.enter_async_context(serve(made.listen, build_executor(made), tls))
             )
         yield Replicas(ledger, schedulers, registries, executors)
 

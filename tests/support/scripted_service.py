@@ -65,7 +65,7 @@ class Scripted(RegistryServiceServicer):
                 response.agent.address = "x" * (limits.MESSAGE_BYTES_MAX + 1)
                 return response
         response = pb.GetAgentResponse()
-        response.agent.tenant, response.agent.host = current_principal()
+        response.agent.tenant, response.agent.host, *_ = current_principal()
         return response
 
     async def WatchAgents(

@@ -60,12 +60,17 @@ def require(*names: str) -> None:
     """Returns if these programs or servers can be started here: "postgres", "consul", "grpcurl"."""
     for name in names:
         try:
-            if name == postgres.NAME:
-                postgres.choose(postgres.find_programs(), Path(os.devnull))
-            else:
-                PROGRAMS["nats-server" if name == "nats" else name].find()
+            look_for(name)
         except ServerMissing as reason:
             missing(reason)
+
+
+def look_for(name: str) -> None:
+    """Returns if this program or server can be started here; raises `ServerMissing`."""
+    if name == postgres.NAME:
+        postgres.choose(postgres.find_programs(), Path(os.devnull))
+    else:
+        PROGRAMS["nats-server" if name == "nats" else name].find()
 
 
 def prepared(name: str, folder: Path) -> Server:

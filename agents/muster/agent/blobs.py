@@ -18,6 +18,7 @@ import grpc
 from muster.agent.blob import Blob
 from muster.agent.session.core import reconnect_pause
 from muster.model import limits
+from muster.model.errors import Code, MusterError
 from muster.v1.blob_service_pb2 import (
     GetBlobRequest,
     PutBlobHeader,
@@ -134,7 +135,13 @@ def _read_at(file: BinaryIO, start: int, length: int) -> bytes:
 async def _wait_for_another_try(error: grpc.RpcError, tries: int) -> int:
     """Waits after a break, longer each time; raises the error when it will not pass."""
     found = error_of_rpc(error)
-    if found.code not in PASSING or tries >= TRIES_MAX:
+    if not _may_pass(found) or tries >= TRIES_MAX:
         raise found from None
     await asyncio.sleep(reconnect_pause(tries, random.random()))
     return tries + 1
+
+
+def _may_pass(error: MusterError) -> bool:
+    """Whether another try makes sense. A service that ends an upload early, with a reason, may meet
+    a client that is just writing: gRPC then says INTERNAL instead, and the reason is lost."""
+    return error.code in PASSING or (error.code is Code.INTERNAL and not error.reason)

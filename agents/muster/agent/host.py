@@ -26,7 +26,7 @@ from muster.model import limits
 from muster.model.errors import Code, MusterError
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from muster.v1.session_pb2 import Welcome
-from muster.wire.channel import open_channel
+from muster.wire.channel import Channels
 from muster.wire.errors import error_of_rpc
 
 logger = logging.getLogger("muster.agent")
@@ -43,10 +43,13 @@ _HOPELESS = frozenset(
 )
 
 
-def _own_name() -> str:
-    """Unlike any other on this machine."""
+def _own_name(agents: Iterable[str], *, proven: bool) -> str:
+    """Unlike any other on this machine. Where identity is `proven` it begins with an agent's name,
+    because a caller that may run an agent may have what is beneath its name."""
+    first = next(iter(agents), "")
+    prefix = f"{first[: limits.NAME_CHARACTERS_MAX // 2]}." if proven and first else ""
     machine = re.sub("[^A-Za-z0-9]+", "-", socket.gethostname().split(".")[0]).strip("-")
-    return f"{machine or 'host'}-{os.getpid()}"
+    return f"{prefix}{machine[: limits.NAME_CHARACTERS_MAX // 4] or 'host'}-{os.getpid()}"
 
 
 class Superseded(Exception):
@@ -71,9 +74,10 @@ class Host:
         leave_seconds: float = limits.LEAVE_SECONDS_DEFAULT,
     ) -> None:
         self.agents = {agent.name: agent for agent in agents}
-        self.name = name or _own_name()
         self.workers = workers or min(limits.WORKERS_DEFAULT_MAX, os.cpu_count() or 1)
         self._targets = find_targets(target, tenant=tenant, principal=principal)
+        proven = self._targets.security.ca is not None
+        self.name = name or _own_name(self.agents, proven=proven)
         self._leave_seconds = leave_seconds
         self._core = SessionCore()
         self._wake = asyncio.Event()
@@ -189,11 +193,12 @@ class Host:
         connecting.cancel()
 
     async def _stay_connected(self, work: Work, services: Services) -> None:
-        channel = open_channel(self._targets.executor)
+        # Asked for at each try, because certificates may be others by then.
+        channels, target = Channels(self._targets.security), self._targets.executor
         failures = 0
         try:
             while not self._core.finished():
-                error = await self._connect_once(channel, work, services)
+                error = await self._connect_once(channels.to(target), work, services)
                 if self._core.finished():
                     return
                 failures = 1 if self._session and self._session.welcome else failures + 1
@@ -202,11 +207,10 @@ class Host:
                 if self._failure is not None:
                     return
                 if failures % limits.CHANNEL_FAILURES_MAX == 0:
-                    await channel.close()
-                    channel = open_channel(self._targets.executor)
+                    await channels.renew(target)
                 await self._pause(reconnect_pause(failures - 1, random.random()))
         finally:
-            await channel.close()
+            await channels.close()
 
     async def _pause(self, seconds: float) -> None:
         """Waits, but no longer than until the host is told to leave."""
@@ -240,7 +244,10 @@ class Host:
 
     def _take_welcome(self, welcome: Welcome, services: Services) -> None:
         self._welcomed.set()
-        if self._targets.scheduler == self._targets.executor and welcome.endpoints.scheduler:
+        # What the executor knows are ports for certificates; with a token they are no use.
+        by_token = self._targets.security.shows_token
+        apart = self._targets.scheduler != self._targets.executor
+        if welcome.endpoints.scheduler and not apart and not by_token:
             services.targets = replace(self._targets, scheduler=welcome.endpoints.scheduler)
 
     def _take_results(self) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from muster.agent.blobs import Blobs
 from muster.agent.options import Targets
-from muster.wire.channel import open_channel
-from muster.wire.lookup import is_lookup
+from muster.wire.channel import Channels
 
 if TYPE_CHECKING:
     import grpc
@@ -25,15 +24,11 @@ class Services:
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels(targets.security)
         self._blobs: Blobs | None = None
 
     def _channel(self, target: str) -> grpc.aio.Channel:
-        channel = self._channels.get(target)
-        if channel is None or (is_lookup(target) and _is_lost(channel)):
-            # Whoever was found may have moved. What runs on the old channel keeps it.
-            channel = self._channels[target] = open_channel(target)
-        return channel
+        return self._channels.to(target)
 
     @property
     def scheduler(self) -> SchedulerServiceStub:
@@ -64,12 +59,4 @@ class Services:
 
     async def close(self) -> None:
         """Closes every channel; calls that still run end."""
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
-
-
-def _is_lost(channel: grpc.aio.Channel) -> bool:
-    import grpc
-
-    return channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        await self._channels.close()

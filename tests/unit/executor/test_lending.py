@@ -17,7 +17,7 @@ from muster.model.ids import IdMaker, format_id, shard_of_id
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability
 from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
-from muster.v1.link_pb2 import Backlog, SessionItems
+from muster.v1.link_pb2 import SessionItems, ShardBacklog
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import Assignment, AttemptKey, Hello, Report, ReportAck
 from tests.unit.executor.world import WALL_MS, World, key, run
@@ -83,7 +83,7 @@ class Shared:
         return {loan.agent: loan.slots for frame in self.told(link) for loan in frame.loans}
 
     def waits(self, link: LinkOutbox, queued: int) -> None:
-        backlog = Backlog(tenant="default", capability="echo", queued=queued)
+        backlog = ShardBacklog(tenant="default", capability="echo", queued=queued)
         apply_response(self.core, link, LinkResponse(backlog=[backlog]), self.now)
 
 

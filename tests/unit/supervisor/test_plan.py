@@ -133,7 +133,7 @@ def test_every_one_of_several_knows_all_others(tmp_path: Path) -> None:
         assert config.registry_targets == ("127.0.0.1:9001", "127.0.0.1:9031")
         names.add(config.name)
     assert len(names) == len(services)
-    assert endpoints_of(services).scheduler == "127.0.0.1:9002"
+    assert endpoints_of(services).scheduler == "127.0.0.1:9002,127.0.0.1:9032"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from muster.wire.lookup import lookup_target
-from muster.wire.targets import channel_target, one_target
+from muster.wire.targets import channel_target, one_target, places_of
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:7171", "dns:///scheduler:7173", "unix:/tmp/x", ""])
@@ -36,7 +36,7 @@ def test_a_directory_says_for_each_kind_what_is_looked_up():
 
 
 def test_a_directory_that_is_away_is_a_mesh_that_is_away():
-    assert channel_target("consul://127.0.0.1:1/muster-scheduler") == "127.0.0.1:1"
+    assert places_of("consul://127.0.0.1:1/muster-scheduler") == "127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_directory_that_is_away_is_a_mesh_that_is_away():
 )
 def test_a_directory_that_is_none_is_refused_without_telling_a_token(target: str):
     with pytest.raises(ValueError, match="is not like consul://host:8500") as caught:
-        channel_target(target)
+        places_of(target)
     assert "secret" not in str(caught.value)
 
 

@@ -83,7 +83,10 @@ class AgentSpec(_message.Message):
     MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique within the tenant. When two hosts attach the same name, the newest wins."""
+    """Unique within the tenant. When two hosts attach the same name, the newest wins. Where identity
+    is proven it must be a name that the caller may have, as for the host's; else this agent is
+    refused with PERMISSION_DENIED, and so is one with a capability that the caller may not offer.
+    """
     kind: _builtins.str
     """The group it belongs to, for people and for limits, for example "research". May be empty."""
     version: _builtins.str

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from muster.v1 import payload_pb2 as muster_dot_v1_dot_payload__pb2
+from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/blob_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17muster/v1/payload.proto\"g\n\x0ePutBlobRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.muster.v1.PutBlobHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x10H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"H\n\rPutBlobHeader\x12\'\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRefB\x06\xbaH\x03\xc8\x01\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"2\n\x0fPutBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\"W\n\x0eGetBlobRequest\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\"A\n\x0fGetBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"8\n\x0fStatBlobRequest\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"K\n\x10StatBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x04\x32\xda\x01\n\x0b\x42lobService\x12\x42\n\x07PutBlob\x12\x19.muster.v1.PutBlobRequest\x1a\x1a.muster.v1.PutBlobResponse(\x01\x12\x42\n\x07GetBlob\x12\x19.muster.v1.GetBlobRequest\x1a\x1a.muster.v1.GetBlobResponse0\x01\x12\x43\n\x08StatBlob\x12\x1a.muster.v1.StatBlobRequest\x1a\x1b.muster.v1.StatBlobResponseBJ\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/blob_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17muster/v1/payload.proto\x1a\x1amuster/v1/permission.proto\"g\n\x0ePutBlobRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.muster.v1.PutBlobHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x10H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"H\n\rPutBlobHeader\x12\'\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRefB\x06\xbaH\x03\xc8\x01\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"2\n\x0fPutBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\"W\n\x0eGetBlobRequest\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\"A\n\x0fGetBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"8\n\x0fStatBlobRequest\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"K\n\x10StatBlobResponse\x12\x1f\n\x03ref\x18\x01 \x01(\x0b\x32\x12.muster.v1.BlobRef\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x04\x32\xfa\x01\n\x0b\x42lobService\x12L\n\x07PutBlob\x12\x19.muster.v1.PutBlobRequest\x1a\x1a.muster.v1.PutBlobResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x02(\x01\x12M\n\x07GetBlob\x12\x19.muster.v1.GetBlobRequest\x1a\x1a.muster.v1.GetBlobResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12N\n\x08StatBlob\x12\x1a.muster.v1.StatBlobRequest\x1a\x1b.muster.v1.StatBlobResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,20 +45,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBLOBREQUEST'].fields_by_name['sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
   _globals['_STATBLOBREQUEST'].fields_by_name['sha256']._loaded_options = None
   _globals['_STATBLOBREQUEST'].fields_by_name['sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
-  _globals['_PUTBLOBREQUEST']._serialized_start=97
-  _globals['_PUTBLOBREQUEST']._serialized_end=200
-  _globals['_PUTBLOBHEADER']._serialized_start=202
-  _globals['_PUTBLOBHEADER']._serialized_end=274
-  _globals['_PUTBLOBRESPONSE']._serialized_start=276
-  _globals['_PUTBLOBRESPONSE']._serialized_end=326
-  _globals['_GETBLOBREQUEST']._serialized_start=328
-  _globals['_GETBLOBREQUEST']._serialized_end=415
-  _globals['_GETBLOBRESPONSE']._serialized_start=417
-  _globals['_GETBLOBRESPONSE']._serialized_end=482
-  _globals['_STATBLOBREQUEST']._serialized_start=484
-  _globals['_STATBLOBREQUEST']._serialized_end=540
-  _globals['_STATBLOBRESPONSE']._serialized_start=542
-  _globals['_STATBLOBRESPONSE']._serialized_end=617
-  _globals['_BLOBSERVICE']._serialized_start=620
-  _globals['_BLOBSERVICE']._serialized_end=838
+  _globals['_BLOBSERVICE'].methods_by_name['PutBlob']._loaded_options = None
+  _globals['_BLOBSERVICE'].methods_by_name['PutBlob']._serialized_options = b'\272\271\030\004\n\002\001\002'
+  _globals['_BLOBSERVICE'].methods_by_name['GetBlob']._loaded_options = None
+  _globals['_BLOBSERVICE'].methods_by_name['GetBlob']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_BLOBSERVICE'].methods_by_name['StatBlob']._loaded_options = None
+  _globals['_BLOBSERVICE'].methods_by_name['StatBlob']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_PUTBLOBREQUEST']._serialized_start=125
+  _globals['_PUTBLOBREQUEST']._serialized_end=228
+  _globals['_PUTBLOBHEADER']._serialized_start=230
+  _globals['_PUTBLOBHEADER']._serialized_end=302
+  _globals['_PUTBLOBRESPONSE']._serialized_start=304
+  _globals['_PUTBLOBRESPONSE']._serialized_end=354
+  _globals['_GETBLOBREQUEST']._serialized_start=356
+  _globals['_GETBLOBREQUEST']._serialized_end=443
+  _globals['_GETBLOBRESPONSE']._serialized_start=445
+  _globals['_GETBLOBRESPONSE']._serialized_end=510
+  _globals['_STATBLOBREQUEST']._serialized_start=512
+  _globals['_STATBLOBREQUEST']._serialized_end=568
+  _globals['_STATBLOBRESPONSE']._serialized_start=570
+  _globals['_STATBLOBRESPONSE']._serialized_end=645
+  _globals['_BLOBSERVICE']._serialized_start=648
+  _globals['_BLOBSERVICE']._serialized_end=898
 # @@protoc_insertion_point(module_scope)

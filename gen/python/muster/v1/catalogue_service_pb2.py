@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from muster.v1 import capability_pb2 as muster_dot_v1_dot_capability__pb2
+from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!muster/v1/catalogue_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1amuster/v1/capability.proto\"\x98\x01\n\x15WatchCatalogueRequest\x12M\n\trevisions\x18\x01 \x03(\x0b\x32/.muster.v1.WatchCatalogueRequest.RevisionsEntryB\t\xbaH\x06\x9a\x01\x03\x10\x90N\x1a\x30\n\x0eRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"T\n\x16WatchCatalogueResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.muster.v1.TenantEntry\x12\x11\n\tcaught_up\x18\x02 \x01(\x08\"G\n\x0bTenantEntry\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x19.muster.v1.CatalogueEntry2k\n\x10\x43\x61talogueService\x12W\n\x0eWatchCatalogue\x12 .muster.v1.WatchCatalogueRequest\x1a!.muster.v1.WatchCatalogueResponse0\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!muster/v1/catalogue_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1amuster/v1/capability.proto\x1a\x1amuster/v1/permission.proto\"\x98\x01\n\x15WatchCatalogueRequest\x12M\n\trevisions\x18\x01 \x03(\x0b\x32/.muster.v1.WatchCatalogueRequest.RevisionsEntryB\t\xbaH\x06\x9a\x01\x03\x10\x90N\x1a\x30\n\x0eRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"T\n\x16WatchCatalogueResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.muster.v1.TenantEntry\x12\x11\n\tcaught_up\x18\x02 \x01(\x08\"G\n\x0bTenantEntry\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x19.muster.v1.CatalogueEntry2t\n\x10\x43\x61talogueService\x12`\n\x0eWatchCatalogue\x12 .muster.v1.WatchCatalogueRequest\x1a!.muster.v1.WatchCatalogueResponse\"\x07\xba\xb9\x18\x03\n\x01\x04\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,14 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHCATALOGUEREQUEST_REVISIONSENTRY']._serialized_options = b'8\001'
   _globals['_WATCHCATALOGUEREQUEST'].fields_by_name['revisions']._loaded_options = None
   _globals['_WATCHCATALOGUEREQUEST'].fields_by_name['revisions']._serialized_options = b'\272H\006\232\001\003\020\220N'
-  _globals['_WATCHCATALOGUEREQUEST']._serialized_start=106
-  _globals['_WATCHCATALOGUEREQUEST']._serialized_end=258
-  _globals['_WATCHCATALOGUEREQUEST_REVISIONSENTRY']._serialized_start=210
-  _globals['_WATCHCATALOGUEREQUEST_REVISIONSENTRY']._serialized_end=258
-  _globals['_WATCHCATALOGUERESPONSE']._serialized_start=260
-  _globals['_WATCHCATALOGUERESPONSE']._serialized_end=344
-  _globals['_TENANTENTRY']._serialized_start=346
-  _globals['_TENANTENTRY']._serialized_end=417
-  _globals['_CATALOGUESERVICE']._serialized_start=419
-  _globals['_CATALOGUESERVICE']._serialized_end=526
+  _globals['_CATALOGUESERVICE'].methods_by_name['WatchCatalogue']._loaded_options = None
+  _globals['_CATALOGUESERVICE'].methods_by_name['WatchCatalogue']._serialized_options = b'\272\271\030\003\n\001\004'
+  _globals['_WATCHCATALOGUEREQUEST']._serialized_start=134
+  _globals['_WATCHCATALOGUEREQUEST']._serialized_end=286
+  _globals['_WATCHCATALOGUEREQUEST_REVISIONSENTRY']._serialized_start=238
+  _globals['_WATCHCATALOGUEREQUEST_REVISIONSENTRY']._serialized_end=286
+  _globals['_WATCHCATALOGUERESPONSE']._serialized_start=288
+  _globals['_WATCHCATALOGUERESPONSE']._serialized_end=372
+  _globals['_TENANTENTRY']._serialized_start=374
+  _globals['_TENANTENTRY']._serialized_end=445
+  _globals['_CATALOGUESERVICE']._serialized_start=447
+  _globals['_CATALOGUESERVICE']._serialized_end=563
 # @@protoc_insertion_point(module_scope)

@@ -79,9 +79,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 26
     """[UNAVAILABLE] The ledger cannot commit at the moment. Nothing was accepted."""
     ERROR_REASON_NOT_ALLOWED: _ErrorReason.ValueType  # 27
-    """[PERMISSION_DENIED] The caller may not do this."""
+    """[PERMISSION_DENIED] The caller is known and may not do this: its role, its names, or what it is
+    granted do not allow it.
+    """
     ERROR_REASON_NOT_AUTHENTICATED: _ErrorReason.ValueType  # 28
-    """[UNAUTHENTICATED] The caller has not said who it is."""
+    """[UNAUTHENTICATED] The caller has shown no credentials, or none that are good."""
     ERROR_REASON_DIGEST_MISMATCH: _ErrorReason.ValueType  # 29
     """[DATA_LOSS] An upload's content does not have the digest that was announced."""
     ERROR_REASON_RANGE: _ErrorReason.ValueType  # 30
@@ -151,9 +153,11 @@ to come back.
 ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
 """[UNAVAILABLE] The ledger cannot commit at the moment. Nothing was accepted."""
 ERROR_REASON_NOT_ALLOWED: ErrorReason.ValueType  # 27
-"""[PERMISSION_DENIED] The caller may not do this."""
+"""[PERMISSION_DENIED] The caller is known and may not do this: its role, its names, or what it is
+granted do not allow it.
+"""
 ERROR_REASON_NOT_AUTHENTICATED: ErrorReason.ValueType  # 28
-"""[UNAUTHENTICATED] The caller has not said who it is."""
+"""[UNAUTHENTICATED] The caller has shown no credentials, or none that are good."""
 ERROR_REASON_DIGEST_MISMATCH: ErrorReason.ValueType  # 29
 """[DATA_LOSS] An upload's content does not have the digest that was announced."""
 ERROR_REASON_RANGE: ErrorReason.ValueType  # 30

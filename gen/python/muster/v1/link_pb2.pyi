@@ -407,14 +407,17 @@ class SlotLoan(_message.Message):
 Global___SlotLoan: _TypeAlias = SlotLoan  # noqa: Y015
 
 @_typing.final
-class Backlog(_message.Message):
+class ShardBacklog(_message.Message):
     """What a scheduler has waiting of one capability, so that executors lend where work is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SHARD_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     CAPABILITY_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    """One of the shards that the scheduler owns; what waits is counted over all of them."""
     tenant: _builtins.str
     """The tenant."""
     capability: _builtins.str
@@ -424,14 +427,15 @@ class Backlog(_message.Message):
     def __init__(
         self,
         *,
+        shard: _builtins.int = ...,
         tenant: _builtins.str = ...,
         capability: _builtins.str = ...,
         queued: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "queued", b"queued", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "queued", b"queued", "shard", b"shard", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Backlog: _TypeAlias = Backlog  # noqa: Y015
+Global___ShardBacklog: _TypeAlias = ShardBacklog  # noqa: Y015

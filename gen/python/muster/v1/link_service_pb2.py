@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from muster.v1 import link_pb2 as muster_dot_v1_dot_link__pb2
+from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/link_service.proto\x12\tmuster.v1\x1a\x14muster/v1/link.proto\"\xf2\x01\n\x0bLinkRequest\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12#\n\x05hello\x18\x03 \x01(\x0b\x32\x14.muster.v1.LinkHello\x12(\n\x08sessions\x18\x04 \x03(\x0b\x32\x16.muster.v1.LinkSession\x12&\n\x05items\x18\x05 \x03(\x0b\x32\x17.muster.v1.SessionItems\x12#\n\x04\x65nds\x18\x06 \x03(\x0b\x32\x15.muster.v1.SessionEnd\x12\"\n\x05loans\x18\x07 \x03(\x0b\x32\x13.muster.v1.SlotLoan\"\xa9\x01\n\x0cLinkResponse\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12\'\n\x07welcome\x18\x03 \x01(\x0b\x32\x16.muster.v1.LinkWelcome\x12&\n\x05items\x18\x04 \x03(\x0b\x32\x17.muster.v1.SessionItems\x12#\n\x07\x62\x61\x63klog\x18\x05 \x03(\x0b\x32\x12.muster.v1.Backlog2J\n\x0bLinkService\x12;\n\x04Link\x12\x16.muster.v1.LinkRequest\x1a\x17.muster.v1.LinkResponse(\x01\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/link_service.proto\x12\tmuster.v1\x1a\x14muster/v1/link.proto\x1a\x1amuster/v1/permission.proto\"\xf2\x01\n\x0bLinkRequest\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12#\n\x05hello\x18\x03 \x01(\x0b\x32\x14.muster.v1.LinkHello\x12(\n\x08sessions\x18\x04 \x03(\x0b\x32\x16.muster.v1.LinkSession\x12&\n\x05items\x18\x05 \x03(\x0b\x32\x17.muster.v1.SessionItems\x12#\n\x04\x65nds\x18\x06 \x03(\x0b\x32\x15.muster.v1.SessionEnd\x12\"\n\x05loans\x18\x07 \x03(\x0b\x32\x13.muster.v1.SlotLoan\"\xae\x01\n\x0cLinkResponse\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12\'\n\x07welcome\x18\x03 \x01(\x0b\x32\x16.muster.v1.LinkWelcome\x12&\n\x05items\x18\x04 \x03(\x0b\x32\x17.muster.v1.SessionItems\x12(\n\x07\x62\x61\x63klog\x18\x05 \x03(\x0b\x32\x17.muster.v1.ShardBacklog2S\n\x0bLinkService\x12\x44\n\x04Link\x12\x16.muster.v1.LinkRequest\x1a\x17.muster.v1.LinkResponse\"\x07\xba\xb9\x18\x03\n\x01\x04(\x01\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muster.v1.link_service_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.muster.v1P\001Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1'
-  _globals['_LINKREQUEST']._serialized_start=66
-  _globals['_LINKREQUEST']._serialized_end=308
-  _globals['_LINKRESPONSE']._serialized_start=311
-  _globals['_LINKRESPONSE']._serialized_end=480
-  _globals['_LINKSERVICE']._serialized_start=482
-  _globals['_LINKSERVICE']._serialized_end=556
+  _globals['_LINKSERVICE'].methods_by_name['Link']._loaded_options = None
+  _globals['_LINKSERVICE'].methods_by_name['Link']._serialized_options = b'\272\271\030\003\n\001\004'
+  _globals['_LINKREQUEST']._serialized_start=94
+  _globals['_LINKREQUEST']._serialized_end=336
+  _globals['_LINKRESPONSE']._serialized_start=339
+  _globals['_LINKRESPONSE']._serialized_end=513
+  _globals['_LINKSERVICE']._serialized_start=515
+  _globals['_LINKSERVICE']._serialized_end=598
 # @@protoc_insertion_point(module_scope)

@@ -99,7 +99,7 @@ class LinkResponse(_message.Message):
         """Items for sessions, each session at most once in a frame."""
 
     @_builtins.property
-    def backlog(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.Backlog]:
+    def backlog(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.ShardBacklog]:
         """What waits, where it has changed. Sent only while several schedulers share the shards."""
 
     def __init__(
@@ -109,7 +109,7 @@ class LinkResponse(_message.Message):
         seen_seq: _builtins.int = ...,
         welcome: _link_pb2.LinkWelcome | None = ...,
         items: _abc.Iterable[_link_pb2.SessionItems] | None = ...,
-        backlog: _abc.Iterable[_link_pb2.Backlog] | None = ...,
+        backlog: _abc.Iterable[_link_pb2.ShardBacklog] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

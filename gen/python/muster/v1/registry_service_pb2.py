@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from muster.v1 import agent_pb2 as muster_dot_v1_dot_agent__pb2
 from muster.v1 import capability_pb2 as muster_dot_v1_dot_capability__pb2
+from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/registry_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15muster/v1/agent.proto\x1a\x1amuster/v1/capability.proto\"\x9f\x01\n\x14RegisterAgentRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x14.muster.v1.AgentSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12@\n\x0ctime_to_live\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x03\x08\x90\x1c\x32\x02\x08\x01\"e\n\x15RegisterAgentResponse\x12\x17\n\x0fregistration_id\x18\x01 \x01(\t\x12\x33\n\x10heartbeat_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"k\n\x15HeartbeatAgentRequest\x12\"\n\x0fregistration_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x15.muster.v1.AgentStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"M\n\x16HeartbeatAgentResponse\x12\x33\n\x10heartbeat_period\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x16\x44\x65registerAgentRequest\x12\"\n\x0fregistration_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x19\n\x17\x44\x65registerAgentResponse\"+\n\x0fGetAgentRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"3\n\x10GetAgentResponse\x12\x1f\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x10.muster.v1.Agent\"\x96\x02\n\x0b\x41gentFilter\x12\x17\n\x05kinds\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x31\n\ncapability\x18\x02 \x01(\x0b\x32\x1d.muster.v1.CapabilitySelector\x12\x36\n\x06states\x18\x03 \x03(\x0e\x32\x15.muster.v1.AgentStateB\x0f\xbaH\x0c\x92\x01\t\x10\x08\"\x05\x82\x01\x02\x10\x01\x12\x16\n\x04host\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12<\n\x06labels\x18\x05 \x03(\x0b\x32\".muster.v1.AgentFilter.LabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\x11ListAgentsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.muster.v1.AgentFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x12ListAgentsResponse\x12 \n\x06\x61gents\x18\x01 \x03(\x0b\x32\x10.muster.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\"N\n\x12WatchAgentsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.muster.v1.AgentFilter\x12\x10\n\x08revision\x18\x02 \x01(\x04\"_\n\x13WatchAgentsResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12\'\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x16.muster.v1.AgentChange\x12\x10\n\x08revision\x18\x03 \x01(\x04\"X\n\x0b\x41gentChange\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.muster.v1.AgentChangeType\x12\x1f\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x10.muster.v1.Agent\"u\n\x17ListCapabilitiesRequest\x12\x1d\n\x0bname_prefix\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"_\n\x18ListCapabilitiesResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.muster.v1.CatalogueEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x14GetCapabilityRequest\x12\x39\n\ncapability\x18\x01 \x01(\x0b\x32\x1d.muster.v1.CapabilitySelectorB\x06\xbaH\x03\xc8\x01\x01\"A\n\x15GetCapabilityResponse\x12(\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x19.muster.v1.CatalogueEntry\"\x8e\x01\n\x15ReportPresenceRequest\x12\x1a\n\x08\x65xecutor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12 \n\x06\x61gents\x18\x03 \x03(\x0b\x32\x10.muster.v1.Agent\x12\"\n\x04gone\x18\x04 \x03(\x0b\x32\x14.muster.v1.AgentName\"=\n\tAgentName\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\"*\n\x16ReportPresenceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04*k\n\x0f\x41gentChangeType\x12!\n\x1d\x41GENT_CHANGE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41GENT_CHANGE_TYPE_PUT\x10\x01\x12\x1a\n\x16\x41GENT_CHANGE_TYPE_GONE\x10\x02\x32\x82\x06\n\x0fRegistryService\x12R\n\rRegisterAgent\x12\x1f.muster.v1.RegisterAgentRequest\x1a .muster.v1.RegisterAgentResponse\x12U\n\x0eHeartbeatAgent\x12 .muster.v1.HeartbeatAgentRequest\x1a!.muster.v1.HeartbeatAgentResponse\x12X\n\x0f\x44\x65registerAgent\x12!.muster.v1.DeregisterAgentRequest\x1a\".muster.v1.DeregisterAgentResponse\x12\x43\n\x08GetAgent\x12\x1a.muster.v1.GetAgentRequest\x1a\x1b.muster.v1.GetAgentResponse\x12I\n\nListAgents\x12\x1c.muster.v1.ListAgentsRequest\x1a\x1d.muster.v1.ListAgentsResponse\x12N\n\x0bWatchAgents\x12\x1d.muster.v1.WatchAgentsRequest\x1a\x1e.muster.v1.WatchAgentsResponse0\x01\x12[\n\x10ListCapabilities\x12\".muster.v1.ListCapabilitiesRequest\x1a#.muster.v1.ListCapabilitiesResponse\x12R\n\rGetCapability\x12\x1f.muster.v1.GetCapabilityRequest\x1a .muster.v1.GetCapabilityResponse\x12Y\n\x0eReportPresence\x12 .muster.v1.ReportPresenceRequest\x1a!.muster.v1.ReportPresenceResponse(\x01\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/registry_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15muster/v1/agent.proto\x1a\x1amuster/v1/capability.proto\x1a\x1amuster/v1/permission.proto\"\x9f\x01\n\x14RegisterAgentRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x14.muster.v1.AgentSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12@\n\x0ctime_to_live\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x03\x08\x90\x1c\x32\x02\x08\x01\"e\n\x15RegisterAgentResponse\x12\x17\n\x0fregistration_id\x18\x01 \x01(\t\x12\x33\n\x10heartbeat_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"k\n\x15HeartbeatAgentRequest\x12\"\n\x0fregistration_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x15.muster.v1.AgentStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"M\n\x16HeartbeatAgentResponse\x12\x33\n\x10heartbeat_period\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x16\x44\x65registerAgentRequest\x12\"\n\x0fregistration_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x19\n\x17\x44\x65registerAgentResponse\"+\n\x0fGetAgentRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"3\n\x10GetAgentResponse\x12\x1f\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x10.muster.v1.Agent\"\x96\x02\n\x0b\x41gentFilter\x12\x17\n\x05kinds\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x31\n\ncapability\x18\x02 \x01(\x0b\x32\x1d.muster.v1.CapabilitySelector\x12\x36\n\x06states\x18\x03 \x03(\x0e\x32\x15.muster.v1.AgentStateB\x0f\xbaH\x0c\x92\x01\t\x10\x08\"\x05\x82\x01\x02\x10\x01\x12\x16\n\x04host\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12<\n\x06labels\x18\x05 \x03(\x0b\x32\".muster.v1.AgentFilter.LabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\x11ListAgentsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.muster.v1.AgentFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x12ListAgentsResponse\x12 \n\x06\x61gents\x18\x01 \x03(\x0b\x32\x10.muster.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\"N\n\x12WatchAgentsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.muster.v1.AgentFilter\x12\x10\n\x08revision\x18\x02 \x01(\x04\"_\n\x13WatchAgentsResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12\'\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x16.muster.v1.AgentChange\x12\x10\n\x08revision\x18\x03 \x01(\x04\"X\n\x0b\x41gentChange\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.muster.v1.AgentChangeType\x12\x1f\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x10.muster.v1.Agent\"u\n\x17ListCapabilitiesRequest\x12\x1d\n\x0bname_prefix\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"_\n\x18ListCapabilitiesResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.muster.v1.CatalogueEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x14GetCapabilityRequest\x12\x39\n\ncapability\x18\x01 \x01(\x0b\x32\x1d.muster.v1.CapabilitySelectorB\x06\xbaH\x03\xc8\x01\x01\"A\n\x15GetCapabilityResponse\x12(\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x19.muster.v1.CatalogueEntry\"\x8e\x01\n\x15ReportPresenceRequest\x12\x1a\n\x08\x65xecutor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12 \n\x06\x61gents\x18\x03 \x03(\x0b\x32\x10.muster.v1.Agent\x12\"\n\x04gone\x18\x04 \x03(\x0b\x32\x14.muster.v1.AgentName\"=\n\tAgentName\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\"*\n\x16ReportPresenceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04*k\n\x0f\x41gentChangeType\x12!\n\x1d\x41GENT_CHANGE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41GENT_CHANGE_TYPE_PUT\x10\x01\x12\x1a\n\x16\x41GENT_CHANGE_TYPE_GONE\x10\x02\x32\xe2\x06\n\x0fRegistryService\x12[\n\rRegisterAgent\x12\x1f.muster.v1.RegisterAgentRequest\x1a .muster.v1.RegisterAgentResponse\"\x07\xba\xb9\x18\x03\n\x01\x02\x12^\n\x0eHeartbeatAgent\x12 .muster.v1.HeartbeatAgentRequest\x1a!.muster.v1.HeartbeatAgentResponse\"\x07\xba\xb9\x18\x03\n\x01\x02\x12\x61\n\x0f\x44\x65registerAgent\x12!.muster.v1.DeregisterAgentRequest\x1a\".muster.v1.DeregisterAgentResponse\"\x07\xba\xb9\x18\x03\n\x01\x02\x12O\n\x08GetAgent\x12\x1a.muster.v1.GetAgentRequest\x1a\x1b.muster.v1.GetAgentResponse\"\n\xba\xb9\x18\x06\n\x04\x01\x02\x03\x04\x12U\n\nListAgents\x12\x1c.muster.v1.ListAgentsRequest\x1a\x1d.muster.v1.ListAgentsResponse\"\n\xba\xb9\x18\x06\n\x04\x01\x02\x03\x04\x12Z\n\x0bWatchAgents\x12\x1d.muster.v1.WatchAgentsRequest\x1a\x1e.muster.v1.WatchAgentsResponse\"\n\xba\xb9\x18\x06\n\x04\x01\x02\x03\x04\x30\x01\x12g\n\x10ListCapabilities\x12\".muster.v1.ListCapabilitiesRequest\x1a#.muster.v1.ListCapabilitiesResponse\"\n\xba\xb9\x18\x06\n\x04\x01\x02\x03\x04\x12^\n\rGetCapability\x12\x1f.muster.v1.GetCapabilityRequest\x1a .muster.v1.GetCapabilityResponse\"\n\xba\xb9\x18\x06\n\x04\x01\x02\x03\x04\x12\x62\n\x0eReportPresence\x12 .muster.v1.ReportPresenceRequest\x1a!.muster.v1.ReportPresenceResponse\"\x07\xba\xb9\x18\x03\n\x01\x04(\x01\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -74,52 +75,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCAPABILITYREQUEST'].fields_by_name['capability']._serialized_options = b'\272H\003\310\001\001'
   _globals['_REPORTPRESENCEREQUEST'].fields_by_name['executor']._loaded_options = None
   _globals['_REPORTPRESENCEREQUEST'].fields_by_name['executor']._serialized_options = b'\272H\005r\003\030\200\001'
-  _globals['_AGENTCHANGETYPE']._serialized_start=2183
-  _globals['_AGENTCHANGETYPE']._serialized_end=2290
-  _globals['_REGISTERAGENTREQUEST']._serialized_start=160
-  _globals['_REGISTERAGENTREQUEST']._serialized_end=319
-  _globals['_REGISTERAGENTRESPONSE']._serialized_start=321
-  _globals['_REGISTERAGENTRESPONSE']._serialized_end=422
-  _globals['_HEARTBEATAGENTREQUEST']._serialized_start=424
-  _globals['_HEARTBEATAGENTREQUEST']._serialized_end=531
-  _globals['_HEARTBEATAGENTRESPONSE']._serialized_start=533
-  _globals['_HEARTBEATAGENTRESPONSE']._serialized_end=610
-  _globals['_DEREGISTERAGENTREQUEST']._serialized_start=612
-  _globals['_DEREGISTERAGENTREQUEST']._serialized_end=672
-  _globals['_DEREGISTERAGENTRESPONSE']._serialized_start=674
-  _globals['_DEREGISTERAGENTRESPONSE']._serialized_end=699
-  _globals['_GETAGENTREQUEST']._serialized_start=701
-  _globals['_GETAGENTREQUEST']._serialized_end=744
-  _globals['_GETAGENTRESPONSE']._serialized_start=746
-  _globals['_GETAGENTRESPONSE']._serialized_end=797
-  _globals['_AGENTFILTER']._serialized_start=800
-  _globals['_AGENTFILTER']._serialized_end=1078
-  _globals['_AGENTFILTER_LABELSENTRY']._serialized_start=1033
-  _globals['_AGENTFILTER_LABELSENTRY']._serialized_end=1078
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1080
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1200
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1202
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1296
-  _globals['_WATCHAGENTSREQUEST']._serialized_start=1298
-  _globals['_WATCHAGENTSREQUEST']._serialized_end=1376
-  _globals['_WATCHAGENTSRESPONSE']._serialized_start=1378
-  _globals['_WATCHAGENTSRESPONSE']._serialized_end=1473
-  _globals['_AGENTCHANGE']._serialized_start=1475
-  _globals['_AGENTCHANGE']._serialized_end=1563
-  _globals['_LISTCAPABILITIESREQUEST']._serialized_start=1565
-  _globals['_LISTCAPABILITIESREQUEST']._serialized_end=1682
-  _globals['_LISTCAPABILITIESRESPONSE']._serialized_start=1684
-  _globals['_LISTCAPABILITIESRESPONSE']._serialized_end=1779
-  _globals['_GETCAPABILITYREQUEST']._serialized_start=1781
-  _globals['_GETCAPABILITYREQUEST']._serialized_end=1862
-  _globals['_GETCAPABILITYRESPONSE']._serialized_start=1864
-  _globals['_GETCAPABILITYRESPONSE']._serialized_end=1929
-  _globals['_REPORTPRESENCEREQUEST']._serialized_start=1932
-  _globals['_REPORTPRESENCEREQUEST']._serialized_end=2074
-  _globals['_AGENTNAME']._serialized_start=2076
-  _globals['_AGENTNAME']._serialized_end=2137
-  _globals['_REPORTPRESENCERESPONSE']._serialized_start=2139
-  _globals['_REPORTPRESENCERESPONSE']._serialized_end=2181
-  _globals['_REGISTRYSERVICE']._serialized_start=2293
-  _globals['_REGISTRYSERVICE']._serialized_end=3063
+  _globals['_REGISTRYSERVICE'].methods_by_name['RegisterAgent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['RegisterAgent']._serialized_options = b'\272\271\030\003\n\001\002'
+  _globals['_REGISTRYSERVICE'].methods_by_name['HeartbeatAgent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['HeartbeatAgent']._serialized_options = b'\272\271\030\003\n\001\002'
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeregisterAgent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeregisterAgent']._serialized_options = b'\272\271\030\003\n\001\002'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetAgent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetAgent']._serialized_options = b'\272\271\030\006\n\004\001\002\003\004'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListAgents']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListAgents']._serialized_options = b'\272\271\030\006\n\004\001\002\003\004'
+  _globals['_REGISTRYSERVICE'].methods_by_name['WatchAgents']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['WatchAgents']._serialized_options = b'\272\271\030\006\n\004\001\002\003\004'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListCapabilities']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListCapabilities']._serialized_options = b'\272\271\030\006\n\004\001\002\003\004'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetCapability']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetCapability']._serialized_options = b'\272\271\030\006\n\004\001\002\003\004'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ReportPresence']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ReportPresence']._serialized_options = b'\272\271\030\003\n\001\004'
+  _globals['_AGENTCHANGETYPE']._serialized_start=2211
+  _globals['_AGENTCHANGETYPE']._serialized_end=2318
+  _globals['_REGISTERAGENTREQUEST']._serialized_start=188
+  _globals['_REGISTERAGENTREQUEST']._serialized_end=347
+  _globals['_REGISTERAGENTRESPONSE']._serialized_start=349
+  _globals['_REGISTERAGENTRESPONSE']._serialized_end=450
+  _globals['_HEARTBEATAGENTREQUEST']._serialized_start=452
+  _globals['_HEARTBEATAGENTREQUEST']._serialized_end=559
+  _globals['_HEARTBEATAGENTRESPONSE']._serialized_start=561
+  _globals['_HEARTBEATAGENTRESPONSE']._serialized_end=638
+  _globals['_DEREGISTERAGENTREQUEST']._serialized_start=640
+  _globals['_DEREGISTERAGENTREQUEST']._serialized_end=700
+  _globals['_DEREGISTERAGENTRESPONSE']._serialized_start=702
+  _globals['_DEREGISTERAGENTRESPONSE']._serialized_end=727
+  _globals['_GETAGENTREQUEST']._serialized_start=729
+  _globals['_GETAGENTREQUEST']._serialized_end=772
+  _globals['_GETAGENTRESPONSE']._serialized_start=774
+  _globals['_GETAGENTRESPONSE']._serialized_end=825
+  _globals['_AGENTFILTER']._serialized_start=828
+  _globals['_AGENTFILTER']._serialized_end=1106
+  _globals['_AGENTFILTER_LABELSENTRY']._serialized_start=1061
+  _globals['_AGENTFILTER_LABELSENTRY']._serialized_end=1106
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1108
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1228
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1230
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1324
+  _globals['_WATCHAGENTSREQUEST']._serialized_start=1326
+  _globals['_WATCHAGENTSREQUEST']._serialized_end=1404
+  _globals['_WATCHAGENTSRESPONSE']._serialized_start=1406
+  _globals['_WATCHAGENTSRESPONSE']._serialized_end=1501
+  _globals['_AGENTCHANGE']._serialized_start=1503
+  _globals['_AGENTCHANGE']._serialized_end=1591
+  _globals['_LISTCAPABILITIESREQUEST']._serialized_start=1593
+  _globals['_LISTCAPABILITIESREQUEST']._serialized_end=1710
+  _globals['_LISTCAPABILITIESRESPONSE']._serialized_start=1712
+  _globals['_LISTCAPABILITIESRESPONSE']._serialized_end=1807
+  _globals['_GETCAPABILITYREQUEST']._serialized_start=1809
+  _globals['_GETCAPABILITYREQUEST']._serialized_end=1890
+  _globals['_GETCAPABILITYRESPONSE']._serialized_start=1892
+  _globals['_GETCAPABILITYRESPONSE']._serialized_end=1957
+  _globals['_REPORTPRESENCEREQUEST']._serialized_start=1960
+  _globals['_REPORTPRESENCEREQUEST']._serialized_end=2102
+  _globals['_AGENTNAME']._serialized_start=2104
+  _globals['_AGENTNAME']._serialized_end=2165
+  _globals['_REPORTPRESENCERESPONSE']._serialized_start=2167
+  _globals['_REPORTPRESENCERESPONSE']._serialized_end=2209
+  _globals['_REGISTRYSERVICE']._serialized_start=2321
+  _globals['_REGISTRYSERVICE']._serialized_end=3187
 # @@protoc_insertion_point(module_scope)

@@ -148,7 +148,7 @@ class Request(_message.Message):
     """
     @_builtins.property
     def capability(self) -> _capability_pb2.CapabilitySelector:
-        """What is to be done."""
+        """What is to be done. PERMISSION_DENIED where the caller may not ask for it."""
 
     @_builtins.property
     def payload(self) -> _payload_pb2.Payload:

@@ -28,11 +28,12 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from muster.v1 import contract_pb2 as muster_dot_v1_dot_contract__pb2
 from muster.v1 import event_pb2 as muster_dot_v1_dot_event__pb2
+from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 from muster.v1 import request_pb2 as muster_dot_v1_dot_request__pb2
 from muster.v1 import response_pb2 as muster_dot_v1_dot_response__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!muster/v1/scheduler_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18muster/v1/contract.proto\x1a\x15muster/v1/event.proto\x1a\x17muster/v1/request.proto\x1a\x18muster/v1/response.proto\"<\n\rSubmitRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x12.muster.v1.RequestB\x06\xbaH\x03\xc8\x01\x01\"^\n\x0eSubmitResponse\x12%\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x13.muster.v1.Accepted\x12%\n\x08response\x18\x02 \x01(\x0b\x32\x13.muster.v1.Response\"w\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13SubmitStreamRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x12.muster.v1.RequestB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"\x8a\x01\n\x14SubmitStreamResponse\x12%\n\x08\x61\x63\x63\x65pted\x18\x01 \x03(\x0b\x32\x13.muster.v1.Accepted\x12#\n\x07refused\x18\x02 \x03(\x0b\x32\x12.muster.v1.Refused\x12&\n\tresponses\x18\x03 \x03(\x0b\x32\x13.muster.v1.Response\"@\n\x07Refused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"s\n\x12GetContractRequest\x12,\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12 \n\nrequest_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"<\n\x13GetContractResponse\x12%\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x13.muster.v1.Contract\"~\n\x14ListContractsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.muster.v1.ContractFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"X\n\x15ListContractsResponse\x12&\n\tcontracts\x18\x01 \x03(\x0b\x32\x13.muster.v1.Contract\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x15WatchContractsRequest\x12,\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12+\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.muster.v1.ContractFilterH\x00\x12!\n\x06\x63ursor\x18\x03 \x01(\x0b\x32\x11.muster.v1.CursorB\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"\xee\x01\n\x16WatchContractsResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x13.muster.v1.Contract\x12 \n\x06\x65vents\x18\x02 \x03(\x0b\x32\x10.muster.v1.Event\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\x1b\n\x03gap\x18\x04 \x01(\x0b\x32\x0e.muster.v1.Gap\x12!\n\x06\x63ursor\x18\x05 \x01(\x0b\x32\x11.muster.v1.Cursor\x12%\n\x08response\x18\x06 \x01(\x0b\x32\x13.muster.v1.Response\"|\n\x13WaitContractRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x39\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\x90\x1c\x32\x00\"f\n\x14WaitContractResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.muster.v1.ContractState\x12%\n\x08response\x18\x02 \x01(\x0b\x32\x13.muster.v1.Response\"]\n\x15\x43\x61ncelContractRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"?\n\x16\x43\x61ncelContractResponse\x12%\n\x08response\x18\x01 \x01(\x0b\x32\x13.muster.v1.Response\"E\n\x17\x45xplainPlacementRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"c\n\x18\x45xplainPlacementResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\x04\x12\'\n\x06\x61gents\x18\x03 \x03(\x0b\x32\x17.muster.v1.AgentVerdict\"M\n\x0c\x41gentVerdict\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61sible\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x16\n\x14GetStatisticsRequest\"\xc1\x02\n\x15GetStatisticsResponse\x12%\n\x06states\x18\x01 \x03(\x0b\x32\x15.muster.v1.StateCount\x12\x30\n\x0c\x63\x61pabilities\x18\x02 \x03(\x0b\x32\x1a.muster.v1.CapabilityCount\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x04\x12\r\n\x05\x65nded\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x04\x12\x0f\n\x07\x63ommits\x18\x06 \x01(\x04\x12-\n\ncommit_p50\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ncommit_p99\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x61gents\x18\t \x01(\r\x12\x0f\n\x07retries\x18\n \x01(\x04\x12\x0e\n\x06losses\x18\x0b \x01(\x04\"H\n\nStateCount\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.muster.v1.ContractState\x12\x11\n\tcontracts\x18\x02 \x01(\x04\"X\n\x0f\x43\x61pabilityCount\x12\x12\n\ncapability\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x04\x12\x11\n\tsuspended\x18\x04 \x01(\x04\x32\xfa\x05\n\x10SchedulerService\x12=\n\x06Submit\x12\x18.muster.v1.SubmitRequest\x1a\x19.muster.v1.SubmitResponse\x12S\n\x0cSubmitStream\x12\x1e.muster.v1.SubmitStreamRequest\x1a\x1f.muster.v1.SubmitStreamResponse(\x01\x30\x01\x12L\n\x0bGetContract\x12\x1d.muster.v1.GetContractRequest\x1a\x1e.muster.v1.GetContractResponse\x12R\n\rListContracts\x12\x1f.muster.v1.ListContractsRequest\x1a .muster.v1.ListContractsResponse\x12W\n\x0eWatchContracts\x12 .muster.v1.WatchContractsRequest\x1a!.muster.v1.WatchContractsResponse0\x01\x12O\n\x0cWaitContract\x12\x1e.muster.v1.WaitContractRequest\x1a\x1f.muster.v1.WaitContractResponse\x12U\n\x0e\x43\x61ncelContract\x12 .muster.v1.CancelContractRequest\x1a!.muster.v1.CancelContractResponse\x12[\n\x10\x45xplainPlacement\x12\".muster.v1.ExplainPlacementRequest\x1a#.muster.v1.ExplainPlacementResponse\x12R\n\rGetStatistics\x12\x1f.muster.v1.GetStatisticsRequest\x1a .muster.v1.GetStatisticsResponseBJ\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!muster/v1/scheduler_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18muster/v1/contract.proto\x1a\x15muster/v1/event.proto\x1a\x1amuster/v1/permission.proto\x1a\x17muster/v1/request.proto\x1a\x18muster/v1/response.proto\"<\n\rSubmitRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x12.muster.v1.RequestB\x06\xbaH\x03\xc8\x01\x01\"^\n\x0eSubmitResponse\x12%\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x13.muster.v1.Accepted\x12%\n\x08response\x18\x02 \x01(\x0b\x32\x13.muster.v1.Response\"w\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13SubmitStreamRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x12.muster.v1.RequestB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"\x8a\x01\n\x14SubmitStreamResponse\x12%\n\x08\x61\x63\x63\x65pted\x18\x01 \x03(\x0b\x32\x13.muster.v1.Accepted\x12#\n\x07refused\x18\x02 \x03(\x0b\x32\x12.muster.v1.Refused\x12&\n\tresponses\x18\x03 \x03(\x0b\x32\x13.muster.v1.Response\"@\n\x07Refused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"s\n\x12GetContractRequest\x12,\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12 \n\nrequest_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"<\n\x13GetContractResponse\x12%\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x13.muster.v1.Contract\"~\n\x14ListContractsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.muster.v1.ContractFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"X\n\x15ListContractsResponse\x12&\n\tcontracts\x18\x01 \x03(\x0b\x32\x13.muster.v1.Contract\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x15WatchContractsRequest\x12,\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12+\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.muster.v1.ContractFilterH\x00\x12!\n\x06\x63ursor\x18\x03 \x01(\x0b\x32\x11.muster.v1.CursorB\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"\xee\x01\n\x16WatchContractsResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x13.muster.v1.Contract\x12 \n\x06\x65vents\x18\x02 \x03(\x0b\x32\x10.muster.v1.Event\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\x1b\n\x03gap\x18\x04 \x01(\x0b\x32\x0e.muster.v1.Gap\x12!\n\x06\x63ursor\x18\x05 \x01(\x0b\x32\x11.muster.v1.Cursor\x12%\n\x08response\x18\x06 \x01(\x0b\x32\x13.muster.v1.Response\"|\n\x13WaitContractRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x39\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\x90\x1c\x32\x00\"f\n\x14WaitContractResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.muster.v1.ContractState\x12%\n\x08response\x18\x02 \x01(\x0b\x32\x13.muster.v1.Response\"]\n\x15\x43\x61ncelContractRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"?\n\x16\x43\x61ncelContractResponse\x12%\n\x08response\x18\x01 \x01(\x0b\x32\x13.muster.v1.Response\"E\n\x17\x45xplainPlacementRequest\x12*\n\x0b\x63ontract_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"c\n\x18\x45xplainPlacementResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\x04\x12\'\n\x06\x61gents\x18\x03 \x03(\x0b\x32\x17.muster.v1.AgentVerdict\"M\n\x0c\x41gentVerdict\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61sible\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x16\n\x14GetStatisticsRequest\"\xc1\x02\n\x15GetStatisticsResponse\x12%\n\x06states\x18\x01 \x03(\x0b\x32\x15.muster.v1.StateCount\x12\x30\n\x0c\x63\x61pabilities\x18\x02 \x03(\x0b\x32\x1a.muster.v1.CapabilityCount\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x04\x12\r\n\x05\x65nded\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x04\x12\x0f\n\x07\x63ommits\x18\x06 \x01(\x04\x12-\n\ncommit_p50\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ncommit_p99\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x61gents\x18\t \x01(\r\x12\x0f\n\x07retries\x18\n \x01(\x04\x12\x0e\n\x06losses\x18\x0b \x01(\x04\"H\n\nStateCount\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.muster.v1.ContractState\x12\x11\n\tcontracts\x18\x02 \x01(\x04\"X\n\x0f\x43\x61pabilityCount\x12\x12\n\ncapability\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x04\x12\x11\n\tsuspended\x18\x04 \x01(\x04\x32\xd8\x06\n\x10SchedulerService\x12G\n\x06Submit\x12\x18.muster.v1.SubmitRequest\x1a\x19.muster.v1.SubmitResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x02\x12]\n\x0cSubmitStream\x12\x1e.muster.v1.SubmitStreamRequest\x1a\x1f.muster.v1.SubmitStreamResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x02(\x01\x30\x01\x12W\n\x0bGetContract\x12\x1d.muster.v1.GetContractRequest\x1a\x1e.muster.v1.GetContractResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12\\\n\rListContracts\x12\x1f.muster.v1.ListContractsRequest\x1a .muster.v1.ListContractsResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12\x62\n\x0eWatchContracts\x12 .muster.v1.WatchContractsRequest\x1a!.muster.v1.WatchContractsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12Z\n\x0cWaitContract\x12\x1e.muster.v1.WaitContractRequest\x1a\x1f.muster.v1.WaitContractResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12`\n\x0e\x43\x61ncelContract\x12 .muster.v1.CancelContractRequest\x1a!.muster.v1.CancelContractResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12\x65\n\x10\x45xplainPlacement\x12\".muster.v1.ExplainPlacementRequest\x1a#.muster.v1.ExplainPlacementResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12\\\n\rGetStatistics\x12\x1f.muster.v1.GetStatisticsRequest\x1a .muster.v1.GetStatisticsResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,52 +69,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELCONTRACTREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003(\200\010'
   _globals['_EXPLAINPLACEMENTREQUEST'].fields_by_name['contract_id']._loaded_options = None
   _globals['_EXPLAINPLACEMENTREQUEST'].fields_by_name['contract_id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{16}$'
-  _globals['_SUBMITREQUEST']._serialized_start=267
-  _globals['_SUBMITREQUEST']._serialized_end=327
-  _globals['_SUBMITRESPONSE']._serialized_start=329
-  _globals['_SUBMITRESPONSE']._serialized_end=423
-  _globals['_ACCEPTED']._serialized_start=425
-  _globals['_ACCEPTED']._serialized_end=544
-  _globals['_SUBMITSTREAMREQUEST']._serialized_start=546
-  _globals['_SUBMITSTREAMREQUEST']._serialized_end=616
-  _globals['_SUBMITSTREAMRESPONSE']._serialized_start=619
-  _globals['_SUBMITSTREAMRESPONSE']._serialized_end=757
-  _globals['_REFUSED']._serialized_start=759
-  _globals['_REFUSED']._serialized_end=823
-  _globals['_GETCONTRACTREQUEST']._serialized_start=825
-  _globals['_GETCONTRACTREQUEST']._serialized_end=940
-  _globals['_GETCONTRACTRESPONSE']._serialized_start=942
-  _globals['_GETCONTRACTRESPONSE']._serialized_end=1002
-  _globals['_LISTCONTRACTSREQUEST']._serialized_start=1004
-  _globals['_LISTCONTRACTSREQUEST']._serialized_end=1130
-  _globals['_LISTCONTRACTSRESPONSE']._serialized_start=1132
-  _globals['_LISTCONTRACTSRESPONSE']._serialized_end=1220
-  _globals['_WATCHCONTRACTSREQUEST']._serialized_start=1223
-  _globals['_WATCHCONTRACTSREQUEST']._serialized_end=1389
-  _globals['_WATCHCONTRACTSRESPONSE']._serialized_start=1392
-  _globals['_WATCHCONTRACTSRESPONSE']._serialized_end=1630
-  _globals['_WAITCONTRACTREQUEST']._serialized_start=1632
-  _globals['_WAITCONTRACTREQUEST']._serialized_end=1756
-  _globals['_WAITCONTRACTRESPONSE']._serialized_start=1758
-  _globals['_WAITCONTRACTRESPONSE']._serialized_end=1860
-  _globals['_CANCELCONTRACTREQUEST']._serialized_start=1862
-  _globals['_CANCELCONTRACTREQUEST']._serialized_end=1955
-  _globals['_CANCELCONTRACTRESPONSE']._serialized_start=1957
-  _globals['_CANCELCONTRACTRESPONSE']._serialized_end=2020
-  _globals['_EXPLAINPLACEMENTREQUEST']._serialized_start=2022
-  _globals['_EXPLAINPLACEMENTREQUEST']._serialized_end=2091
-  _globals['_EXPLAINPLACEMENTRESPONSE']._serialized_start=2093
-  _globals['_EXPLAINPLACEMENTRESPONSE']._serialized_end=2192
-  _globals['_AGENTVERDICT']._serialized_start=2194
-  _globals['_AGENTVERDICT']._serialized_end=2271
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=2273
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=2295
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=2298
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=2619
-  _globals['_STATECOUNT']._serialized_start=2621
-  _globals['_STATECOUNT']._serialized_end=2693
-  _globals['_CAPABILITYCOUNT']._serialized_start=2695
-  _globals['_CAPABILITYCOUNT']._serialized_end=2783
-  _globals['_SCHEDULERSERVICE']._serialized_start=2786
-  _globals['_SCHEDULERSERVICE']._serialized_end=3548
+  _globals['_SCHEDULERSERVICE'].methods_by_name['Submit']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['Submit']._serialized_options = b'\272\271\030\004\n\002\001\002'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['SubmitStream']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['SubmitStream']._serialized_options = b'\272\271\030\004\n\002\001\002'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetContract']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetContract']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListContracts']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListContracts']._serialized_options = b'\272\271\030\004\n\002\001\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['WatchContracts']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['WatchContracts']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['WaitContract']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['WaitContract']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CancelContract']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CancelContract']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ExplainPlacement']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ExplainPlacement']._serialized_options = b'\272\271\030\004\n\002\001\003'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetStatistics']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetStatistics']._serialized_options = b'\272\271\030\004\n\002\001\003'
+  _globals['_SUBMITREQUEST']._serialized_start=295
+  _globals['_SUBMITREQUEST']._serialized_end=355
+  _globals['_SUBMITRESPONSE']._serialized_start=357
+  _globals['_SUBMITRESPONSE']._serialized_end=451
+  _globals['_ACCEPTED']._serialized_start=453
+  _globals['_ACCEPTED']._serialized_end=572
+  _globals['_SUBMITSTREAMREQUEST']._serialized_start=574
+  _globals['_SUBMITSTREAMREQUEST']._serialized_end=644
+  _globals['_SUBMITSTREAMRESPONSE']._serialized_start=647
+  _globals['_SUBMITSTREAMRESPONSE']._serialized_end=785
+  _globals['_REFUSED']._serialized_start=787
+  _globals['_REFUSED']._serialized_end=851
+  _globals['_GETCONTRACTREQUEST']._serialized_start=853
+  _globals['_GETCONTRACTREQUEST']._serialized_end=968
+  _globals['_GETCONTRACTRESPONSE']._serialized_start=970
+  _globals['_GETCONTRACTRESPONSE']._serialized_end=1030
+  _globals['_LISTCONTRACTSREQUEST']._serialized_start=1032
+  _globals['_LISTCONTRACTSREQUEST']._serialized_end=1158
+  _globals['_LISTCONTRACTSRESPONSE']._serialized_start=1160
+  _globals['_LISTCONTRACTSRESPONSE']._serialized_end=1248
+  _globals['_WATCHCONTRACTSREQUEST']._serialized_start=1251
+  _globals['_WATCHCONTRACTSREQUEST']._serialized_end=1417
+  _globals['_WATCHCONTRACTSRESPONSE']._serialized_start=1420
+  _globals['_WATCHCONTRACTSRESPONSE']._serialized_end=1658
+  _globals['_WAITCONTRACTREQUEST']._serialized_start=1660
+  _globals['_WAITCONTRACTREQUEST']._serialized_end=1784
+  _globals['_WAITCONTRACTRESPONSE']._serialized_start=1786
+  _globals['_WAITCONTRACTRESPONSE']._serialized_end=1888
+  _globals['_CANCELCONTRACTREQUEST']._serialized_start=1890
+  _globals['_CANCELCONTRACTREQUEST']._serialized_end=1983
+  _globals['_CANCELCONTRACTRESPONSE']._serialized_start=1985
+  _globals['_CANCELCONTRACTRESPONSE']._serialized_end=2048
+  _globals['_EXPLAINPLACEMENTREQUEST']._serialized_start=2050
+  _globals['_EXPLAINPLACEMENTREQUEST']._serialized_end=2119
+  _globals['_EXPLAINPLACEMENTRESPONSE']._serialized_start=2121
+  _globals['_EXPLAINPLACEMENTRESPONSE']._serialized_end=2220
+  _globals['_AGENTVERDICT']._serialized_start=2222
+  _globals['_AGENTVERDICT']._serialized_end=2299
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=2301
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=2323
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=2326
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=2647
+  _globals['_STATECOUNT']._serialized_start=2649
+  _globals['_STATECOUNT']._serialized_end=2721
+  _globals['_CAPABILITYCOUNT']._serialized_start=2723
+  _globals['_CAPABILITYCOUNT']._serialized_end=2811
+  _globals['_SCHEDULERSERVICE']._serialized_start=2814
+  _globals['_SCHEDULERSERVICE']._serialized_end=3670
 # @@protoc_insertion_point(module_scope)

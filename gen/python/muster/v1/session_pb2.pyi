@@ -176,7 +176,9 @@ class Hello(_message.Message):
     """Version of the session protocol that the host speaks. The only one is 1."""
     host: _builtins.str
     """The host's name, unique within the tenant and the same after a restart of the process only if
-    nothing of it goes on running: a newer session of a name ends the older one.
+    nothing of it goes on running: a newer session of a name ends the older one. Where identity is
+    proven it must be a name that the caller may have, by default that of its certificate or token,
+    NAME or NAME.anything; else the stream ends with PERMISSION_DENIED.
     """
     last_session_epoch: _builtins.int
     """session_epoch of the host's last welcome; 0 at first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from muster.executor.core_state import Timers
 from muster.executor.link_dial import dial_link, dial_presence
@@ -42,9 +43,12 @@ def build(config: Config) -> Sequence[Part]:
     settings = settings_of(
         config, SEPARATOR.join(config.scheduler_targets), SEPARATOR.join(config.registry_targets)
     )
-    schedulers = {target: dial_link(target) for target in config.scheduler_targets}
-    registries = {target: dial_presence(target) for target in config.registry_targets}
-    executor = Executor(settings, schedulers, registries, dial_link, dial_presence)
+    security = config.tls.security
+    dial = partial(dial_link, security=security)
+    dial_registry = partial(dial_presence, security=security)
+    schedulers = {target: dial(target) for target in config.scheduler_targets}
+    registries = {target: dial_registry(target) for target in config.registry_targets}
+    executor = Executor(settings, schedulers, registries, dial, dial_registry)
     finds = {
         "scheduler": as_targets(executor.found_schedulers),
         "registry": as_targets(executor.found_registries),

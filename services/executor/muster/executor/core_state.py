@@ -212,6 +212,7 @@ class Session:
         "agents",
         "beat",
         "broken_at",
+        "caller",
         "contact",
         "counts",
         "deaf_at",
@@ -251,6 +252,7 @@ class Session:
         self.id = session_id
         self.tenant = tenant
         self.principal = principal
+        self.caller: Item = None  # what the pump knows of the principal
         self.host = host
         self.epoch = 0
         self.opened_ms = 0

@@ -57,6 +57,7 @@ class Greeter:
         size = frame.ByteSize()
         check_size(frame, size)
         _check_hello(hello)
+        principal.require_host(hello.host)
         opening = Opening(
             secrets.token_hex(8),
             principal.tenant,
@@ -67,6 +68,7 @@ class Greeter:
             hello.frame_bytes_max or limits.MESSAGE_BYTES_MAX,
         )
         session = self._core.sessions.open(opening, self._clock(), self._wall_ms())
+        session.caller = principal
         await self._fill(session, frame)
         now = self._clock()
         self._core.sessions.opened(session, now)

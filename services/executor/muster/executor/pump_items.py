@@ -98,6 +98,8 @@ class FrameReader:
         spec = attach.spec
         try:
             check(attach)
+            offered = (capability.name for capability in spec.capabilities)
+            session.caller.require_agent(spec.name, offered)
             size = spec.ByteSize()
             if size > limits.ITEM_BYTES_MAX:
                 message = f"the agent has {size} bytes, and {limits.ITEM_BYTES_MAX} are allowed"

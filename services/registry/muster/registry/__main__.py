@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from muster.registry.catalogue import CatalogueSources, dial_catalogue
 from muster.registry.part import Registry
@@ -17,8 +18,9 @@ from muster.runtime.serve import Part
 def build(config: Config) -> Sequence[Part]:
     """The registry, following the catalogue of the schedulers that it is told of or finds."""
     registry = Registry(config.timers.sweep_seconds)
-    watches = [dial_catalogue(target) for target in config.scheduler_targets]
-    sources = CatalogueSources(watches, dial_catalogue)
+    dial = partial(dial_catalogue, security=config.tls.security)
+    watches = [dial(target) for target in config.scheduler_targets]
+    sources = CatalogueSources(watches, dial)
     enrolling = registry.enrolling(config.name, config.directory_agents_max)
     finds: dict[str, OnLevel] = {
         "scheduler": as_targets(sources.found),

@@ -19,6 +19,7 @@ from muster.v1.catalogue_service_pb2 import WatchCatalogueRequest, WatchCatalogu
 from muster.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from muster.wire.channel import RECONNECT_MAX_MS, RECONNECT_MIN_MS, open_channel
 from muster.wire.errors import error_of_rpc
+from muster.wire.security import NO_TLS, Security
 
 # The shape of CatalogueService.WatchCatalogue, over gRPC or in one process.
 WatchCatalogue = Callable[[WatchCatalogueRequest], AsyncIterable[WatchCatalogueResponse]]
@@ -26,11 +27,11 @@ WatchCatalogue = Callable[[WatchCatalogueRequest], AsyncIterable[WatchCatalogueR
 _log = get_logger("muster.registry")
 
 
-def dial_catalogue(target: str) -> WatchCatalogue:
+def dial_catalogue(target: str, security: Security = NO_TLS) -> WatchCatalogue:
     """`CatalogueService.WatchCatalogue` of the scheduler at `target`; a channel for each call."""
 
     async def watch(request: WatchCatalogueRequest) -> AsyncIterator[WatchCatalogueResponse]:
-        async with open_channel(target) as channel:
+        async with open_channel(target, security) as channel:
             call = CatalogueServiceStub(channel).WatchCatalogue(request)
             try:
                 async for response in call:

@@ -67,9 +67,11 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         seconds = limits.REGISTRATION_SECONDS_DEFAULT
         if request.HasField("time_to_live"):
             seconds = seconds_of_duration(request.time_to_live)
+        caller, spec = current_principal(), request.spec
+        caller.require_agent(spec.name, (offered.name for offered in spec.capabilities))
         message = agent_pb2.Agent(
-            spec=request.spec,
-            tenant=current_principal().tenant,
+            spec=spec,
+            tenant=caller.tenant,
             state=agent_pb2.AGENT_STATE_READY,
             create_time=timestamp_of_seconds(self._wall()),
             address=request.address,

@@ -18,7 +18,14 @@ def scheduler_of(config: Config) -> SchedulerPart:
     """The scheduler on the configured backends. Raises `ConfigError` where they are missing."""
     shared = config.ledger != EMBEDDED_LEDGER
     ledger, blobs = _postgres(config) if shared else _embedded(config)
-    return scheduler_part(config.name, ledger, blobs, config.retention_seconds, shared=shared)
+    return scheduler_part(
+        config.name,
+        ledger,
+        blobs,
+        config.retention_seconds,
+        shared=shared,
+        security=config.tls.security,
+    )
 
 
 # Each imports what it needs only: what the other one does takes a tenth of a second to import.

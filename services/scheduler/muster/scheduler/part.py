@@ -21,6 +21,7 @@ from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+from muster.wire.security import NO_TLS, Security
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ def scheduler_part(
     retention_seconds: float = limits.RETENTION_SECONDS,
     *,
     shared: bool = False,
+    security: Security = NO_TLS,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
-    `shared` with others."""
+    `shared` with others, to whom it shows itself as `security` says."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
-    router = Router()
+    router = Router(security)
     servicer = SchedulerServicer(scheduler, router)
     catalogue = CatalogueServicer(scheduler)
 

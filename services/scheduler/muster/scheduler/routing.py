@@ -12,17 +12,17 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from muster.model.errors import Code, MusterError, NotAuthenticated, Unavailable
 from muster.model.ids import shard_of_id, shard_of_scope
-from muster.runtime.principal import PRINCIPAL_KEY, TENANT_KEY, Principal
+from muster.runtime.principal import FORWARDED_KEY, Principal, metadata_of
 from muster.scheduler.admission import moving
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
 from muster.v1.request_pb2 import Request
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from muster.wire.channel import open_channel
+from muster.wire.channel import Channels
 from muster.wire.errors import error_of_rpc
-
-FORWARDED_KEY = "muster-forwarded"  # metadata: another scheduler passes this call on
+from muster.wire.security import NO_TLS, Security
 
 Metadata = tuple[tuple[str, str], ...]
 _T = TypeVar("_T")
@@ -42,11 +42,7 @@ class Peer:
     def __init__(self, name: str, stub: SchedulerServiceStub, caller: Principal) -> None:
         self.name = name
         self.stub = stub
-        self.metadata: Metadata = (
-            (FORWARDED_KEY, "1"),
-            (TENANT_KEY, caller.tenant),
-            (PRINCIPAL_KEY, caller.name),
-        )
+        self.metadata: Metadata = ((FORWARDED_KEY, "1"), *metadata_of(caller))
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context
@@ -55,21 +51,20 @@ class Peer:
         try:
             return await method(request, metadata=self.metadata, timeout=context.time_remaining())
         except grpc.aio.AioRpcError as error:
-            raise error_of_rpc(error) from None
+            raise _said(error) from None
 
 
 class Router:
     """Who is to be asked. Without `sharing` there is only one scheduler, and nobody else is."""
 
-    def __init__(self) -> None:
+    def __init__(self, security: Security = NO_TLS) -> None:
         self.sharing: Sharing | None = None
-        self._channels: dict[str, grpc.aio.Channel] = {}  # by address
+        # Without retries: what a peer refuses is for the caller to try again.
+        self._channels = Channels(security, retries=False)
 
     async def close(self) -> None:
         """Close the connections to the others."""
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
+        await self._channels.close()
 
     def shares(self, context: Context) -> bool:
         """Whether the call is for this scheduler to divide among all that share the ledger."""
@@ -118,9 +113,11 @@ class Router:
         address = self.sharing.addresses.get(name)
         if address is None:
             raise moving()
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = open_channel(address)
+        try:
+            channel = self._channels.to(address)
+        except NotAuthenticated:
+            # Our own certificates are no use now, which is not the caller's fault.
+            raise Unavailable("the scheduler cannot reach the others; try again") from None
         return Peer(name, SchedulerServiceStub(channel), caller)
 
 
@@ -148,6 +145,13 @@ async def relayed(
         async for each in call:
             yield each
     except grpc.aio.AioRpcError as error:
-        raise error_of_rpc(error) from None
+        raise _said(error) from None
     finally:
         call.cancel()
+
+
+def _said(error: grpc.aio.AioRpcError) -> MusterError:
+    """What a peer said. A stream that breaks while it is being written to ends with gRPC's own
+    INTERNAL, and nobody's word."""
+    said = error_of_rpc(error)
+    return moving() if said.code is Code.INTERNAL and not said.reason else said

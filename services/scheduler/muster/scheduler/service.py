@@ -11,9 +11,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from muster.backends.ledger_base import Ended, Ledger, LedgerFull
+from muster.backends.ledger_base import Ended, Ledger
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import ContractUnknown, MusterError, ResourceExhausted, Unavailable
@@ -36,11 +37,13 @@ from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.entries import entry_of
+from muster.scheduler.forgetting import forget_old
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.plain_requests import is_plain
 from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.restoring import restored
 from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, identity_of
@@ -116,8 +119,9 @@ class Scheduler:
                 self._begin(NOTHING)
             else:
                 self._begin(await self.ledger.open())
+            forgetting = partial(forget_old, self, self._retention_seconds)
             async with background(
-                self.committer.run, self._tick_loop, self._look_up_loop, self._retention_loop
+                self.committer.run, self._tick_loop, self._look_up_loop, forgetting
             ):
                 self.settle()
                 await self.committer.barrier()
@@ -149,14 +153,15 @@ class Scheduler:
         self.committer.position = max(self.committer.position, opening.position)
         self.applying.ended.update(opening.ended)
         self.add_known(opening.catalogue)
-        taken = [self._restore_contract(now, each, opening) for each in opening.open_contracts]
+        taken = restored(opening, self.catalogue, self.sessions, self.core, now)
         self.sessions.restored(now, taken)
-        _log.info(
-            "shards taken over",
-            shards=len(opening.generations),
-            generation=max(opening.generations.values(), default=0),
-            open_contracts=len(taken),
-        )
+        if opening.generations:
+            _log.info(
+                "shards taken over",
+                shards=len(opening.generations),
+                generation=opening.generation,
+                open_contracts=len(taken),
+            )
 
     def add_known(self, rows: Iterable[CatalogueRow]) -> None:
         """Entries that the ledger has, whoever wrote them."""
@@ -166,6 +171,15 @@ class Scheduler:
                 self.catalogue.add(entry_of(row, self.catalogue.next_revision(row.tenant)))
                 self._routes.clear()
                 self._tell_catalogue(None, None)
+
+    async def learn(self, tenant: str, capability: str) -> bool:
+        """Look whether another scheduler has put a capability into the catalogue. Returns whether
+        there is more than before."""
+        if not self.shared:
+            return False
+        before = self.catalogue.next_revision(tenant)
+        self.add_known(await self.ledger.versions(tenant, capability))
+        return self.catalogue.next_revision(tenant) > before
 
     def disown(self, shards: Collection[int]) -> list[int]:
         """Own these shards no longer; returns the contracts whose listeners are to be told, with
@@ -184,19 +198,6 @@ class Scheduler:
         for contract_id in contract_ids:
             self.hub.moved(contract_id, moving())
 
-    def _restore_contract(self, now: Now, stored: StoredContract, opening: Opening) -> Contract:
-        request = Request.FromString(stored.request)
-        wanted = request.capability
-        selector, _ = self.catalogue.resolve(stored.tenant, wanted.name, wanted.version)
-        parent = self.core.contracts.get(stored.parent_id)
-        contract = contract_of(
-            request, stored.tenant, stored.principal, selector, stored.accepted_ms, parent
-        )
-        attempt = stored.open_attempt
-        epoch = attempt.epoch if attempt is not None else 0
-        progress = opening.output_chunks.get((stored.id, epoch), (0, 0))
-        return self.sessions.restore(now, stored, contract, progress)
-
     async def _tick_loop(self) -> None:
         while True:
             await asyncio.sleep(limits.SWEEP_SECONDS)
@@ -213,19 +214,6 @@ class Scheduler:
             self.attempts.tick(now)
         self.sessions.tick(now, stalled)
         self.settle()
-
-    async def _retention_loop(self) -> None:
-        """Forget contracts that ended long enough ago, a few at a time, between commits."""
-        while True:
-            before_ms = self.clock().wall_ms - int(self._retention_seconds * 1000)
-            trimmed: Ended = {}
-            try:
-                trimmed = await self.ledger.trim(before_ms, limits.RETENTION_TRIM_MAX)
-            except LedgerFull:
-                _log.warning("the ledger is too full to forget old contracts; trying again")
-            self.forget_ended(trimmed)
-            if sum(trimmed.values()) < limits.RETENTION_TRIM_MAX:
-                await asyncio.sleep(limits.RETENTION_SWEEP_SECONDS)
 
     async def _look_up_loop(self) -> None:
         while True:

@@ -74,13 +74,23 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     async def Submit(self, request: SubmitRequest, context: _Context) -> SubmitResponse:
         """Accepts one request."""
         caller, scheduler = current_principal(), self._scheduler
+        caller.require_submit(request.request.capability.name)
         peer = self._router.of_request(request.request, caller, context)
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)
         answer = OneAnswer()
-        request_id = scheduler.submit(
-            scheduler.clock(), caller.tenant, caller.name, request.request, answer
-        )
+
+        def submit() -> str:
+            return scheduler.submit(
+                scheduler.clock(), caller.tenant, caller.name, request.request, answer
+            )
+
+        try:
+            request_id = submit()
+        except NotFound:
+            if not await scheduler.learn(caller.tenant, request.request.capability.name):
+                raise
+            request_id = submit()
         scheduler.settle()
         number, duplicate = await answer.accepted
         reply = SubmitResponse()

@@ -23,7 +23,7 @@ from muster.scheduler.ownership import decide
 from muster.scheduler.service import Scheduler
 
 LEASE_SECONDS = 5.0  # a scheduler that has not said for so long that it lives is taken for dead
-RENEW_SECONDS = 1.0  # pause between two looks, if nothing is heard before
+RENEW_SECONDS = 0.5  # pause between two looks, if nothing is heard before
 BACKLOG_SECONDS = 0.05  # how often executors hear what waits, while anything does
 
 Want = tuple[str, str]  # tenant, capability

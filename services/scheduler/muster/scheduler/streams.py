@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from muster.model import limits
-from muster.model.errors import MusterError, ResourceExhausted
+from muster.model.errors import MusterError, NotFound, ResourceExhausted
 from muster.model.ids import format_id
 from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
@@ -71,6 +71,8 @@ class SubmitStream:
         self._asked = 0  # submits without an answer
         self._half_closed = False
         self._moved: MusterError | None = None
+        self._unknown: list[Request] = []
+        self._may_learn = scheduler.shared
         self._wake = asyncio.Event()
 
     async def run(
@@ -112,6 +114,8 @@ class SubmitStream:
             now = self._scheduler.clock()
             for request in frame.requests:
                 self._submit(now, request)
+            if self._unknown:
+                await self._submit_unknown()
             self._scheduler.settle()
             if (
                 self._backlog.items + len(self._later) > limits.STREAM_BACKLOG_MAX
@@ -133,12 +137,26 @@ class SubmitStream:
                     "submit more when some have ended"
                 )
             principal = self._principal
+            principal.require_submit(request.capability.name)
             self._scheduler.submit(now, principal.tenant, principal.name, request, self)
         except MusterError as error:
+            if self._may_learn and isinstance(error, NotFound):
+                self._unknown.append(request)
+                return
             is_child = request.HasField("parent")
             self._refuse(child_request_id(request) if is_child else request.request_id, error)
         else:
             self._asked += 1
+
+    async def _submit_unknown(self) -> None:
+        """Once more what asks for a capability of which only another scheduler may know yet."""
+        unknown, self._unknown = self._unknown, []
+        for name in {request.capability.name for request in unknown}:
+            await self._scheduler.learn(self._principal.tenant, name)
+        self._may_learn = False
+        for request in unknown:
+            self._submit(self._scheduler.clock(), request)
+        self._may_learn = True
 
     def _refuse(self, request_id: str, error: MusterError) -> None:
         refused = Refused(request_id=request_id, error=status_of(error))

@@ -13,7 +13,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from muster.model.errors import MusterError
-from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.ledger import (
+    Batch,
+    CatalogueRow,
+    CommitResult,
+    ContractQuery,
+    Opening,
+    StoredContract,
+)
 from muster.model.states import ContractState
 
 
@@ -135,6 +142,10 @@ class Ledger(Protocol):
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
         """Stream items after (epoch, index), in order."""
+        ...
+
+    async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
+        """Every version of a capability that was ever registered, by whichever owner."""
         ...
 
     async def history(self, after: int, limit: int) -> list[Commit]:

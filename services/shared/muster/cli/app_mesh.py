@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.options import Address, DataDir, Form, Output
+from muster.cli.options import Address, DataDir, Form, Names, Output
 
 
 def up(
@@ -77,6 +77,63 @@ def status(output: Output = Form.TABLE, address: Address = None, data_dir: DataD
 
     place = Place(address, data_dir)
     run(lambda: status(place, output == Form.JSON))
+
+
+def certs(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            show_default=False,
+            help="Where they go; an authority that is there is used. Default: certs, in the data "
+            "folder.",
+        ),
+    ] = None,
+    domain: Annotated[
+        str, typer.Option(metavar="NAME", help="The trust domain of a new authority.")
+    ] = "muster.local",
+    tenant: Annotated[
+        str, typer.Option(metavar="NAME", help="Whom agents, clients and operators belong to.")
+    ] = "default",
+    service: Names = None,
+    agent: Names = None,
+    client: Names = None,
+    operator: Names = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            show_default=False,
+            help="A name or IP at which services are dialled, besides localhost. Repeatable.",
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option(min=0.01, max=397, help="How long certificates are good for.")
+    ] = 30,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace certificates; not the authority."),
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a development authority, and certificates for TLS."""
+    from muster.cli.certs import CertOptions, certs
+    from muster.cli.place import Place
+    from muster.cli.running import run_plain
+
+    options = CertOptions(
+        folder.expanduser().absolute() if folder else Place(data_dir=data_dir).folder / "certs",
+        domain,
+        tenant,
+        host or (),
+        service or (),
+        agent or (),
+        client or (),
+        operator or (),
+        days,
+        force,
+    )
+    run_plain(lambda: certs(options))
 
 
 def audit(

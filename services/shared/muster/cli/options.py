@@ -41,6 +41,10 @@ DataDir = Annotated[
 Output = Annotated[
     Form, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
 ]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", show_default=False, help="One of these. Repeatable."),
+]
 Labels = Annotated[
     list[str] | None,
     typer.Option("--label", "-l", metavar="KEY=VALUE", show_default=False, help="Repeatable."),

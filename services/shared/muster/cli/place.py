@@ -17,6 +17,7 @@ from muster.model import limits
 from muster.supervisor.finding import Endpoints, find_data_dir, find_endpoints
 from muster.supervisor.state import read_state
 from muster.wire.channel import open_channel
+from muster.wire.security import find_security
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def is_supervised(place: Place) -> bool:
 
 async def answers(address: str, seconds: float, *, patient: bool = False) -> bool:
     """Whether somebody accepts gRPC connections at an address."""
+    security = find_security(os.environ)
     try:
-        async with asyncio.timeout(seconds), open_channel(address) as channel:
+        async with asyncio.timeout(seconds), open_channel(address, security) as channel:
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not patient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from muster.model.errors import MusterError
 from muster.supervisor.finding import Endpoints
 from muster.supervisor.state import MeshState, RunningProcess, read_state
 from muster.wire.channel import open_channel
+from muster.wire.security import find_security
 
 if TYPE_CHECKING:
     from muster.v1.agent_pb2 import Agent
@@ -146,7 +148,7 @@ async def _health(address: str, service: str) -> str:
 
     if not await answers(address, limits.CONNECT_SECONDS):
         return "not there"
-    async with open_channel(address) as channel:
+    async with open_channel(address, find_security(os.environ)) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=HealthCheckRequest.SerializeToString,
@@ -164,8 +166,6 @@ async def _health(address: str, service: str) -> str:
 
 async def _ask(found: _Findings) -> None:
     """Asks those services that are there; the others' part is left out."""
-    import os
-
     from muster.agent.client import connect
 
     scheduler, registry = found.serving("scheduler"), found.serving("registry")

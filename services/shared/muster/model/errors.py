@@ -160,3 +160,15 @@ class Unavailable(MusterError):
     """Nothing is wrong with the call; come back later."""
 
     reason = "NOT_READY"
+
+
+class NotAuthenticated(MusterError):
+    """Who calls is not known, or not proven."""
+
+    reason = "NOT_AUTHENTICATED"
+
+
+class NotAllowed(MusterError):
+    """The caller is known, and may not do this."""
+
+    reason = "NOT_ALLOWED"

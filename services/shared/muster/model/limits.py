@@ -25,6 +25,17 @@ SCHEMA_BYTES_MAX = 64 * 1024
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1000
 
+# --- identity -------------------------------------------------------------------------------------
+
+TOKEN_BYTES_MAX = 8 * 1024  # of a JWT; the metadata has room for one
+TOKEN_LEEWAY_SECONDS = 30.0  # by which the clocks of issuer and mesh may differ
+TOKENS_KNOWN_MAX = 10_000  # whose signature need not be checked again; at 1 KB each, 10 MB
+TOKEN_KEYS_MAX = 100
+TOKEN_KEYS_BYTES_MAX = 1024 * 1024
+IDENTITY_CHECK_SECONDS = 1.0  # how often files that tokens and grants come from are looked at
+PEM_BYTES_MAX = 1024 * 1024  # a certificate with its chain, a key, a bundle of authorities
+GRANTS_BYTES_MAX = 1024 * 1024
+
 # --- sessions -------------------------------------------------------------------------------------
 
 HEARTBEAT_SECONDS = 2.0

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from muster.model import limits
+from muster.wire.security import Security
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
@@ -104,7 +105,7 @@ class Listen:
     """Where a process listens, and how much it takes on."""
 
     host: str = "127.0.0.1"
-    # Anything but loopback is refused while there is no TLS: names in metadata are no identity.
+    # Anything but loopback is refused without TLS: names in metadata are no identity.
 
     grpc_port: Port = PORTS[Role.ALL][0]
     # 0 takes any free port; then only the log, or `server.address`, tells which.
@@ -123,6 +124,60 @@ class Listen:
 
     streams_max: Count = limits.STREAMS_MAX
     # Counted apart, because sessions and watchers stay: they must not use up the room for calls.
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Who is believed. With a certificate all gRPC is TLS, and every call needs an identity.
+
+    Files are read again when they change, so what replaces them is used without a restart: for a
+    change of authority, let `tls_ca` hold both for a while. `muster certs` makes such files.
+    """
+
+    profile: Literal["development", "production"] = "development"
+    # "production" refuses to start without TLS, or with keys that others may read, and serves no
+    # reflection. "development" speaks plainly on loopback, where every caller has every role.
+
+    tls_cert: Path | None = None
+    # PEM: this process's certificate and what is between it and the authority. Names the process
+    # towards others as spiffe://DOMAIN/service/NAME, and needs the addresses that others dial.
+
+    tls_key: Path | None = None
+    # PEM: its private key, unencrypted, so it must be readable by this user alone.
+
+    tls_ca: Path | None = None
+    # PEM: authorities whose certificates are believed, in both directions.
+
+    trust_domain: str = ""
+    # The DOMAIN that callers' certificates must have. Empty: that of this process's own.
+
+    token_port: Port | None = None
+    # Another gRPC port, for callers with a token (JWT) instead of a certificate. It is apart
+    # because gRPC for Python cannot ask for a certificate without insisting on one.
+
+    token_keys: Path | None = None
+    # JWKS: public keys of whoever issues tokens; a file, or a folder of *.json. Never fetched.
+
+    token_issuer: str = ""
+    # What tokens must say as `iss`.
+
+    token_audience: str = ""
+    # What tokens must say as `aud`, so that those for other services are no use here.
+
+    grants: Path | None = None
+    # YAML: who may ask for and offer which capabilities. None: the roles alone decide.
+
+    @property
+    def enabled(self) -> bool:
+        """Whether gRPC is TLS."""
+        return self.tls_cert is not None
+
+    @property
+    def security(self) -> Security:
+        """For the channels to other services."""
+        if not self.enabled:
+            return Security()
+        return Security(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +228,7 @@ class Config:
     """Everything that a process can be told."""
 
     listen: Listen = field(default_factory=Listen)
+    tls: Tls = field(default_factory=Tls)
     timers: Timers = field(default_factory=Timers)
     logs: Logs = field(default_factory=Logs)
 

@@ -85,7 +85,7 @@ def service_entry(config: Config, kind: str, address: str) -> Entry:
         id=f"muster-{kind}:{config.name}",
         kind=kind,
         owner=config.name,
-        check=Probe(SERVICES[kind], config.directory_probe_seconds),
+        check=Probe(SERVICES[kind], config.directory_probe_seconds, config.tls.enabled),
         address=address,
         meta=meta,
     )

@@ -60,7 +60,7 @@ def _check_failpoints() -> None:
 
 
 async def _run(config: Config, build: Callable[[Config], Sequence[Part]]) -> None:
-    server = Server(config.listen, build(config))
+    server = Server(config.listen, build(config), config.tls)
     # From before it serves: whoever sees it serving may stop it at once.
     with server.stopped_by_signals():
         await server.start()

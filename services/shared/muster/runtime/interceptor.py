@@ -4,6 +4,8 @@ grpc.aio turns every exception into UNKNOWN with the exception's text, the reque
 included, and sends no status at all after a CancelledError that nobody asked for. So handlers are
 given raw bytes to parse here, and everything they raise becomes a status here:
 
+    no or bad credentials    UNAUTHENTICATED, but for what the protos leave open
+    a role of no use here    PERMISSION_DENIED
     MusterError              its code, with google.rpc.Status in the trailers
     unparseable request      INVALID_ARGUMENT, MALFORMED_MESSAGE
     a rule of the proto      INVALID_ARGUMENT, INVALID_FIELD (unary requests; streams check items)
@@ -26,12 +28,20 @@ from typing import Any, TypeAlias
 import grpc
 
 from muster.model import limits
-from muster.model.errors import InvalidArgument, MusterError, ResourceExhausted, Unavailable
+from muster.model.errors import (
+    InvalidArgument,
+    MusterError,
+    NotAllowed,
+    ResourceExhausted,
+    Unavailable,
+)
 from muster.runtime.health import Condition, Health
+from muster.runtime.identity.callers import Identify, by_metadata
 from muster.runtime.lifetime import Owned
 from muster.runtime.logs import get_logger
 from muster.runtime.metrics import CallMetrics
-from muster.runtime.principal import principal_of_metadata, set_current_principal
+from muster.runtime.permissions import roles_of_method
+from muster.runtime.principal import ROLE_NAMES, set_current_principal
 from muster.runtime.validation import check
 from muster.wire.errors import DETAILS_TRAILER, GRPC_CODES, status_of
 
@@ -51,6 +61,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self, health: Health, metrics: CallMetrics, unary_calls_max: int, streams_max: int
     ) -> None:
+        # Who calls. To be set before the server starts, where it is not by metadata.
+        self.identify: Identify = by_metadata
         self._health = health
         self._metrics = metrics
         self._unary = _Room(unary_calls_max)
@@ -142,6 +154,7 @@ class _Method:
         self.name = name
         self.service = name[1:].partition("/")[0]
         self.metrics = owner.metrics_of(name)
+        self._roles = roles_of_method(name)
         self._has_rules = name.startswith("/muster.")
         self.takes_stream = handler.request_streaming
         self.gives_stream = handler.response_streaming
@@ -166,6 +179,17 @@ class _Method:
         if self.takes_stream:
             return grpc.stream_unary_rpc_method_handler(single)
         return grpc.unary_unary_rpc_method_handler(single)
+
+    def authorize(self, context: _Context) -> None:
+        """Finds out who calls; raises what it must be refused with for that."""
+        roles = self._roles
+        if roles is None:
+            return
+        principal = self.owner.identify(context)
+        if roles.isdisjoint(principal.roles):
+            allowed = " or ".join(sorted(ROLE_NAMES[role] for role in roles)) or "nobody"
+            raise NotAllowed(f"this call is for the role {allowed}")
+        set_current_principal(principal)
 
     # gRPC keeps the error that a call was aborted with, and that the frames that it went through,
     # until the garbage collector comes round. So these hold on to no message.
@@ -252,7 +276,7 @@ class _Call:
 
     def begin(self) -> None:
         """Finds out who calls, and raises what the call must be refused with."""
-        set_current_principal(principal_of_metadata(self._context.invocation_metadata() or ()))
+        self._method.authorize(self._context)
         self._method.owner.admit(self._method.service, self._method.is_stream)
         self._admitted = True
 

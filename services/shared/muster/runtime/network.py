@@ -20,8 +20,8 @@ def require_loopback(host: str) -> None:
     if outside:
         raise ConfigError(
             f"refusing to listen on {host!r} ({', '.join(outside)}): without TLS anybody who can "
-            "reach it could pose as anybody. Listen on 127.0.0.1, and let a proxy or a tunnel with "
-            "TLS do the rest, until Muster itself serves TLS"
+            "reach it could pose as anybody. Listen on 127.0.0.1, or set MUSTER_TLS_CERT, "
+            "MUSTER_TLS_KEY and MUSTER_TLS_CA; for files to begin with: muster certs"
         )
 
 

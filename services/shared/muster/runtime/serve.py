@@ -27,13 +27,16 @@ from prometheus_client import CollectorRegistry
 
 from muster.failpoints import failpoint
 from muster.runtime import http, metrics, network
-from muster.runtime.config import ConfigError, Listen
+from muster.runtime.config import Listen, Tls
 from muster.runtime.health import Condition, Health
 from muster.runtime.interceptor import CallInterceptor
 from muster.runtime.lifetime import Owned
 from muster.runtime.logs import get_logger
 from muster.runtime.reflection import Reflection, ReflectionSource
+from muster.runtime.tls import Doors
 from muster.wire.channel import SERVER_OPTIONS
+
+NO_TLS = Tls()
 
 _log = get_logger("muster.runtime")
 
@@ -84,13 +87,13 @@ class Part:
 
 
 @asynccontextmanager
-async def serve(listen: Listen, parts: Sequence[Part]) -> AsyncIterator[Server]:
+async def serve(listen: Listen, parts: Sequence[Part], tls: Tls = NO_TLS) -> AsyncIterator[Server]:
     """Runs the parts while the block runs; in it, everything is served.
 
     Raises `ConfigError` where it may not or cannot listen, and whatever a part raises. What a part
     raises while the block runs comes out of `wait_stopped`, and else at the end of the block.
     """
-    server = Server(listen, parts)
+    server = Server(listen, parts, tls)
     await server.start()
     try:
         yield server
@@ -101,8 +104,9 @@ async def serve(listen: Listen, parts: Sequence[Part]) -> AsyncIterator[Server]:
 class Server:
     """A process of the mesh from start to stop. Use `serve`, unless something else owns it."""
 
-    def __init__(self, listen: Listen, parts: Sequence[Part]) -> None:
+    def __init__(self, listen: Listen, parts: Sequence[Part], tls: Tls = NO_TLS) -> None:
         self._listen = listen
+        self._tls = tls
         self._parts = parts
         names = [name for part in parts for name in part.services]
         self._health = Health(names)
@@ -118,12 +122,18 @@ class Server:
         self._hurry = asyncio.Event()
         self._life: Owned | None = None
         self._address = ""
+        self._token_address: str | None = None
         self._http_address: str | None = None
 
     @property
     def address(self) -> str:
         """Where gRPC listens, as `host:port`; a gRPC target as well."""
         return self._address
+
+    @property
+    def token_address(self) -> str | None:
+        """Where gRPC takes tokens instead of certificates, as `host:port`."""
+        return self._token_address
 
     @property
     def http_address(self) -> str | None:
@@ -202,15 +212,16 @@ class Server:
             # On the way out calls end before the parts that answer them, also when one has failed.
             stack.push_async_callback(grpc_server.stop, None)
             _log.info("serving", grpc=self._address, http=self._http_address)
+            if self._token_address is not None:
+                _log.info("serving callers with tokens", grpc=self._token_address)
             ready.set_result(None)
             await self._stop.wait()
             await self._drain(grpc_server)
         _log.info("stopped", grpc=self._address)
 
     def _bind(self) -> grpc.aio.Server:
-        host, port = self._listen.host, self._listen.grpc_port
-        network.require_loopback(host)
-        network.require_free(host, port)
+        doors = Doors(self._listen, self._tls)
+        self._calls.identify = doors.identify
         server = grpc.aio.server(interceptors=[self._calls], options=SERVER_OPTIONS)
         # From 1.84 on gRPC waits for each method that generated code registers on its own, which
         # makes a unary call a fifth dearer with as many methods as here.
@@ -221,13 +232,13 @@ class Server:
             for source in part.reflection:
                 self._reflection.add_source(source)
         self._health.add_to(server)
-        self._reflection.add_to(server)
-        try:
-            port = server.add_insecure_port(network.join_address(host, port))
-        except RuntimeError:
-            address = network.join_address(host, port)
-            raise ConfigError(f"cannot listen on {address}: gRPC gives no reason") from None
-        self._address = network.join_address(host, port)
+        # What it tells is no secret, but nobody in production needs it either.
+        if self._tls.profile != "production":
+            self._reflection.add_to(server)
+        port, token_port = doors.open(server)
+        self._address = network.join_address(self._listen.host, port)
+        if token_port is not None:
+            self._token_address = network.join_address(self._listen.host, token_port)
         return server
 
     async def _start_http(self, stack: AsyncExitStack) -> None:

@@ -192,8 +192,16 @@ class ServerProcess:
         await self._end(self.server.stop_signal, limits.SERVER_STOP_SECONDS)
 
     async def kill(self) -> None:
-        """Kill -9; returns when it is gone. Safe to call twice."""
+        """Kill -9; returns when it is gone, and its own processes too. Safe to call twice.
+
+        They end by themselves, a moment later; until then PostgreSQL would not start again.
+        """
+        children = _children(self.pid) if self.pid is not None else []
         await self._end(signal.SIGKILL, limits.KILL_SECONDS)
+        for _ in range(int(limits.KILL_SECONDS / _POLL_SECONDS)):
+            if not any(child.exists() for child in children):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _end(self, number: signal.Signals, seconds: float) -> None:
         popen = self._popen
@@ -205,3 +213,13 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             os.killpg(popen.pid, signal.SIGKILL)
             await asyncio.to_thread(popen.wait)
+
+
+def _children(pid: int) -> list[Path]:
+    """Where the kernel shows the processes that a process has started, as long as they run; nothing
+    where it does not."""
+    try:
+        numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [Path(f"/proc/{number}") for number in numbers]

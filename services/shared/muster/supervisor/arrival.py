@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection
 
 import grpc
@@ -15,6 +16,7 @@ from muster.v1.registry_service_pb2 import (
 )
 from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
 from muster.wire.channel import open_channel
+from muster.wire.security import find_security
 
 _PAUSE_SECONDS = 0.2
 
@@ -24,7 +26,7 @@ async def count_agents(
 ) -> None:
     """Tells how many agents the hosts have, whenever that changes, without end."""
     there: set[str] = set()
-    async with open_channel(registry) as channel:
+    async with open_channel(registry, find_security(os.environ)) as channel:
         stub = RegistryServiceStub(channel)
         while True:
             try:

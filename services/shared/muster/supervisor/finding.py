@@ -94,3 +94,15 @@ def find_metadata(environment: Mapping[str, str] = os.environ) -> Metadata:
         ("muster-principal", environment.get("MUSTER_PRINCIPAL", "")),
     )
     return tuple((key, value) for key, value in named if value)
+
+
+def fleet_identity(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What shows a fleet's hosts for agents: MUSTER_FLEET_TLS_CERT and MUSTER_FLEET_TLS_KEY.
+
+    They run beside the services, whose own certificate is no agent's.
+    """
+    return {
+        name: environment[f"MUSTER_FLEET_{name.removeprefix('MUSTER_')}"]
+        for name in ("MUSTER_TLS_CERT", "MUSTER_TLS_KEY")
+        if environment.get(f"MUSTER_FLEET_{name.removeprefix('MUSTER_')}")
+    }

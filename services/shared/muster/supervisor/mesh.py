@@ -19,7 +19,7 @@ from muster.backends.pool_subprocess.process import Command, module_words
 from muster.model import limits
 from muster.model.fleet import Fleet, HostJob, spread
 from muster.supervisor.arrival import count_agents
-from muster.supervisor.finding import Endpoints, find_metadata
+from muster.supervisor.finding import Endpoints, find_metadata, fleet_identity
 from muster.supervisor.health import Health, watch_health
 from muster.supervisor.identity import identify
 from muster.supervisor.plan import (
@@ -235,7 +235,8 @@ class Mesh:
         return True
 
     async def _start_fleet(self, fleet: Fleet, tasks: asyncio.TaskGroup) -> None:
-        environment = {**self._inherited, **self.endpoints.environment}
+        own = fleet_identity(self._inherited)
+        environment = {**self._inherited, **own, **self.endpoints.environment}
         environment["MUSTER_DATA_DIR"] = str(self.plan.data_dir)
         self._pool = await self._stack.enter_async_context(
             SubprocessPool(environment, self._logs, self._host_changed)

@@ -7,11 +7,16 @@ agents and executors is heartbeats, never this.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 
 import grpc
 
 from muster.model import limits
-from muster.wire.targets import channel_target
+from muster.model.errors import NotAuthenticated
+from muster.wire.lookup import is_lookup
+from muster.wire.security import NO_TLS, Security, Stamp
+from muster.wire.targets import channel_target, first_host, places_of
 
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
@@ -71,7 +76,9 @@ SERVICE_CONFIG = {
     ]
 }
 
-_BOTH_ENDS: tuple[tuple[str, int | str], ...] = (
+Options = tuple[tuple[str, int | str], ...]
+
+_BOTH_ENDS: Options = (
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", limits.METADATA_BYTES_MAX),
@@ -82,7 +89,7 @@ _BOTH_ENDS: tuple[tuple[str, int | str], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
-CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+CHANNEL_OPTIONS: Options = (
     *_BOTH_ENDS,
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_MIN_MS),
     ("grpc.min_reconnect_backoff_ms", RECONNECT_MIN_MS),
@@ -92,7 +99,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
 )
 
-SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
+SERVER_OPTIONS: Options = (
     *_BOTH_ENDS,
     # Otherwise a second instance silently shares the port.
     ("grpc.so_reuseport", 0),
@@ -106,12 +113,86 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 
-def open_channel(target: str, *, retries: bool = True) -> grpc.aio.Channel:
-    """A channel to `target` without TLS, which is for loopback only; the caller closes it.
+def open_channel(
+    target: str,
+    security: Security = NO_TLS,
+    *,
+    retries: bool = True,
+    options: Options = CHANNEL_OPTIONS,
+) -> grpc.aio.Channel:
+    """A channel to `target`, with TLS where `security` names an authority; the caller closes it.
 
-    `target` may name several places, see `channel_target`. Raises `ValueError` as that does.
-
+    `target` may name several places, see `channel_target`, or a directory, see `places_of`; with
+    TLS, their certificates must all be good for the name of the first. Certificates are read now
+    and used for all of its connections: see `Channels` for one that follows them.
+    Raises `NotAuthenticated` where they cannot be used, and `ValueError` as `channel_target` does.
     Without `retries` a call to a service that is away fails at once, as a person at a prompt wants.
     """
-    options = (*CHANNEL_OPTIONS, ("grpc.enable_retries", int(retries)))
-    return grpc.aio.insecure_channel(channel_target(target), options=options)
+    options = (*options, ("grpc.enable_retries", int(retries)))
+    credentials = security.credentials()
+    target = places_of(target)
+    place = channel_target(target)
+    if credentials is None:
+        return grpc.aio.insecure_channel(place, options=options)
+    if place != target:
+        # Of several, gRPC would compare their certificates with all of the text.
+        options = (*options, ("grpc.ssl_target_name_override", first_host(target)))
+    return grpc.aio.secure_channel(place, credentials, options=options)
+
+
+class Channels:
+    """A channel for each target, opened when it is first asked for.
+
+    When certificates change on disk, whoever asks next gets a channel that was opened with the new
+    ones. What runs on the old one goes on: gRPC keeps a channel as long as a call is on it.
+    """
+
+    def __init__(
+        self,
+        security: Security = NO_TLS,
+        options: Options = CHANNEL_OPTIONS,
+        *,
+        retries: bool = True,
+    ) -> None:
+        self.security = security
+        self._open_channel = partial(open_channel, retries=retries, options=options)
+        self._open: dict[str, tuple[grpc.aio.Channel, Stamp]] = {}
+
+    def to(self, target: str) -> grpc.aio.Channel:
+        """The channel to `target`. Raises `NotAuthenticated` where certificates cannot be used,
+        unless there is an older channel, which then has to do."""
+        known = self._open.get(target)
+        stamp = self.security.stamp()
+        # Whoever was found in a directory, and is away, may have moved.
+        moved = known is not None and is_lookup(target) and _is_lost(known[0])
+        if known is not None and known[1] == stamp and not moved:
+            return known[0]
+        try:
+            channel = self._open_channel(target, self.security)
+        except NotAuthenticated:
+            if known is None:
+                raise
+            return known[0]  # they are being replaced, one after the other
+        self._open[target] = (channel, stamp)
+        return channel
+
+    async def renew(self, target: str) -> None:
+        """Close the channel to `target`: the next one does not know how often this one failed."""
+        known = self._open.get(target)
+        if known is not None:
+            stamp = self.security.stamp()
+            with suppress(NotAuthenticated):
+                channel = self._open_channel(target, self.security)
+                self._open[target] = (channel, stamp)
+                await known[0].close()
+
+    async def close(self) -> None:
+        """Close all of them; calls that still run end."""
+        channels = [channel for channel, _ in self._open.values()]
+        self._open.clear()
+        for channel in channels:
+            await channel.close()
+
+
+def _is_lost(channel: grpc.aio.Channel) -> bool:
+    return channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE

@@ -37,6 +37,8 @@ _CLASSES: dict[Code, type[MusterError]] = {
     Code.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
     Code.UNIMPLEMENTED: errors.Unimplemented,
     Code.UNAVAILABLE: errors.Unavailable,
+    Code.UNAUTHENTICATED: errors.NotAuthenticated,
+    Code.PERMISSION_DENIED: errors.NotAllowed,
 }
 
 

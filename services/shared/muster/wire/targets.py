@@ -18,13 +18,10 @@ def channel_target(targets: str) -> str:
     `targets` is one gRPC target, which stays as it is, or several `host:port` separated by commas.
     Of several, gRPC takes the first that answers, and the next when that is gone. They are in
     random order, so that callers spread over them. Names are looked up now, and for good: what
-    moves belongs behind one name that gRPC itself looks up (`dns:///scheduler:7173`), or in Consul:
-    consul://host:port/muster-scheduler is every one that passes there now (`lookup.find`).
+    moves belongs behind one name that gRPC itself looks up (`dns:///scheduler:7173`), or in a
+    directory (`places_of`).
     Raises `ValueError`, for a person to read, where that cannot be.
     """
-    if is_lookup(targets):
-        # Nothing listens at port 1: calls fail as to a mesh that is away, and may be made again.
-        targets = one_target(find(targets)) or "127.0.0.1:1"
     places = [each.strip() for each in targets.split(SEPARATOR) if each.strip()]
     if len(places) < 2:
         return targets
@@ -36,12 +33,27 @@ def channel_target(targets: str) -> str:
     return f"ipv{versions.pop()}:" + SEPARATOR.join(address for _, address in addresses)
 
 
+def places_of(target: str) -> str:
+    """The places that a target stands for: consul://host:port/muster-scheduler is every scheduler
+    that passes there now, see `lookup.find`; any other stays as it is. Raises `ValueError`."""
+    if not is_lookup(target):
+        return target
+    # Nothing listens at port 1: calls fail as to a mesh that is away, and may be made again.
+    return one_target(find(target)) or "127.0.0.1:1"
+
+
 def one_target(places: Iterable[str]) -> str:
     """One target of many `host:port`, for `channel_target`; empty where there are none. IPv6 is
     left out where there is anything else, because gRPC does not mix them."""
     found = sorted(places)
     plain = [place for place in found if not place.startswith("[")]
     return SEPARATOR.join(plain or found)
+
+
+def first_host(targets: str) -> str:
+    """The host of the first of several places, as it is written."""
+    host = targets.partition(SEPARATOR)[0].strip().rpartition(":")[0]
+    return host.removeprefix("[").removesuffix("]")
 
 
 def _address(place: str) -> tuple[int, str]:

@@ -35,7 +35,14 @@ from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
 from muster.backends.sql import reads
-from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.ledger import (
+    Batch,
+    CatalogueRow,
+    CommitResult,
+    ContractQuery,
+    Opening,
+    StoredContract,
+)
 from muster.model.limits import SHARDS
 
 START_SECONDS = 15.0  # a server that starts together with us may take as long
@@ -178,6 +185,12 @@ class PostgresLedger:
         """See `Ledger.items`."""
         read = partial(reads.items, key=(contract_id, epoch, index), limit=limit)
         return [StoredItem(*row) for row in await self._database.read(read)]
+
+    async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
+        """See `Ledger.versions`."""
+        return await self._database.read(
+            partial(reads.versions, tenant=tenant, capability=capability)
+        )
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""

@@ -56,24 +56,33 @@ def opening(connection: Connection, generations: Mapping[int, int], position: in
         generation=max(generations.values(), default=0),
         last_id=last_id,
         position=position,
-        catalogue=[
-            CatalogueRow(*row)
-            for row in connection.execute(
-                select(
-                    catalogue.c.tenant,
-                    catalogue.c.name,
-                    catalogue.c.version,
-                    catalogue.c.revision,
-                    catalogue.c.created_ms,
-                    catalogue.c.capability,
-                ).order_by(catalogue.c.tenant, catalogue.c.revision)
-            )
-        ],
+        catalogue=_entries(connection),
         ended=ended(connection, generations),
         open_contracts=list(_open(connection, generations)),
         output_chunks=_progress(connection, generations),
         generations=dict(generations),
     )
+
+
+def versions(connection: Connection, tenant: str, capability: str) -> list[CatalogueRow]:
+    """Every version of a capability."""
+    return _entries(connection, catalogue.c.tenant == tenant, catalogue.c.name == capability)
+
+
+def _entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[CatalogueRow]:
+    rows = connection.execute(
+        select(
+            catalogue.c.tenant,
+            catalogue.c.name,
+            catalogue.c.version,
+            catalogue.c.revision,
+            catalogue.c.created_ms,
+            catalogue.c.capability,
+        )
+        .where(*conditions)
+        .order_by(catalogue.c.tenant, catalogue.c.revision)
+    )
+    return [CatalogueRow(*row) for row in rows]
 
 
 def ended(connection: Connection, shards: Collection[int]) -> dict[tuple[str, ContractState], int]:

@@ -33,7 +33,14 @@ from muster.backends.ledger_base import (
 from muster.backends.sql import reads
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
-from muster.model.ledger import Batch, CommitResult, ContractQuery, Opening, StoredContract
+from muster.model.ledger import (
+    Batch,
+    CatalogueRow,
+    CommitResult,
+    ContractQuery,
+    Opening,
+    StoredContract,
+)
 from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
 
 T = TypeVar("T")
@@ -193,6 +200,10 @@ class SqliteLedger:
         """See `Ledger.items`."""
         rows = await self._read(partial(reads.items, key=(contract_id, epoch, index), limit=limit))
         return [StoredItem(*row) for row in rows]
+
+    async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
+        """See `Ledger.versions`."""
+        return await self._read(partial(reads.versions, tenant=tenant, capability=capability))
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""

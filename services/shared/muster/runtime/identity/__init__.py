@@ -1,0 +1,1 @@
+"""Who a caller is where there is TLS: by certificate, or by token."""

@@ -1,0 +1,76 @@
+"""Which roles may call a method, as the protos say: `option (muster.v1.permission)`.
+
+`python -m muster.runtime.permissions` checks that every method of `muster.v1` has one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+import muster.v1
+from muster.runtime import standard_protos
+from muster.runtime.principal import EVERY_ROLE
+from muster.v1.permission_pb2 import permission
+
+Roles = frozenset[int]
+
+# Probes come from where there are no credentials.
+OPEN: Roles | None = None
+NOBODY: Roles = frozenset()
+
+# gRPC's own services, whose protos say nothing about it.
+_STANDARD: dict[str, Roles | None] = {
+    standard_protos.HEALTH: OPEN,
+    standard_protos.REFLECTION_V1: EVERY_ROLE,
+    standard_protos.REFLECTION_V1ALPHA: EVERY_ROLE,
+}
+
+
+def roles_of_method(path: str) -> Roles | None:
+    """Who may call `/package.Service/Method`; None: anybody, without credentials too.
+
+    Nobody may call what has no permission, or is not known.
+    """
+    service, _, method = path.removeprefix("/").partition("/")
+    if service in _STANDARD:
+        return _STANDARD[service]
+    try:
+        found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
+    except KeyError:
+        return NOBODY
+    return _roles(found)
+
+
+def _roles(method: MethodDescriptor) -> Roles:
+    return frozenset(method.GetOptions().Extensions[permission].roles) & EVERY_ROLE
+
+
+def methods() -> Iterator[MethodDescriptor]:
+    """Every method of every service of `muster.v1`."""
+    for module in pkgutil.iter_modules(muster.v1.__path__):
+        if module.name.endswith("_pb2"):
+            file = importlib.import_module(f"muster.v1.{module.name}").DESCRIPTOR
+            services: dict[str, ServiceDescriptor] = file.services_by_name
+            for service in services.values():
+                yield from service.methods
+
+
+def main() -> int:
+    """Names the methods without a permission; the exit code says whether there are any."""
+    found = list(methods())
+    without = [each.full_name for each in found if not _roles(each)]
+    for name in without:
+        print(f"{name} has no option (muster.v1.permission)", file=sys.stderr)  # noqa: T201
+    if not without:
+        print(f"permissions: each of {len(found)} methods says who may call it")  # noqa: T201
+    return 1 if without or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
