@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.agent import connect
+from muster.agent import Agent, Host, connect
 from muster.backends.consul.connection import Address
 from muster.backends.consul.directory import ConsulDirectory
 from muster.backends.directory_base import DirectoryError
@@ -20,6 +20,8 @@ from muster.runtime.config import Role
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerProcess
 from tests.support.found_meshes import consul, found_mesh, listed
+from tests.support.identities import Pki, environment
+from tests.support.meshes import running
 from tests.support.processes import free_port, until
 from tests.support.servers import prepared
 
@@ -179,3 +181,47 @@ async def test_the_environment_of_other_programs_changes_nothing(
     async with secured.directory() as directory:
         await directory.apply([Put(ENTRY)])
         assert await directory.read("somebody") == {ENTRY.id: ENTRY.digest}
+
+
+async def test_services_with_tls_pass_where_consul_has_a_certificate_of_the_mesh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pki = Pki.make(tmp_path)
+    consul_own = pki.service("consul")
+    server = prepared("consul", tmp_path)
+    file = server.folder / "consul.json"
+    told = json.loads(file.read_text())
+    told["enable_agent_tls_for_checks"] = True
+    told["tls"] = {
+        "defaults": {
+            "ca_file": str(consul_own.ca),
+            "cert_file": str(consul_own.cert),
+            "key_file": str(consul_own.key),
+        }
+    }
+    file.write_text(json.dumps(told))
+    async with (
+        ServerProcess(server) as process,
+        found_mesh(tmp_path / "mesh", process.server.url, tls=pki.tls) as mesh,
+    ):
+        for name in mesh.servers:
+
+            async def passes(name: str = name) -> bool:
+                found = await asyncio.to_thread(listed, server.address, name.partition("-")[0])
+                return found == {name: "passing"}
+
+            await until(passes, 10, f"{name} passes")
+        for variable, value in environment(pki.caller("agent")).items():
+            monkeypatch.setenv(variable, value)
+        agent = Agent("ann.idle", kind="test")
+
+        @agent.capability("test.idle")
+        async def idle() -> None: ...
+
+        host = Host([agent], target=process.server.url, name="ann", leave_seconds=1.0)
+        async with running(host):
+
+            async def there() -> bool:
+                return await asyncio.to_thread(listed, server.address, "agent") != {}
+
+            await until(there, 10, "the agent is listed")

@@ -54,7 +54,7 @@ class FoundMesh:
     async def start(self, role: Role, number: int = 1) -> Server:
         """Starts a service: "registry-1"."""
         config = self.config(role, f"{role.value}-{number}")
-        server = Server(config.listen, _BUILD[role](config))
+        server = Server(config.listen, _BUILD[role](config), config.tls)
         await server.start()
         self.servers[config.name] = server
         return server
