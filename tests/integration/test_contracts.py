@@ -287,7 +287,11 @@ async def test_a_watch_of_many_resumes_from_its_cursor_without_a_gap(mesh: Mesh)
                 break
     keys = [(event.contract_id, event.sequence) for event in replayed]
     assert len(keys) == len(set(keys)) == 8
-    assert keys[:4] == [(event.contract_id, event.sequence) for event in seen]
+    first = {event.contract_id for event in seen}
+    # In order within a contract; between two of them, where several schedulers tell, in any.
+    assert [key for key in keys if key[0] in first] == [
+        (event.contract_id, event.sequence) for event in seen
+    ]
 
 
 async def test_what_does_not_fit_is_refused_before_it_is_queued(mesh: Mesh) -> None:
@@ -320,7 +324,10 @@ async def test_a_queued_contract_says_why_it_waits(mesh: Mesh) -> None:
         contract_id = await second.accepted()
         told = await stub.ExplainPlacement(ExplainPlacementRequest(contract_id=contract_id))
         assert "busy" in told.summary
-        assert [verdict.reason for verdict in told.agents] == ["has no free slot: 1 of 1 are taken"]
+        assert [verdict.reason for verdict in told.agents] in (
+            ["has no free slot: 1 of 1 are taken"],
+            ["its slots are lent to other schedulers just now"],
+        )
         worker.gate.set()
         assert await client.gather([first, second]) == ["a", "b"]
 

@@ -64,6 +64,8 @@ def _why_not(agent: AgentSlots, contract: Contract) -> str:
         return "the link to its executor is gone"
     if agent.host.is_full:
         return "its host has not read what it was offered before"
+    if not agent.window:
+        return "its slots are lent to other schedulers just now"
     if agent.free <= 0:
         return f"has no free slot: {agent.active} of {agent.window} are taken"
     if contract.excluded and agent.name in contract.excluded:
