@@ -58,15 +58,15 @@ async def running(host: Host) -> AsyncIterator[None]:
             await asyncio.wait([task])
 
 
-def _config(role: Role, data_dir: Path) -> Config:
+def _config(role: Role, data_dir: Path, bus: str = "") -> Config:
     listen = Listen(grpc_port=0, http_port=0, drain_seconds=0.5)
-    return replace(default_config(role), listen=listen, data_dir=data_dir, name=role.value)
+    return replace(default_config(role), listen=listen, data_dir=data_dir, name=role.value, bus=bus)
 
 
 @asynccontextmanager
-async def all_in_one(data_dir: Path) -> AsyncIterator[Mesh]:
+async def all_in_one(data_dir: Path, bus: str = "") -> AsyncIterator[Mesh]:
     """Every service in one server; messages between them are handed over."""
-    config = _config(Role.ALL, data_dir)
+    config = _config(Role.ALL, data_dir, bus)
     async with serve(config.listen, build_all(config)) as server:
         yield Mesh(server.address, server.address, server.address, [server])
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from muster.backends.base import Blobs
+from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
-from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.config import EMBEDDED_BUS, EMBEDDED_LEDGER, Config, ConfigError, Role
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
@@ -17,7 +18,9 @@ def scheduler_of(config: Config) -> SchedulerPart:
     """The scheduler on the configured backends. Raises `ConfigError` where they are missing."""
     shared = config.ledger != EMBEDDED_LEDGER
     ledger, blobs = _postgres(config) if shared else _embedded(config)
-    return scheduler_part(config.name, ledger, blobs, config.retention_seconds, shared=shared)
+    return scheduler_part(
+        config.name, ledger, blobs, config.retention_seconds, shared=shared, bus=_bus(config)
+    )
 
 
 # Each imports what it needs only: what the other one does takes a tenth of a second to import.
@@ -45,6 +48,21 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
         ) from None
     database = Database(config.ledger)
     return PostgresLedger(database, config.name), PostgresBlobs(database)
+
+
+def _bus(config: Config) -> Bus | None:
+    if config.bus == EMBEDDED_BUS:
+        return None
+    try:
+        from muster.backends.jetstream.bus import JetStreamBus
+    except ModuleNotFoundError as error:
+        if error.name != "nats":
+            raise
+        raise ConfigError(
+            "MUSTER_BUS names NATS, whose client is not installed; "
+            "pip install 'muster-mesh[server,nats]'"
+        ) from None
+    return JetStreamBus(config.bus, config.name)
 
 
 def build(config: Config) -> Sequence[Part]:

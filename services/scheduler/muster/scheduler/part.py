@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from muster.backends.base import Blobs
+from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
@@ -40,11 +42,13 @@ def scheduler_part(
     retention_seconds: float = limits.RETENTION_SECONDS,
     *,
     shared: bool = False,
+    bus: Bus | None = None,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
-    `shared` with others."""
+    `shared` with others. It publishes on the `bus` what happens to its contracts."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
+    publisher = Publisher(scheduler, bus) if bus is not None else None
     router = Router()
     servicer = SchedulerServicer(scheduler, router)
     catalogue = CatalogueServicer(scheduler)
@@ -57,6 +61,8 @@ def scheduler_part(
                 sharing = router.sharing = Sharing(scheduler, links, readiness.address)
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
+            if publisher is not None:
+                await stack.enter_async_context(publisher.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
@@ -73,6 +79,6 @@ def scheduler_part(
             LinkServicer(links), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler),)
+    metrics = (scheduler_metrics(scheduler, publisher),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

@@ -1,0 +1,46 @@
+"""The bus: fan-out of what has happened, to whoever subscribes. Never the record.
+
+Messages are CloudEvents 1.0 in structured JSON, on the subjects of `muster.model.subjects`. The bus
+may be away, or lose what it has; whoever publishes has it from the ledger, and publishes again what
+was not acknowledged. So messages can come twice: for a while the bus drops what it has had by its
+`id`, and what comes later than that is told by the sequence that lifecycle events carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from muster.model.errors import MusterError
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class BusUnavailable(MusterError):
+    """The bus does not answer; try again later."""
+
+    reason = "NOT_READY"
+
+
+class Message(NamedTuple):
+    """What is published; `body` is a CloudEvent in JSON whose id is `id`."""
+
+    subject: str
+    id: str
+    body: bytes
+
+
+class Bus(Protocol):
+    """Use it while `run` runs. Nothing here blocks the event loop."""
+
+    async def run(self) -> None:
+        """Be connected, as far as possible, until cancelled. A bus that is away is no error."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+        """For each of the messages whether the bus has acknowledged it.
+
+        Takes a few seconds at most. What is not acknowledged may be there all the same, and come
+        after what was acknowledged beside it: messages whose order matters go in several calls.
+        """
+        ...
