@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import nats
+import nats.errors
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -16,8 +17,10 @@ from nats.js.errors import NotFoundError
 from muster.backends.ledger_base import Ledger
 from muster.model.ids import format_id, parse_id
 from muster.model.ledger import LifecycleEvent, events_of
+from tests.support.processes import until
 
 STREAM = "MUSTER"
+DRAINED_SECONDS = 30.0  # after the bus is back
 
 
 class Seen:
@@ -88,6 +91,25 @@ async def stored(url: str, subject: str = "muster.>") -> Seen:
     finally:
         await client.close()
     return seen
+
+
+async def drained(url: str, count: int, seconds: float = DRAINED_SECONDS) -> Seen:
+    """What the stream holds, once so many contracts have ended in it."""
+    client = await nats.connect(url, allow_reconnect=True, max_reconnect_attempts=-1)
+
+    async def enough() -> bool:
+        try:
+            filtered = "muster.*.contract.ended.>"
+            info = await client.jetstream().stream_info(STREAM, subjects_filter=filtered)
+        except (nats.errors.Error, NotFoundError):
+            return False
+        return sum((info.state.subjects or {}).values()) >= count
+
+    try:
+        await until(enough, seconds, f"{count} contracts have ended on the bus")
+    finally:
+        await client.close()
+    return await stored(url)
 
 
 def data_of(event: LifecycleEvent) -> dict[str, Any]:

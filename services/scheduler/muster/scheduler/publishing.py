@@ -19,7 +19,7 @@ from muster.backends.bus_base import Bus, Message
 from muster.backends.ledger_base import Commit, ShardCommit
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import MusterError
+from muster.model.errors import MusterError, Unavailable
 from muster.model.ids import shard_of_id
 from muster.model.ledger import LifecycleEvent, events_of
 from muster.runtime.lifetime import background
@@ -285,6 +285,6 @@ class Publisher:
             # A key may have been given up, and be somebody else's, meanwhile.
             self._marked |= {key: marks[key] for key in marks.keys() & self._marked.keys()}
 
-    @failpoint("published_unmarked")
+    @failpoint("published_unmarked", Unavailable)
     async def _tell(self, marks: Mapping[int, int]) -> None:
         await self._scheduler.ledger.mark_published(marks)
