@@ -8,7 +8,8 @@ was not acknowledged. So messages can come twice: for a while the bus drops what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from muster.model.errors import MusterError
@@ -30,6 +31,13 @@ class Message(NamedTuple):
     body: bytes
 
 
+class Delivery(NamedTuple):
+    """A message that was published, with its number on the bus; numbers only grow."""
+
+    sequence: int
+    message: Message
+
+
 class Bus(Protocol):
     """Use it while `run` runs. Nothing here blocks the event loop."""
 
@@ -42,5 +50,17 @@ class Bus(Protocol):
 
         Takes a few seconds at most. What is not acknowledged may be there all the same, and come
         after what was acknowledged beside it: messages whose order matters go in several calls.
+        """
+        ...
+
+    def subscribe(
+        self, pattern: str, since_ms: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Delivery]]]:
+        """What is published while the block runs, on subjects that fit, in order and without end;
+        and before that, what was published since an instant, as far as it is kept.
+
+        What comes while nobody reads is kept by the bus: who is slower than that loses the oldest.
+        Outlives a bus that goes away and comes back. Entering raises `BusUnavailable` where it does
+        not answer.
         """
         ...

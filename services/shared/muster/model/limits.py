@@ -111,6 +111,9 @@ BUS_RETRY_SECONDS = 0.5  # pause after messages that were not acknowledged
 BUS_STOP_SECONDS = 2.0  # who stops publishes what is left, if the bus takes it
 BUS_KEPT_SECONDS = 7 * 24 * 3600.0  # as long as contracts are found
 BUS_KEPT_BYTES_MAX = 8 * 1024**3  # about 10 million events; the oldest go first
+BUS_EMBEDDED_BYTES_MAX = 16 * 1024**2  # kept in memory where there is no server for it
+BUS_IDS_MAX = 100_000  # remembered there; at about 150 bytes, 15 MB
+BUS_REPLAY_CONTRACTS = 500  # read at a time
 BUS_DUPLICATES_SECONDS = 120.0  # the server remembers ids so long; 4,000/s are about 60 MB there
 
 # --- registrations without a session --------------------------------------------------------------

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,7 +20,8 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError
 from nats.js.errors import Error as JetStreamError
 
-from muster.backends.bus_base import CONTENT_TYPE, Message
+from muster.backends.bus_base import CONTENT_TYPE, BusUnavailable, Delivery, Message
+from muster.backends.jetstream.deliveries import Deliveries
 from muster.backends.jetstream.stream import require_stream
 
 ACK_SECONDS = 5.0  # for all messages of one call; a server that syncs each needs 1 ms for it
@@ -31,6 +32,7 @@ PING_SECONDS = 2  # a server that leaves three unanswered is away
 # The library waits for the socket beyond this, and then cannot be cancelled: so never.
 PENDING_BYTES_MAX = 1 << 30
 
+_FAILURES = (nats.errors.Error, JetStreamError, TimeoutError, OSError)
 _NO_RESPONDERS = "503"  # nobody listens there: the stream is gone
 _log = logging.getLogger("muster.bus")
 
@@ -86,7 +88,7 @@ class JetStreamBus:
     async def _has_stream(self) -> bool:
         try:
             await require_stream(self._jetstream)
-        except (nats.errors.Error, JetStreamError, TimeoutError) as error:
+        except _FAILURES as error:
             self._say(f"the bus has no stream for events: {error}")
             return False
         self._say("")
@@ -159,6 +161,43 @@ class JetStreamBus:
         if error is not None:
             self._say(f"the bus refuses events: {APIError.from_error(error)}")
         made.settle(int(index), acknowledged=error is None)
+
+    # --- subscribing ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def subscribe(
+        self, pattern: str, since_ms: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Sequence[Delivery]]]:
+        """See `Bus.subscribe`."""
+        deliveries = Deliveries(self._jetstream, pattern, since_ms)
+        if not await self._is_ready():
+            raise BusUnavailable("the bus does not answer; try again later")
+        try:
+            await deliveries.begin()
+        except _FAILURES as error:
+            raise BusUnavailable("the bus does not answer; try again later") from error
+        try:
+            yield self._read(deliveries)
+        finally:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await deliveries.end()
+
+    async def _read(self, deliveries: Deliveries) -> AsyncIterator[Sequence[Delivery]]:
+        lost = False
+        while True:
+            try:
+                if lost:
+                    await self._ready.wait()
+                    await deliveries.begin()
+                    lost = False
+                found = await deliveries.next()
+            except _FAILURES:
+                lost = True
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                if found:
+                    yield found
 
     # --- the connection ---------------------------------------------------------------------------
 
