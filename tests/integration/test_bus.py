@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from muster.agent import Ask, Client, connect
+from muster.agent.events import BusEvent
 from muster.backends.sqlite import writer
 from muster.backends.sqlite.ledger import SqliteLedger
 from muster.model import limits
+from muster.model.errors import InvalidArgument
 from muster.servers.server import ServerProcess
 from tests.support.bus import DRAINED_SECONDS, Seen, differences, drained, plain_subscriber, stored
 from tests.support.meshes import all_in_one
@@ -204,3 +207,80 @@ async def test_a_bus_that_is_away_for_too_long_is_told_that_events_are_missing(
     opening = await ledger.open()
     assert 0 < after < opening.position
     await ledger.close()
+
+
+async def test_a_replay_refills_subscribers_of_a_bus_that_was_wiped(
+    tmp_path: Path, nats_process: ServerProcess
+) -> None:
+    url = nats_process.server.url
+    async with talking(tmp_path, url) as client:
+        before = time.time() - 1
+        await ask(client, 450)
+        await drained(url, 450)
+        await nats_process.kill()
+        shutil.rmtree(nats_process.server.folder / "jetstream")
+        await nats_process.start()
+        reached = [each async for each in client.replay_events(before)]
+        assert reached[-1] == (450, 1800)
+        assert len(reached) > 1, "it tells how far it is"
+        seen = await drained(url, 450)
+        again = [each async for each in client.replay_events(before)]
+        assert again[-1] == (450, 1800)
+        assert len((await stored(url)).events) == 1800, "what is there is not there twice"
+        assert [each async for each in client.replay_events(time.time() + 60)] == [(0, 0)] * 3
+    assert await wrong(seen, tmp_path) == []
+
+
+@pytest.fixture(params=["embedded", "nats"])
+def bus_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "embedded":
+        return ""
+    server: ServerProcess = request.getfixturevalue("nats_server")
+    return server.server.url
+
+
+async def test_clients_follow_the_bus_through_the_mesh(tmp_path: Path, bus_url: str) -> None:
+    began = time.time() - 0.1
+    async with talking(tmp_path, bus_url) as client:
+        await ask(client, 10)
+
+        async def first() -> BusEvent:
+            return await anext(client.events("contract.ended.>"))
+
+        async with asyncio.TaskGroup() as group:
+            live = group.create_task(first())
+            while not live.done():
+                await ask(client, 1)
+                await asyncio.wait([live], timeout=0.05)
+        assert live.result().subject == "muster.default.contract.ended.demo.echo"
+        ids = {each.id async for each in client.list()}
+        seen: dict[str, list[int]] = {}
+        async for event in client.events(since=began):
+            assert event.event["id"] == event.id
+            if event.event["subject"] in ids:
+                seen.setdefault(event.event["subject"], []).append(event.event["data"]["sequence"])
+            if len(seen) == len(ids) and all(len(each) == 4 for each in seen.values()):
+                break
+        assert set(map(tuple, seen.values())) == {(1, 2, 3, 4)}
+
+
+async def test_a_tenant_sees_its_own_events_only(tmp_path: Path, bus_url: str) -> None:
+    async with all_in_one(tmp_path, bus=bus_url) as mesh:
+        began = time.time() - 0.1
+        async with (
+            mesh.host(sample, name="a", tenant="acme"),
+            mesh.host(sample, name="b", tenant="other"),
+            connect(mesh.scheduler, tenant="acme") as acme,
+            connect(mesh.scheduler, tenant="other") as other,
+        ):
+            await ask(other, 3)
+            await ask(acme, 1)
+            (mine,) = [each.id async for each in acme.list()]
+            async for event in acme.events("contract.>", since=began):
+                assert event.subject.startswith("muster.acme.")
+                assert event.event["source"] == "/tenants/acme"
+                if event.id == f"{mine}-4":
+                    break
+            for pattern in ("a..b", "Contract.>", "a.>.b", "ä"):
+                with pytest.raises(InvalidArgument, match="pattern"):
+                    await anext(acme.events(pattern))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 from google.protobuf import json_format
 from hypothesis import given
@@ -36,8 +37,8 @@ events = st.builds(
 )
 
 
-def read(message: Message) -> dict[str, object]:
-    event: dict[str, object] = json.loads(message.body)
+def read(message: Message) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(message.body)
     assert event["specversion"] == "1.0"
     assert event["id"] == message.id
     assert event["datacontenttype"] == "application/json"

@@ -50,9 +50,11 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
     return PostgresLedger(database, config.name), PostgresBlobs(database)
 
 
-def _bus(config: Config) -> Bus | None:
+def _bus(config: Config) -> Bus:
     if config.bus == EMBEDDED_BUS:
-        return None
+        from muster.backends.bus_embedded import EmbeddedBus
+
+        return EmbeddedBus()
     try:
         from muster.backends.jetstream.bus import JetStreamBus
     except ModuleNotFoundError as error:

@@ -89,12 +89,9 @@ class PublisherCollector(Collector):
         )
 
 
-def scheduler_metrics(
-    scheduler: Scheduler, publisher: Publisher | None = None
-) -> CollectorRegistry:
+def scheduler_metrics(scheduler: Scheduler, publisher: Publisher) -> CollectorRegistry:
     """A registry with the scheduler's metrics."""
     registry = CollectorRegistry()
     registry.register(SchedulerCollector(scheduler))
-    if publisher is not None:
-        registry.register(PublisherCollector(publisher))
+    registry.register(PublisherCollector(publisher))
     return registry

@@ -12,6 +12,7 @@ from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
+from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -21,6 +22,7 @@ from muster.scheduler.servicer import CatalogueServicer, LinkServicer, Scheduler
 from muster.scheduler.sharing import Sharing
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
+from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 
@@ -42,13 +44,13 @@ def scheduler_part(
     retention_seconds: float = limits.RETENTION_SECONDS,
     *,
     shared: bool = False,
-    bus: Bus | None = None,
+    bus: Bus,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others. It publishes on the `bus` what happens to its contracts."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
-    publisher = Publisher(scheduler, bus) if bus is not None else None
+    publisher = Publisher(scheduler, bus)
     router = Router()
     servicer = SchedulerServicer(scheduler, router)
     catalogue = CatalogueServicer(scheduler)
@@ -61,13 +63,15 @@ def scheduler_part(
                 sharing = router.sharing = Sharing(scheduler, links, readiness.address)
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
-            if publisher is not None:
-                await stack.enter_async_context(publisher.run())
+            await stack.enter_async_context(publisher.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
+        ),
+        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
+            EventServicer(scheduler, bus, publisher, router), server
         ),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server

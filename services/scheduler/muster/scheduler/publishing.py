@@ -44,6 +44,7 @@ class Publisher:
         self.published = 0  # events, since the process started
         self.failures = 0  # tries of which something was not acknowledged
         self.gaps = 0  # shards of which events had been trimmed before they got out
+        self.feeding = asyncio.Event()  # everything that is committed from here on is published
         self._scheduler = scheduler
         self._bus = bus
         self._watcher = Watcher()
@@ -58,8 +59,6 @@ class Publisher:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Publish while the block runs, and at its end what is left, if the bus takes it."""
-        hub = self._scheduler.hub
-        hub.watch(self._watcher)
         try:
             async with background(self._bus.run, self._publish, self._keep_marking):
                 yield
@@ -67,7 +66,7 @@ class Publisher:
             with suppress(MusterError):
                 await self._mark()
         finally:
-            hub.unwatch(self._watcher)
+            self._scheduler.hub.unwatch(self._watcher)
 
     @property
     def waiting(self) -> int:
@@ -96,6 +95,8 @@ class Publisher:
     async def _publish(self) -> None:
         while True:
             try:
+                if not self.feeding.is_set() or self._bus.unwanted.is_set():
+                    await self._until_wanted()
                 await self._follow_shards()
                 if self._watcher.is_overrun:
                     self._watcher.restart()
@@ -105,7 +106,7 @@ class Publisher:
                 else:
                     self._read_memory()
             except MusterError:
-                # The ledger does not answer. It will.
+                # The ledger does not answer, or too many watch. That passes.
                 await asyncio.sleep(limits.BUS_RETRY_SECONDS)
             entries = self._unpublished.take(limits.BUS_BATCH_MAX)
             if entries or self._gaps:
@@ -113,6 +114,21 @@ class Publisher:
             elif not self._behind:
                 self._rests.set()
                 await self._something()
+
+    async def _until_wanted(self) -> None:
+        """Have nothing to do with events until somebody wants them."""
+        self.feeding.clear()
+        self._scheduler.hub.unwatch(self._watcher)
+        self._unpublished.forget([*self._owned])
+        for each in (self._owned, self._read, self._marked, self._behind):
+            each.clear()
+        self._watcher.restart()
+        self._rests.set()
+        await self._bus.wanted.wait()
+        self._scheduler.hub.watch(self._watcher)
+        if not self._bus.keeps:
+            await self._follow_shards()  # which begins with now
+        self.feeding.set()
 
     async def _something(self) -> None:
         # A watcher that was too slow says so, which is something as well.
@@ -162,6 +178,8 @@ class Publisher:
         """How far these have been published. Where there never was a bus, they begin with what is
         kept, and the ledger knows from now on that somebody wants the rest."""
         ledger = self._scheduler.ledger
+        if not self._bus.keeps:
+            return dict.fromkeys(keys, self._scheduler.committer.position)
         marks = await ledger.published()
         fresh = [key for key in keys if key not in marks]
         if fresh:
@@ -280,7 +298,7 @@ class Publisher:
             for key, position in self._unpublished.marks().items()
             if position > self._marked[key]
         }
-        if marks:
+        if marks and self._bus.keeps:
             await self._tell(marks)
             # A key may have been given up, and be somebody else's, meanwhile.
             self._marked |= {key: marks[key] for key in marks.keys() & self._marked.keys()}

@@ -8,6 +8,7 @@ was not acknowledged. So messages can come twice: for a while the bus drops what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
@@ -40,6 +41,13 @@ class Delivery(NamedTuple):
 
 class Bus(Protocol):
     """Use it while `run` runs. Nothing here blocks the event loop."""
+
+    keeps: bool
+    # Whether it has its messages after a restart of this process. One that has not needs them only
+    # while somebody subscribes, which `wanted` tells; `unwanted` is the opposite.
+
+    wanted: asyncio.Event
+    unwanted: asyncio.Event
 
     async def run(self) -> None:
         """Be connected, as far as possible, until cancelled. A bus that is away is no error."""

@@ -31,6 +31,8 @@ class _Kept(NamedTuple):
 class EmbeddedBus:
     """Everything happens on one event loop."""
 
+    keeps = False
+
     def __init__(self) -> None:
         self.wanted = asyncio.Event()  # somebody subscribes; `unwanted` is the opposite
         self.unwanted = asyncio.Event()

@@ -113,7 +113,7 @@ BUS_KEPT_SECONDS = 7 * 24 * 3600.0  # as long as contracts are found
 BUS_KEPT_BYTES_MAX = 8 * 1024**3  # about 10 million events; the oldest go first
 BUS_EMBEDDED_BYTES_MAX = 16 * 1024**2  # kept in memory where there is no server for it
 BUS_IDS_MAX = 100_000  # remembered there; at about 150 bytes, 15 MB
-BUS_REPLAY_CONTRACTS = 500  # read at a time
+BUS_REPLAY_CONTRACTS = 200  # read at a time, with up to 64 KiB of request and response each
 BUS_DUPLICATES_SECONDS = 120.0  # the server remembers ids so long; 4,000/s are about 60 MB there
 
 # --- registrations without a session --------------------------------------------------------------

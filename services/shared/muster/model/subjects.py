@@ -42,6 +42,11 @@ def gap_subject(tenant: str) -> str:
     return f"{ROOT}.{tenant}.{GAP}"
 
 
+def tenant_subject(tenant: str, pattern: str) -> str:
+    """A pattern for what is a tenant's, from one that begins after the tenant."""
+    return f"{ROOT}.{tenant}.{pattern}"
+
+
 def topic_subject(tenant: str, topic: str) -> str:
     """Of a message, or with a pattern for a topic, of a subscription."""
     return f"{ROOT}.{tenant}.{TOPIC}.{topic}"

@@ -57,8 +57,12 @@ class _Round:
 class JetStreamBus:
     """A NATS server, or several of a cluster, by their URLs with commas between them."""
 
+    keeps = True
+
     def __init__(self, urls: str, name: str) -> None:
         """`name` tells this process from others in the server's own views."""
+        self.wanted, self.unwanted = asyncio.Event(), asyncio.Event()
+        self.wanted.set()  # whoever subscribes does so there
         self._urls = [url.strip() for url in urls.split(",")]
         self._name = name
         self._client = Client()
