@@ -40,6 +40,7 @@ PURE_PARTS = {
         "queue",
         "records",
         "timers",
+        "unpublished",
     ),
     "muster.executor": ("core*", "window*"),
 }
@@ -57,6 +58,7 @@ IMPURE_STDLIB = frozenset(
 # The protocols of the backends, which everybody may know.
 PROTOCOLS = (
     "muster.backends.base",
+    "muster.backends.bus_base",
     "muster.backends.directory_base",
     "muster.backends.ledger_base",
     "muster.backends.pool_base",

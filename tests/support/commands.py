@@ -61,6 +61,12 @@ class Command:
         message = f"muster {' '.join(self._words)} never said {text!r}, but: {''.join(seen)}"
         raise AssertionError(message)
 
+    async def prints(self) -> str:
+        """Waits for the next line on stdout."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(SECONDS):
+            return (await self._process.stdout.readline()).decode()
+
     async def ended(self) -> Ended:
         """Waits for its end."""
         async with asyncio.timeout(SECONDS):

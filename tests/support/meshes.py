@@ -58,15 +58,17 @@ async def running(host: Host) -> AsyncIterator[None]:
             await asyncio.wait([task])
 
 
-def _config(role: Role, data_dir: Path, tls: Tls) -> Config:
+def _config(role: Role, data_dir: Path, tls: Tls, bus: str = "") -> Config:
     listen = Listen(grpc_port=0, http_port=0, drain_seconds=0.5)
-    return replace(default_config(role), listen=listen, tls=tls, data_dir=data_dir, name=role.value)
+    return replace(
+        default_config(role), listen=listen, tls=tls, data_dir=data_dir, name=role.value, bus=bus
+    )
 
 
 @asynccontextmanager
-async def all_in_one(data_dir: Path, tls: Tls = NO_TLS) -> AsyncIterator[Mesh]:
+async def all_in_one(data_dir: Path, tls: Tls = NO_TLS, bus: str = "") -> AsyncIterator[Mesh]:
     """Every service in one server; messages between them are handed over."""
-    config = _config(Role.ALL, data_dir, tls)
+    config = _config(Role.ALL, data_dir, tls, bus)
     async with serve(config.listen, build_all(config), tls) as server:
         yield Mesh(server.address, server.address, server.address, [server])
 

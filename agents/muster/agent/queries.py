@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 
 from muster.agent.asking import output_of
+from muster.agent.events import replay_events, watch_events
 from muster.agent.services import Services
 from muster.agent.session.core import reconnect_pause
 from muster.agent.watching import follow_contract, position, watch_contracts
@@ -26,6 +27,7 @@ from muster.wire.times import duration_of_seconds
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
+    from muster.agent.events import BusEvent, Replayed
     from muster.agent.options import Metadata
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
@@ -161,6 +163,19 @@ class Queries:
     async def position(self) -> str:
         """Where the stream of all changes stands now, for a later `watch(since=…)`; opaque."""
         return await position(self._services)
+
+    def events(self, pattern: str = ">", *, since: float | None = None) -> AsyncIterator[BusEvent]:
+        """CloudEvents on the bus whose subject fits, without end: "contract.ended.>".
+
+        From now on, or since an instant (Unix seconds), as far as they are kept. Goes on across
+        restarts of the mesh; the same event may then come twice.
+        """
+        return watch_events(self._services, pattern, since)
+
+    def replay_events(self, since: float) -> AsyncIterator[Replayed]:
+        """Has everything published again that happened since an instant (Unix seconds), for
+        subscribers to a bus that has lost it. Yields how far that is, and ends when it is done."""
+        return replay_events(self._services, since)
 
     async def agents(
         self,

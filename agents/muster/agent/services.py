@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import grpc
 
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
+    from muster.v1.event_service_pb2_grpc import EventServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -35,6 +36,12 @@ class Services:
         from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 
         return SchedulerServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def events(self) -> EventServiceStub:
+        from muster.v1.event_service_pb2_grpc import EventServiceStub
+
+        return EventServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

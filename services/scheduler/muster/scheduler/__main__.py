@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from muster.backends.base import Blobs
+from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
-from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.config import EMBEDDED_BUS, EMBEDDED_LEDGER, Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
@@ -25,6 +26,7 @@ def scheduler_of(config: Config) -> SchedulerPart:
         config.retention_seconds,
         shared=shared,
         security=config.tls.security,
+        bus=_bus(config),
     )
 
 
@@ -53,6 +55,23 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
         ) from None
     database = Database(config.ledger)
     return PostgresLedger(database, config.name), PostgresBlobs(database)
+
+
+def _bus(config: Config) -> Bus:
+    if config.bus == EMBEDDED_BUS:
+        from muster.backends.bus_embedded import EmbeddedBus
+
+        return EmbeddedBus()
+    try:
+        from muster.backends.jetstream.bus import JetStreamBus
+    except ModuleNotFoundError as error:
+        if error.name != "nats":
+            raise
+        raise ConfigError(
+            "MUSTER_BUS names NATS, whose client is not installed; "
+            "pip install 'muster-mesh[server,nats]'"
+        ) from None
+    return JetStreamBus(config.bus, config.name)
 
 
 def build(config: Config) -> Sequence[Part]:

@@ -40,6 +40,10 @@ class Catalogue:
         """One version."""
         return self._versions.get((tenant, name), {}).get(parse_version(version))
 
+    def tenants(self) -> list[str]:
+        """Every tenant that has an entry."""
+        return list(self._log)
+
     def next_revision(self, tenant: str) -> int:
         """The revision that the tenant's next entry gets."""
         return len(self._log.get(tenant, ())) + 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from muster.scheduler.publishing import Publisher
 from muster.scheduler.service import Scheduler
 
 
@@ -54,8 +55,43 @@ class SchedulerCollector(Collector):
         )
 
 
-def scheduler_metrics(scheduler: Scheduler) -> CollectorRegistry:
+class PublisherCollector(Collector):
+    """What gets out to the bus, and what does not."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def collect(self) -> Iterator[Metric]:
+        """What a scrape gets."""
+        publisher = self._publisher
+        yield CounterMetricFamily(
+            "muster_events_published", "Events that the bus has taken", value=publisher.published
+        )
+        yield CounterMetricFamily(
+            "muster_events_publish_failures",
+            "Times that the bus did not take all it was given",
+            value=publisher.failures,
+        )
+        yield CounterMetricFamily(
+            "muster_events_gaps",
+            "Shards of which events were trimmed before the bus took them",
+            value=publisher.gaps,
+        )
+        yield GaugeMetricFamily(
+            "muster_events_unpublished",
+            "Events in memory that wait for the bus; there may be more in the ledger",
+            value=publisher.waiting,
+        )
+        yield GaugeMetricFamily(
+            "muster_events_lag_seconds",
+            "How long ago the oldest event that waits for the bus happened",
+            value=publisher.lag_seconds,
+        )
+
+
+def scheduler_metrics(scheduler: Scheduler, publisher: Publisher) -> CollectorRegistry:
     """A registry with the scheduler's metrics."""
     registry = CollectorRegistry()
     registry.register(SchedulerCollector(scheduler))
+    registry.register(PublisherCollector(publisher))
     return registry

@@ -7,18 +7,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from muster.backends.base import Blobs
+from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
+from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
+from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
@@ -41,12 +45,15 @@ def scheduler_part(
     retention_seconds: float = limits.RETENTION_SECONDS,
     *,
     shared: bool = False,
+    bus: Bus,
     security: Security = NO_TLS,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
-    `shared` with others, to whom it shows itself as `security` says."""
+    `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
+    happens to its contracts."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
+    publisher = Publisher(scheduler, bus)
     router = Router(security)
     servicer = SchedulerServicer(scheduler, router)
     catalogue = CatalogueServicer(scheduler)
@@ -59,11 +66,15 @@ def scheduler_part(
                 sharing = router.sharing = Sharing(scheduler, links, readiness.address)
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
+            await stack.enter_async_context(publisher.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
+        ),
+        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
+            EventServicer(scheduler, bus, publisher, router), server
         ),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server
@@ -75,6 +86,6 @@ def scheduler_part(
             LinkServicer(links), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler),)
+    metrics = (scheduler_metrics(scheduler, publisher),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

@@ -152,6 +152,18 @@ class Ledger(Protocol):
         """Commits to our shards after a position, in order."""
         ...
 
+    async def published(self) -> dict[int, int]:
+        """How far the events of each shard have been published, as `mark_published` was told."""
+        ...
+
+    async def mark_published(self, positions: Mapping[int, int]) -> None:
+        """Events of these shards have been published up to these positions; never goes back.
+
+        Events beyond are kept ten times as long as others. Where one process owns every shard, the
+        position of shard 0 is that of all. Raises `MusterError` (LEDGER_UNAVAILABLE).
+        """
+        ...
+
     async def close(self) -> None:
         """Leave, and give up ownership. Safe to call twice, and before `open`."""
         ...

@@ -13,6 +13,7 @@ POINTS: dict[str, str] = {
     "report_unacked": "a report is committed, and not acknowledged",
     "events_unpublished": "events are committed, and not published",
     "events_unmarked": "events are published, and whoever watches has no cursor past them",
+    "published_unmarked": "events are on the bus, and the ledger does not know that",
     "scheduler_sweep": "during the sweep that ends, expires and gives up contracts",
     "ledger_migration": "during a migration: some tables are made, others are not",
     # the executor

@@ -113,6 +113,20 @@ STREAM_BACKLOG_MAX = 100_000  # responses waiting on one submit stream
 STREAM_BACKLOG_BYTES_MAX = 2 * 1024 * 1024  # of these; more wait in the ledger, at 8 bytes each
 SUBMIT_STREAM_OPEN_MAX = 100_000  # contracts that one submit stream waits for
 
+# --- the bus --------------------------------------------------------------------------------------
+
+BUS_BATCH_MAX = 512  # messages on their way to it; at 1 ms each on a slow disk, half a second
+BUS_UNPUBLISHED_MAX = 8_192  # in memory at about 0.5 KB each; more wait in the ledger
+BUS_MARK_SECONDS = 1.0  # how often the ledger is told how far publishing is; so much comes twice
+BUS_RETRY_SECONDS = 0.5  # pause after messages that were not acknowledged
+BUS_STOP_SECONDS = 2.0  # who stops publishes what is left, if the bus takes it
+BUS_KEPT_SECONDS = 7 * 24 * 3600.0  # as long as contracts are found
+BUS_KEPT_BYTES_MAX = 8 * 1024**3  # about 10 million events; the oldest go first
+BUS_EMBEDDED_BYTES_MAX = 16 * 1024**2  # kept in memory where there is no server for it
+BUS_IDS_MAX = 100_000  # remembered there; at about 150 bytes, 15 MB
+BUS_REPLAY_CONTRACTS = 200  # read at a time, with up to 64 KiB of request and response each
+BUS_DUPLICATES_SECONDS = 120.0  # the server remembers ids so long; 4,000/s are about 60 MB there
+
 # --- registrations without a session --------------------------------------------------------------
 
 REGISTRATION_SECONDS_DEFAULT = 30.0

@@ -51,6 +51,25 @@ def _ledger(text: str) -> str:
     return text
 
 
+EMBEDDED_BUS = ""
+
+
+def _bus(text: str) -> str:
+    """Refuses with words that do not hold the URLs: there may be passwords in them."""
+    for each in text.split(",") if text != EMBEDDED_BUS else ():
+        try:
+            url = urlsplit(each.strip())
+            well_formed = bool(url.hostname) and (url.port or 1) > 0
+        except ValueError:
+            well_formed = False
+        if not well_formed or url.scheme not in ("nats", "tls"):
+            raise PydanticCustomError(
+                "bus", "is neither empty nor like nats://host:4222, several with commas between"
+            )
+    return text
+
+
+BusUrls = Annotated[str, AfterValidator(_bus)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger)]
 
 # What MUSTER_DIRECTORY begins with, and whether that means TLS.
@@ -244,6 +263,10 @@ class Config:
     ledger: LedgerUrl = field(default=EMBEDDED_LEDGER, repr=False)
     # "sqlite": in data_dir, fastest, one scheduler. postgresql://user:password@host/database: blobs
     # too, several schedulers. Never told to anybody, for the password in it.
+
+    bus: BusUrls = field(default=EMBEDDED_BUS, repr=False)
+    # Empty: in this process. nats://host:4222, or tls://, of a NATS cluster with JetStream: whoever
+    # subscribes there sees what happens. Never told to anybody: there may be a password in it.
 
     scheduler_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.SCHEDULER][0]}",)
     # Every scheduler, because executors dial each; not used in one process.

@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from sqlalchemy import BigInteger, Connection, SmallInteger, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muster.backends.ledger_base import Commit, ShardCommit
 from muster.backends.sql.reads import pairs_of
@@ -29,6 +30,23 @@ _OF_SHARDS = text(
     "CROSS JOIN LATERAL (SELECT * FROM shard_outbox t WHERE t.shard = s.shard "
     "AND t.position > s.position ORDER BY t.position LIMIT :limit) o ORDER BY o.shard, o.position"
 ).bindparams(_SHARDS, bindparam("positions", type_=ARRAY(BigInteger)))
+
+
+# What is lost of it is published again, so nobody waits for the disk.
+_UNSYNCED = text("SET LOCAL synchronous_commit TO off")
+_PUBLISHED = text(
+    "INSERT INTO published AS p (shard, position) SELECT * FROM unnest(:shards, :positions) "
+    "ON CONFLICT (shard) DO UPDATE SET position = greatest(p.position, excluded.position)"
+).bindparams(_SHARDS, bindparam("positions", type_=ARRAY(BigInteger)))
+
+
+async def mark_published(connection: AsyncConnection, positions: Mapping[int, int]) -> None:
+    """Note how far the events of shards have been published; never goes back."""
+    # In one order, so that two who note the same shards do not wait for each other.
+    shards = sorted(positions)
+    await connection.execute(_UNSYNCED)
+    parameters = {"shards": shards, "positions": [positions[shard] for shard in shards]}
+    await connection.execute(_PUBLISHED, parameters)
 
 
 def of_owner(connection: Connection, shards: Sequence[int], after: int, limit: int) -> list[Commit]:

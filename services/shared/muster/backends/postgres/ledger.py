@@ -146,6 +146,14 @@ class PostgresLedger:
         """See `Ledger.changes`."""
         return self._shards.changes()
 
+    async def published(self) -> dict[int, int]:
+        """See `Ledger.published`."""
+        return await self._database.read(reads.published_positions)
+
+    async def mark_published(self, positions: Mapping[int, int]) -> None:
+        """See `Ledger.mark_published`."""
+        await self._database.write(partial(history.mark_published, positions=positions))
+
     async def close(self) -> None:
         """See `Ledger.close`."""
         if self._closed:

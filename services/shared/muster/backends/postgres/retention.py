@@ -30,10 +30,13 @@ DELETES = tuple(
 )
 
 # Of the shards $1, what is both far behind ($2, a position) and old ($3, Unix ms): whoever takes a
-# shard over may go on from a position far ahead of its own.
+# shard over may go on from a position far ahead of its own. What has not been published on the bus
+# is kept until it is farther behind ($4).
 OUTBOX_TRIM = (
-    "WITH gone AS (DELETE FROM shard_outbox WHERE shard = ANY($1::smallint[]) "
-    "AND position <= $2::bigint AND time_ms < $3::bigint RETURNING shard, position), "
+    "WITH gone AS (DELETE FROM shard_outbox o WHERE shard = ANY($1::smallint[]) "
+    "AND position <= greatest($4::bigint, least($2::bigint, "
+    "(SELECT p.position FROM published p WHERE p.shard = o.shard))) "
+    "AND time_ms < $3::bigint RETURNING shard, position), "
     "last AS (SELECT shard, max(position) AS position FROM gone GROUP BY shard) "
     "UPDATE shards s SET trimmed = last.position FROM last "
     "WHERE s.shard = last.shard AND s.trimmed < last.position"

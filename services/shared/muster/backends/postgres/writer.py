@@ -27,7 +27,11 @@ from asyncpg.prepared_stmt import PreparedStatement
 from muster.backends.ledger_base import Ended, LedgerBroken, LedgerFull, OwnershipLost
 from muster.backends.postgres import hot, retention
 from muster.backends.postgres.database import Database, Failure, is_temporary, sqlstate_of
-from muster.backends.sql.keeping import OUTBOX_COMMITS_KEPT_MAX, OUTBOX_TRIM_EVERY
+from muster.backends.sql.keeping import (
+    OUTBOX_COMMITS_KEPT_MAX,
+    OUTBOX_TRIM_EVERY,
+    OUTBOX_UNPUBLISHED_COMMITS_KEPT_MAX,
+)
 from muster.failpoints import failpoint
 from muster.model.ids import first_id_at, shard_of_id
 from muster.model.ledger import Batch, CommitResult, Refused, Segment
@@ -136,8 +140,13 @@ class Writer:
         if self.position - self._trimmed_at < OUTBOX_TRIM_EVERY:
             return
         before_ms = int((time.time() - retention.OUTBOX_SECONDS_KEPT_MIN) * 1000)
-        last = self.position - OUTBOX_COMMITS_KEPT_MAX
-        await connection.execute(retention.OUTBOX_TRIM, sorted(self.owned), last, before_ms)
+        last, last_unpublished = (
+            self.position - kept
+            for kept in (OUTBOX_COMMITS_KEPT_MAX, OUTBOX_UNPUBLISHED_COMMITS_KEPT_MAX)
+        )
+        await connection.execute(
+            retention.OUTBOX_TRIM, sorted(self.owned), last, before_ms, last_unpublished
+        )
         self._trimmed_at = self.position
 
     async def connect(self) -> None:

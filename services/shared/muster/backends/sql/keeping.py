@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from muster.model.ledger import ITEM_LOG, ITEM_PROGRESS, Row
 
 OUTBOX_COMMITS_KEPT_MAX = 200_000  # about 16 bytes an event: at 20 events a commit, 64 MB
+OUTBOX_UNPUBLISHED_COMMITS_KEPT_MAX = 2_000_000  # while a bus is away: 640 MB, then a gap
 OUTBOX_TRIM_EVERY = 1_000  # commits
 LOG_TRIM_EVERY = 16  # lines on average: trimming reads all that is kept, up to 2,000 short ones
 

@@ -26,6 +26,7 @@ from muster.backends.sql.schema import (
     endings,
     leases,
     outbox,
+    published,
     responses,
     shards,
     starts,
@@ -350,6 +351,12 @@ def shard_history(
             break
         after = rows[-1][0]
     return found[:limit]
+
+
+def published_positions(connection: Connection) -> dict[int, int]:
+    """How far events have been published, by shard."""
+    rows = connection.execute(select(published.c.shard, published.c.position))
+    return {row.shard: row.position for row in rows}
 
 
 def shard_owners(connection: Connection) -> list[tuple[int, int, str]]:

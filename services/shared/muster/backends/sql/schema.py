@@ -166,6 +166,15 @@ shards = Table(
     Column("trimmed", BigInteger, nullable=False, server_default="0"),
 )
 
+# How far each shard's events have been published on the bus; shard 0 stands for all of them where
+# one process owns them. No row where there never was a bus.
+published = Table(
+    "published",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+)
+
 # The schedulers that share a ledger. Who has not renewed by `expires_at`, on the database's clock,
 # is dead: others may take its shards.
 members = Table(

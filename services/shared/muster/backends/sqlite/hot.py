@@ -78,7 +78,15 @@ CATALOGUE = (
 )
 
 OUTBOX = "INSERT INTO outbox (position, time_ms, events) VALUES (?1, ?2, ?3)"
-OUTBOX_TRIM = "DELETE FROM outbox WHERE position <= ?1"
+# Up to ?1, or to what has been published if that is less, but in any case up to ?2.
+OUTBOX_TRIM = (
+    "DELETE FROM outbox WHERE position <= "
+    "max(?2, min(?1, coalesce((SELECT position FROM published WHERE shard = 0), ?1)))"
+)
+PUBLISHED = (
+    "INSERT INTO published (shard, position) VALUES (?1, ?2) "
+    "ON CONFLICT (shard) DO UPDATE SET position = max(position, excluded.position)"
+)
 
 # Rows only of shards that somebody has taken over since.
 FOREIGN_SHARDS = "SELECT count(*) FROM shards WHERE generation != ?1"

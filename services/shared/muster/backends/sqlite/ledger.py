@@ -220,6 +220,15 @@ class SqliteLedger:
             found.extend(ShardCommit(shard, *each) for each in mine)
         return found
 
+    async def published(self) -> dict[int, int]:
+        """See `Ledger.published`."""
+        return await self._read(reads.published_positions)
+
+    async def mark_published(self, positions: Mapping[int, int]) -> None:
+        """See `Ledger.mark_published`."""
+        assert self._writer is not None
+        await self._run(self._writing, partial(self._writer.mark_published, positions))
+
     async def close(self) -> None:
         """See `Ledger.close`."""
         if self._closed:

@@ -14,6 +14,7 @@ from muster.backends.ledger_base import Ended, LedgerBroken, LedgerFull, Ownersh
 from muster.backends.sql.keeping import (
     OUTBOX_COMMITS_KEPT_MAX,
     OUTBOX_TRIM_EVERY,
+    OUTBOX_UNPUBLISHED_COMMITS_KEPT_MAX,
     logs_to_trim,
     superseded_progress,
 )
@@ -59,7 +60,8 @@ class Writer:
                 now_ms = time.time_ns() // 1_000_000
                 db.execute(hot.OUTBOX, (position, now_ms, batch.events.tobytes()))
                 if position % OUTBOX_TRIM_EVERY == 0:
-                    db.execute(hot.OUTBOX_TRIM, (position - OUTBOX_COMMITS_KEPT_MAX,))
+                    kept = (OUTBOX_COMMITS_KEPT_MAX, OUTBOX_UNPUBLISHED_COMMITS_KEPT_MAX)
+                    db.execute(hot.OUTBOX_TRIM, [position - each for each in kept])
         self._position = position
         return CommitResult(position, refused, self._seconds)
 
@@ -74,6 +76,11 @@ class Writer:
                 for statement in retention.DELETES:
                     db.execute(statement, (ids,))
         return Counter((tenant, ContractState(state)) for _, tenant, state in rows)
+
+    def mark_published(self, positions: Mapping[int, int]) -> None:
+        """See `Ledger.mark_published`."""
+        with self._transaction() as db:
+            db.executemany(hot.PUBLISHED, positions.items())
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

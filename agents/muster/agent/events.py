@@ -1,0 +1,81 @@
+"""What is published on the bus, as CloudEvents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import grpc
+
+from muster.agent.services import Services
+from muster.agent.session.core import reconnect_pause
+from muster.v1.event_service_pb2 import ReplayEventsRequest, WatchEventsRequest
+from muster.wire.errors import PASSING, error_of_rpc
+from muster.wire.times import timestamp_of_seconds
+
+IDS_KEPT = 10_000  # to drop what comes again after a reconnect
+OVERLAP_SECONDS = 10.0  # clocks differ, and commits take their time
+
+
+class BusEvent(NamedTuple):
+    """A message on the bus."""
+
+    subject: str
+    id: str
+    event: dict[str, Any]  # a CloudEvent: "type", "source", "time", "data", …
+
+
+class Replayed(NamedTuple):
+    """How far a replay is."""
+
+    contracts: int
+    events: int
+
+
+async def watch_events(
+    services: Services, pattern: str, since: float | None
+) -> AsyncIterator[BusEvent]:
+    """What is published, without end: from now on, or since an instant (Unix seconds)."""
+    failures = 0
+    seen: OrderedDict[str, None] = OrderedDict()
+    request = WatchEventsRequest(pattern=pattern)
+    if since is not None:
+        request.since.CopyFrom(timestamp_of_seconds(since))
+    while True:
+        call = services.events.WatchEvents(request, metadata=services.targets.metadata)
+        try:
+            async for frame in call:
+                failures = 0
+                request.since.CopyFrom(timestamp_of_seconds(time.time() - OVERLAP_SECONDS))
+                for message in frame.messages:
+                    if message.id not in seen:
+                        seen[message.id] = None
+                        yield BusEvent(message.subject, message.id, json.loads(message.event))
+                while len(seen) > IDS_KEPT:
+                    seen.popitem(last=False)
+        except grpc.RpcError as broken:
+            error = error_of_rpc(broken)
+            if error.code not in PASSING:
+                raise error from None
+        finally:
+            call.cancel()
+        await asyncio.sleep(reconnect_pause(failures, random.random()))
+        failures += 1
+
+
+async def replay_events(services: Services, since: float) -> AsyncIterator[Replayed]:
+    """Has everything published again that happened since an instant (Unix seconds)."""
+    request = ReplayEventsRequest(since=timestamp_of_seconds(since))
+    call = services.events.ReplayEvents(request, metadata=services.targets.metadata)
+    try:
+        async for frame in call:
+            yield Replayed(frame.contracts, frame.events)
+    except grpc.RpcError as broken:
+        raise error_of_rpc(broken) from None
+    finally:
+        call.cancel()

@@ -1,0 +1,101 @@
+"""EventService on gRPC: the bus, confined to the caller's tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc
+
+from muster.backends.bus_base import Bus, Message
+from muster.model.errors import FailedPrecondition, InvalidArgument, Violation
+from muster.model.subjects import is_pattern, matches, tenant_subject
+from muster.runtime.principal import current_principal
+from muster.scheduler.cloud_events import message_of
+from muster.scheduler.publishing import Publisher
+from muster.scheduler.replaying import happened_since, replay
+from muster.scheduler.routing import Router
+from muster.scheduler.service import Scheduler
+from muster.v1 import event_service_pb2_grpc
+from muster.v1.event_service_pb2 import (
+    ReplayEventsRequest,
+    ReplayEventsResponse,
+    WatchEventsRequest,
+    WatchEventsResponse,
+)
+from muster.wire.times import ms_of_timestamp
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+MESSAGES_PER_FRAME = 256  # of about 0.7 KB each
+
+
+class EventServicer(event_service_pb2_grpc.EventServiceServicer):
+    """What subscribers without access to the bus call."""
+
+    def __init__(
+        self, scheduler: Scheduler, bus: Bus, publisher: Publisher, router: Router
+    ) -> None:
+        self._scheduler = scheduler
+        self._bus = bus
+        self._publisher = publisher
+        self._router = router
+
+    async def WatchEvents(
+        self, request: WatchEventsRequest, context: _Context
+    ) -> AsyncIterator[WatchEventsResponse]:
+        """From the bus; what a bus in this process no longer has, from the ledger."""
+        tenant = current_principal().tenant
+        subject = tenant_subject(tenant, _pattern_of(request))
+        since_ms = ms_of_timestamp(request.since) if request.HasField("since") else None
+        self._require_one_bus()
+        kept_ms = since_ms if self._bus.keeps else None
+        async with self._bus.subscribe(subject, kept_ms) as deliveries:
+            await self._publisher.feeding.wait()
+            yield WatchEventsResponse()
+            if since_ms is not None and not self._bus.keeps:
+                ledger = self._scheduler.ledger
+                async for of_each in happened_since(ledger, tenant, since_ms):
+                    stored = (message_of(event) for events in of_each for event in events)
+                    fitting = [each for each in stored if matches(subject, each.subject)]
+                    for start in range(0, len(fitting), MESSAGES_PER_FRAME):
+                        yield _frame(fitting[start : start + MESSAGES_PER_FRAME])
+            async for found in deliveries:
+                yield _frame(each.message for each in found)
+
+    async def ReplayEvents(
+        self, request: ReplayEventsRequest, context: _Context
+    ) -> AsyncIterator[ReplayEventsResponse]:
+        """From the ledger, which every scheduler can read all of."""
+        self._require_one_bus()
+        tenant, since_ms = current_principal().tenant, ms_of_timestamp(request.since)
+        async for reached in replay(self._scheduler.ledger, self._bus, tenant, since_ms):
+            yield ReplayEventsResponse(contracts=reached.contracts, events=reached.events)
+
+    def _require_one_bus(self) -> None:
+        """Raises `FailedPrecondition` where each of several schedulers has a bus of its own."""
+        sharing = self._router.sharing
+        if not self._bus.keeps and sharing is not None and len(sharing.addresses) > 1:
+            raise FailedPrecondition(
+                "several schedulers have no bus in common; start them with NATS (MUSTER_BUS, or "
+                "muster up --with nats), or watch contracts instead"
+            )
+
+
+def _pattern_of(request: WatchEventsRequest) -> str:
+    pattern = request.pattern or ">"
+    if not is_pattern(pattern):
+        message = (
+            'must be lower-case words with dots between them, of which "*" stands for any, and '
+            '">" at the end for one or more, such as contract.ended.>'
+        )
+        raise InvalidArgument(f"pattern {message}", violations=[Violation("pattern", message)])
+    return pattern
+
+
+def _frame(messages: Iterable[Message]) -> WatchEventsResponse:
+    frame = WatchEventsResponse()
+    for message in messages:
+        frame.messages.add(
+            subject=message.subject, id=message.id, event=message.body.decode(errors="replace")
+        )
+    return frame

@@ -1,0 +1,74 @@
+"""The bus: fan-out of what has happened, to whoever subscribes. Never the record.
+
+Messages are CloudEvents 1.0 in structured JSON, on the subjects of `muster.model.subjects`. The bus
+may be away, or lose what it has; whoever publishes has it from the ledger, and publishes again what
+was not acknowledged. So messages can come twice: for a while the bus drops what it has had by its
+`id`, and what comes later than that is told by the sequence that lifecycle events carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from muster.model.errors import MusterError
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class BusUnavailable(MusterError):
+    """The bus does not answer; try again later."""
+
+    reason = "NOT_READY"
+
+
+class Message(NamedTuple):
+    """What is published; `body` is a CloudEvent in JSON whose id is `id`."""
+
+    subject: str
+    id: str
+    body: bytes
+
+
+class Delivery(NamedTuple):
+    """A message that was published, with its number on the bus; numbers only grow."""
+
+    sequence: int
+    message: Message
+
+
+class Bus(Protocol):
+    """Use it while `run` runs. Nothing here blocks the event loop."""
+
+    keeps: bool
+    # Whether it has its messages after a restart of this process. One that has not needs them only
+    # while somebody subscribes, which `wanted` tells; `unwanted` is the opposite.
+
+    wanted: asyncio.Event
+    unwanted: asyncio.Event
+
+    async def run(self) -> None:
+        """Be connected, as far as possible, until cancelled. A bus that is away is no error."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+        """For each of the messages whether the bus has acknowledged it.
+
+        Takes a few seconds at most. What is not acknowledged may be there all the same, and come
+        after what was acknowledged beside it: messages whose order matters go in several calls.
+        """
+        ...
+
+    def subscribe(
+        self, pattern: str, since_ms: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Delivery]]]:
+        """What is published while the block runs, on subjects that fit, in order and without end;
+        and before that, what was published since an instant, as far as it is kept.
+
+        What comes while nobody reads is kept by the bus: who is slower than that loses the oldest.
+        Outlives a bus that goes away and comes back. Entering raises `BusUnavailable` where it does
+        not answer.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""`Bus` on NATS JetStream."""
