@@ -19,7 +19,7 @@ from muster.servers.server import ServerProcess
 from tests.support.bus import Seen, differences, drained
 from tests.support.failpoints import failing
 from tests.support.meshes import running
-from tests.support.processes import MeshProcesses, Process, machine
+from tests.support.processes import MeshProcesses, Process, machine, until
 from tests.support.sample_agents import sample
 
 CONTRACTS = 400
@@ -30,6 +30,11 @@ async def client_of(mesh: MeshProcesses) -> AsyncIterator[Client]:
     """A client of it, and an agent."""
     host = Host([sample], target=mesh.address("executor"), name="host", leave_seconds=1.0)
     async with running(host), connect(mesh.address("scheduler")) as client:
+
+        async def is_there() -> bool:
+            return (await client.statistics()).agents > 0
+
+        await until(is_there, 20, "the agent is there")
         yield client
 
 

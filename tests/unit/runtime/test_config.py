@@ -114,3 +114,20 @@ def test_a_ledger_that_is_none_is_refused_without_telling_the_password(url: str,
 def test_a_configuration_does_not_show_the_ledgers_password():
     config = load_config(Role.SCHEDULER, {"MUSTER_LEDGER": "postgresql://ann:secret@db/muster"})
     assert "secret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "urls", ["", "nats://127.0.0.1:4222", "nats://one:4333, nats://two", "tls://ann:pw@bus:4222"]
+)
+def test_the_bus_is_embedded_or_one_of_nats(urls: str):
+    assert load_config(Role.SCHEDULER, {"MUSTER_BUS": urls}).bus == urls
+    assert "pw" not in repr(load_config(Role.SCHEDULER, {"MUSTER_BUS": urls}))
+
+
+@pytest.mark.parametrize(
+    "urls", ["kafka://ann:secret@bus", "nats://", "nats://ann:secret@bus:99999", "nats://one,", "x"]
+)
+def test_a_bus_that_is_none_is_refused_without_telling_the_password(urls: str):
+    with pytest.raises(ConfigError, match="MUSTER_BUS: is neither") as caught:
+        load_config(Role.SCHEDULER, {"MUSTER_BUS": urls})
+    assert "secret" not in str(caught.value)
