@@ -319,7 +319,9 @@ async def test_a_queued_contract_says_why_it_waits(mesh: Mesh) -> None:
     worker = Worker(window=1)
     async with mesh.host(worker.agent), connect() as client, scheduler(mesh) as stub:
         first = await client.submit("test.wait", {"text": "a"})
-        await first.accepted()
+        async for change in client.follow(await first.accepted()):
+            if getattr(change, "type", "") == "STARTED":
+                break
         second = await client.submit("test.wait", {"text": "b"})
         contract_id = await second.accepted()
         told = await stub.ExplainPlacement(ExplainPlacementRequest(contract_id=contract_id))

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import asyncpg
+import grpc
 
 from muster.executor.__main__ import build as build_executor
+from muster.model.ids import IdMaker, format_id
 from muster.model.limits import SHARDS
 from muster.registry.__main__ import build as build_registry
 from muster.runtime.config import Config, Listen, Role, Tls, default_config
 from muster.runtime.serve import NO_TLS, Server, serve
 from muster.scheduler.__main__ import build as build_scheduler
+from muster.v1.scheduler_service_pb2 import GetContractRequest
+from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from muster.wire.channel import open_channel
 from tests.support.meshes import Mesh
 from tests.support.processes import until
 
@@ -47,11 +53,30 @@ class Replicas:
             await until(holds, 15, f"{count} schedulers share the shards")
         finally:
             await connection.close()
+        for scheduler in self.schedulers:
+            await _knows_every_owner(scheduler.address)
 
     async def add_scheduler(self, stack: AsyncExitStack, data_dir: Path) -> Server:
         """One more, which is there until the stack is left."""
         made = _config(Role.SCHEDULER, len(self.schedulers), data_dir, self.ledger)
         return await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
+
+
+async def _knows_every_owner(scheduler: str) -> None:
+    """Returns when the scheduler can say of every shard who owns it, and that one agrees."""
+    async with open_channel(scheduler, retries=False) as channel:
+        stub = SchedulerServiceStub(channel)
+
+        async def answers(shard: int) -> bool:
+            nobodys = format_id(IdMaker().make(shard, 0))
+            try:
+                await stub.GetContract(GetContractRequest(contract_id=nobodys))
+            except grpc.aio.AioRpcError as error:
+                return error.code() is grpc.StatusCode.NOT_FOUND
+            return False
+
+        for shard in range(SHARDS):
+            await until(partial(answers, shard), 15, f"shard {shard} has an owner")
 
 
 def _config(role: Role, number: int, data_dir: Path, ledger: str, tls: Tls = NO_TLS) -> Config:

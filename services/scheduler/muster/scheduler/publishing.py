@@ -101,17 +101,21 @@ class Publisher:
                 if self._watcher.is_overrun:
                     self._watcher.restart()
                     self._behind |= self._owned.keys()
-                if self._behind:
-                    await self._read_ledger()
-                else:
-                    self._read_memory()
             except MusterError:
                 # The ledger does not answer, or too many watch. That passes.
                 await asyncio.sleep(limits.BUS_RETRY_SECONDS)
+                continue
+            if not self._behind:
+                self._read_memory()
             entries = self._unpublished.take(limits.BUS_BATCH_MAX)
-            if entries or self._gaps:
+            if self._behind:
+                # Both wait for a disk: at the same time, not one after the other.
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._send(entries))
+                    group.create_task(self._read_ledger())
+            elif entries or self._gaps:
                 await self._send(entries)
-            elif not self._behind:
+            else:
                 self._rests.set()
                 await self._something()
 
@@ -137,6 +141,8 @@ class Publisher:
                 await self._watcher.wait()
 
     async def _send(self, entries: Sequence[Entry]) -> None:
+        if not entries and not self._gaps:
+            return
         gaps = self._gaps[: limits.BUS_BATCH_MAX]
         messages = [*gaps, *(message_of(entry.event) for entry in entries)]
         acknowledged = await self._bus.publish(messages)
@@ -215,14 +221,19 @@ class Publisher:
         what is committed after this was asked is in memory."""
         if len(self._unpublished) >= limits.BUS_UNPUBLISHED_MAX:
             return
-        await self._notice_gaps()
-        behind = {key: self._read[key] for key in self._behind}
-        limit = max(1, COMMITS_PER_READ // len(behind))
-        by_key: dict[int, list[Commit | ShardCommit]] = {key: [] for key in behind}
-        for each in await self._commits(behind, limit):
-            by_key[each.shard if isinstance(each, ShardCommit) else 0].append(each)
-        await self._add_stored(by_key)
-        self._behind -= {key for key, found in by_key.items() if len(found) < limit}
+        try:
+            await self._notice_gaps()
+            behind = {key: self._read[key] for key in self._behind}
+            limit = max(1, COMMITS_PER_READ // len(behind))
+            by_key: dict[int, list[Commit | ShardCommit]] = {key: [] for key in behind}
+            for each in await self._commits(behind, limit):
+                by_key[each.shard if isinstance(each, ShardCommit) else 0].append(each)
+            await self._add_stored(by_key)
+        except MusterError:
+            # What was read so far counts.
+            await asyncio.sleep(limits.BUS_RETRY_SECONDS)
+        else:
+            self._behind -= {key for key, found in by_key.items() if len(found) < limit}
 
     async def _commits(
         self, after: Mapping[int, int], limit: int

@@ -56,8 +56,9 @@ class Bus(Protocol):
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
         """For each of the messages whether the bus has acknowledged it.
 
-        Takes a few seconds at most. What is not acknowledged may be there all the same, and come
-        after what was acknowledged beside it: messages whose order matters go in several calls.
+        Waits a few seconds at most for a bus that does not answer. What is not acknowledged may be
+        there all the same, and come after what was acknowledged beside it: messages whose order
+        matters go in several calls.
         """
         ...
 

@@ -24,7 +24,7 @@ from muster.backends.bus_base import CONTENT_TYPE, BusUnavailable, Delivery, Mes
 from muster.backends.jetstream.deliveries import Deliveries
 from muster.backends.jetstream.stream import require_stream
 
-ACK_SECONDS = 5.0  # for all messages of one call; a server that syncs each needs 1 ms for it
+ACK_SECONDS = 5.0  # from one acknowledgement to the next; 1 ms where each waits for a disk
 CONNECT_SECONDS = 2
 CLOSE_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
@@ -44,12 +44,17 @@ class _Round:
         self.acknowledged = [False] * size
         self.stream_missing = False
         self.over = asyncio.Event()
+        self.patience: asyncio.Timeout | None = None
         self._open = size
 
     def settle(self, number: int, *, acknowledged: bool) -> None:
         """The server has answered for one of them."""
         self.acknowledged[number] = acknowledged
         self._open -= 1
+        if (
+            self.patience is not None and not self.patience.expired()
+        ):  # a server that answers, slowly, is not away
+            self.patience.reschedule(asyncio.get_running_loop().time() + ACK_SECONDS)
         if not self._open:
             self.over.set()
 
@@ -126,7 +131,8 @@ class JetStreamBus:
         number = self._round
         self._rounds[number] = made
         try:
-            async with asyncio.timeout(ACK_SECONDS):
+            async with asyncio.timeout(ACK_SECONDS) as patience:
+                made.patience = patience
                 for index, message in enumerate(messages):
                     await self._client.publish(
                         message.subject,
