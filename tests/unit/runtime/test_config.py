@@ -118,7 +118,6 @@ def test_a_configuration_does_not_show_the_ledgers_password():
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     "url", ["", "consul://127.0.0.1:8500", "consul://consul", "consuls://[::1]:8501"]
 )
 def test_the_directory_is_embedded_or_consul(url: str):
@@ -166,7 +165,9 @@ def test_a_token_is_not_sent_in_clear_to_another_machine(host: str):
     assert "secret" not in str(caught.value)
     directory_of(load_config(Role.SCHEDULER, told | {"MUSTER_DIRECTORY": f"consuls://{host}"}))
     directory_of(load_config(Role.SCHEDULER, told | {"MUSTER_DIRECTORY": "consul://localhost"}))
-=======
+
+
+@pytest.mark.parametrize(
     "urls", ["", "nats://127.0.0.1:4222", "nats://one:4333, nats://two", "tls://ann:pw@bus:4222"]
 )
 def test_the_bus_is_embedded_or_one_of_nats(urls: str):
@@ -181,4 +182,3 @@ def test_a_bus_that_is_none_is_refused_without_telling_the_password(urls: str):
     with pytest.raises(ConfigError, match="MUSTER_BUS: is neither") as caught:
         load_config(Role.SCHEDULER, {"MUSTER_BUS": urls})
     assert "secret" not in str(caught.value)
->>>>>>> bus
