@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from muster.servers.server import ServerProcess
@@ -63,9 +64,15 @@ class World:
         """Returns when the scheduler can place on so many agents."""
 
         async def enough() -> bool:
-            reply = await self.recorder.stub.GetStatistics(
-                GetStatisticsRequest(), wait_for_ready=True, timeout=READY_SECONDS
-            )
+            try:
+                reply = await self.recorder.stub.GetStatistics(
+                    GetStatisticsRequest(), wait_for_ready=True, timeout=READY_SECONDS
+                )
+            except grpc.aio.AioRpcError as error:
+                # One of several schedulers is gone, and the others have not missed it yet.
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return False
             return reply.agents == count
 
         await until(enough, READY_SECONDS, f"{count} agents are connected")

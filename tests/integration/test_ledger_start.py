@@ -13,7 +13,8 @@ async def test_a_first_start_says_only_what_concerns_a_person(tmp_path: Path) ->
         mesh = MeshProcesses(started, "separate", tmp_path / "data")
         await mesh.start("scheduler")
         said = mesh.running["scheduler"].said.splitlines()
-    assert len(said) == 2, said  # the ledger is open; the service is there
+    # The ledger is open; the service is in its directory, and there.
+    assert len(said) == 3, said
 
 
 async def test_a_ledger_of_a_newer_version_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from muster.scheduler.__main__ import build as build_scheduler
 from muster.v1.scheduler_service_pb2 import GetContractRequest
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import open_channel
+from muster.wire.security import Security
 from tests.support.meshes import Mesh
 from tests.support.processes import until
 
@@ -30,6 +31,7 @@ class Replicas:
     """Where they are. `mesh(n)` is what a client or host sees that knows only the n-th of each."""
 
     ledger: str
+    security: Security
     schedulers: Sequence[Server]
     registries: Sequence[Server]
     executors: Sequence[Server]
@@ -54,7 +56,7 @@ class Replicas:
         finally:
             await connection.close()
         for scheduler in self.schedulers:
-            await _knows_every_owner(scheduler.address)
+            await _knows_every_owner(scheduler.address, self.security)
 
     async def add_scheduler(self, stack: AsyncExitStack, data_dir: Path) -> Server:
         """One more, which is there until the stack is left."""
@@ -62,9 +64,9 @@ class Replicas:
         return await stack.enter_async_context(serve(made.listen, build_scheduler(made)))
 
 
-async def _knows_every_owner(scheduler: str) -> None:
+async def _knows_every_owner(scheduler: str, security: Security) -> None:
     """Returns when the scheduler can say of every shard who owns it, and that one agrees."""
-    async with open_channel(scheduler, retries=False) as channel:
+    async with open_channel(scheduler, security, retries=False) as channel:
         stub = SchedulerServiceStub(channel)
 
         async def answers(shard: int) -> bool:
@@ -120,7 +122,7 @@ async def replicas(
             executors.append(
                 await stack.enter_async_context(serve(made.listen, build_executor(made), tls))
             )
-        yield Replicas(ledger, schedulers, registries, executors)
+        yield Replicas(ledger, tls.security, schedulers, registries, executors)
 
 
 @asynccontextmanager
