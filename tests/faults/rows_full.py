@@ -11,17 +11,8 @@ from typing import Any
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from muster.wire.channel import open_channel
+from tests.faults import rows_kills
 from tests.faults.driving import judge, under_load
-from tests.faults.rows_kills import (
-    CALM_SECONDS,
-    DISPATCHING_SECONDS_MAX,
-    KEPT_PERCENT_MIN,
-    LISTED_SECONDS_MAX,
-    SERVING_SECONDS_MAX,
-    all_listed,
-    first_dispatch,
-    kept_percent,
-)
 from tests.faults.stage import BACKENDS, FULL, Setup, stage
 from tests.faults.table import Row, Trial
 from tests.support.history import OWNER, PART
@@ -36,72 +27,22 @@ BACK_SECONDS_MAX = 10.0
 
 async def kill_scheduler(trial: Trial) -> None:
     """Each of the two in turn: the other takes over what it owned."""
-    await _kill_each(trial, "scheduler", OWNER)
+    await rows_kills.kill_in_turn(trial, FULL_SETUP, ("scheduler-1", "scheduler-2"), OWNER)
 
 
 async def kill_executor(trial: Trial) -> None:
     """Each of the two in turn: its hosts go to the other."""
-    await _kill_each(trial, "executor", OWNER)
-
-
-async def _kill_each(trial: Trial, role: str, effect: str) -> None:
-    moments: list[float] = []
-    async with stage(trial.folder, FULL_SETUP) as on:
-        async with under_load(on, trial) as drive:
-            for number in (1, 2):
-                await drive.warm()
-                service = f"{role}-{number}"
-                trial.say(f"kill -9 {service}; its supervisor starts it again")
-                with on.fault("kill", service, effect):
-                    moments.append(time.monotonic())
-                    await on.supervised.kill(service)
-                    await on.supervised.serving(service)
-                    await on.agents_ready()
-            await drive.warm()
-        history = await judge(on, trial)
-        away = [first_dispatch(history, moment) for moment in moments]
-        trial.most("dispatching again after", max(away), DISPATCHING_SECONDS_MAX)
-        kept = [kept_percent(history, moment) for moment in moments]
-        trial.least("finished without a rerun", min(kept), KEPT_PERCENT_MIN, "%")
+    await rows_kills.kill_in_turn(trial, FULL_SETUP, ("executor-1", "executor-2"), OWNER)
 
 
 async def kill_registry(trial: Trial) -> None:
-    """One of two: nothing that it does is on a contract's path."""
-    async with stage(trial.folder, FULL_SETUP) as on:
-        async with under_load(on, trial) as drive:
-            await drive.warm()
-            trial.say("kill -9 registry-1; its supervisor starts it again")
-            with on.fault("kill", "registry-1", PART):
-                killed = time.monotonic()
-                await on.supervised.kill("registry-1")
-                await all_listed(on)
-                listed = time.monotonic() - killed
-            await drive.warm()
-        await judge(on, trial)
-        trial.most("everything listed again after", listed, LISTED_SECONDS_MAX)
+    """One of two."""
+    await rows_kills.kill_registry(trial, FULL_SETUP, "registry-1")
 
 
 async def kill_everything(trial: Trial) -> None:
-    """Supervisor, services, hosts and all servers die in one blow."""
-    async with stage(trial.folder, FULL_SETUP) as on:
-        async with under_load(on, trial) as drive:
-            await drive.warm()
-            trial.say("kill -9 of everything")
-            with on.fault("kill", "everything", OWNER):
-                servers = [each.kill() for each in on.backends.values()]
-                await asyncio.gather(on.kill_hosts(), on.supervised.kill_everything(), *servers)
-                for backend in on.backends.values():
-                    await backend.start()
-                began = time.monotonic()
-                starts = [on.start_hosts, on.mesh.start]
-                random.Random(trial.seed).shuffle(starts)
-                for start in starts:
-                    await start()
-                await on.agents_ready()
-                back = time.monotonic() - began
-            await drive.warm()
-        await judge(on, trial)
-        trial.most("serving, with all agents, after", back, SERVING_SECONDS_MAX)
+    """The servers too."""
+    await rows_kills.kill_everything(trial, FULL_SETUP)
 
 
 async def database_away(trial: Trial) -> None:
@@ -120,7 +61,7 @@ async def database_away(trial: Trial) -> None:
                 await on.supervised.serving("scheduler-1", "scheduler-2")
                 back = time.monotonic() - began
                 await on.agents_ready()
-            await asyncio.sleep(CALM_SECONDS)
+            await asyncio.sleep(rows_kills.CALM_SECONDS)
         await judge(on, trial)
         trial.most("NOT_SERVING after", noticed, NOTICED_SECONDS_MAX)
         trial.most("serving, from its return", back, BACK_SECONDS_MAX)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 from muster.model.errors import MusterError
 from tests.faults.clients import percentile
@@ -22,6 +23,7 @@ LISTED_SECONDS_MAX = 10.0
 SERVING_SECONDS_MAX = 20.0
 REDISPATCH_SECONDS_MAX = 5.0
 KEPT_PERCENT_MIN = 90.0
+SUPERVISED_SETUP = Setup(SUPERVISED)
 
 
 async def kill_a_host(trial: Trial) -> None:
@@ -60,32 +62,32 @@ async def kill_all_hosts(trial: Trial) -> None:
 
 async def kill_scheduler(trial: Trial) -> None:
     """Twice: what runs goes on, and is reported to the next life."""
-    await _kill_service(trial, "scheduler", OWNER)
+    await kill_in_turn(trial, SUPERVISED_SETUP, ("scheduler", "scheduler"), OWNER)
 
 
 async def kill_executor(trial: Trial) -> None:
     """Twice: hosts connect again and go on."""
-    await _kill_service(trial, "executor", OWNER)
+    await kill_in_turn(trial, SUPERVISED_SETUP, ("executor", "executor"), OWNER)
 
 
-async def _kill_service(trial: Trial, service: str, effect: str) -> None:
-    moments: list[tuple[float, float]] = []
-    async with stage(trial.folder, Setup(SUPERVISED)) as on:
+async def kill_in_turn(trial: Trial, setup: Setup, victims: Sequence[str], effect: str) -> None:
+    """Each service dies when the one before is back, and what ran goes on."""
+    moments: list[float] = []
+    async with stage(trial.folder, setup) as on:
         async with under_load(on, trial) as drive:
-            for _ in range(2):
+            for service in victims:
                 await drive.warm()
                 trial.say(f"kill -9 {service}; its supervisor starts it again")
                 with on.fault("kill", service, effect):
-                    killed = time.monotonic()
+                    moments.append(time.monotonic())
                     await on.supervised.kill(service)
                     await on.supervised.serving(service)
                     await on.agents_ready()
-                moments.append((killed, time.monotonic()))
             await drive.warm()
         history = await judge(on, trial)
-        away = [first_dispatch(history, killed) for killed, _ in moments]
+        away = [first_dispatch(history, killed) for killed in moments]
         trial.most("dispatching again after", max(away), DISPATCHING_SECONDS_MAX)
-        kept = [kept_percent(history, killed) for killed, _ in moments]
+        kept = [kept_percent(history, killed) for killed in moments]
         trial.least("finished without a rerun", min(kept), KEPT_PERCENT_MIN, "%")
 
 
@@ -111,15 +113,17 @@ def kept_percent(history: History, killed: float) -> float:
     return 100 * sum(count == 1 for count in runs.values()) / len(runs) if runs else 100.0
 
 
-async def kill_registry(trial: Trial) -> None:
+async def kill_registry(
+    trial: Trial, setup: Setup = SUPERVISED_SETUP, victim: str = "registry"
+) -> None:
     """Nothing that it does is on a contract's path."""
-    async with stage(trial.folder, Setup(SUPERVISED)) as on:
+    async with stage(trial.folder, setup) as on:
         async with under_load(on, trial) as drive:
             await drive.warm()
-            trial.say("kill -9 registry; its supervisor starts it again")
-            with on.fault("kill", "registry", PART):
+            trial.say(f"kill -9 {victim}; its supervisor starts it again")
+            with on.fault("kill", victim, PART):
                 killed = time.monotonic()
-                await on.supervised.kill("registry")
+                await on.supervised.kill(victim)
                 await all_listed(on)
                 listed = time.monotonic() - killed
             await drive.warm()
@@ -140,14 +144,18 @@ async def all_listed(on: Stage) -> None:
                 continue  # it is away; the SDK has paused between its own tries
 
 
-async def kill_everything(trial: Trial) -> None:
-    """Supervisor, services and hosts die in one blow, and come back in an order by seed."""
-    async with stage(trial.folder, Setup(SUPERVISED)) as on:
+async def kill_everything(trial: Trial, setup: Setup = SUPERVISED_SETUP) -> None:
+    """Supervisor, services, hosts and servers die in one blow. Servers are back first, then all
+    else in an order by seed, which is what counts."""
+    async with stage(trial.folder, setup) as on:
         async with under_load(on, trial) as drive:
             await drive.warm()
             trial.say("kill -9 of everything")
             with on.fault("kill", "everything", OWNER):
-                await asyncio.gather(on.kill_hosts(), on.supervised.kill_everything())
+                servers = [each.kill() for each in on.backends.values()]
+                await asyncio.gather(on.kill_hosts(), on.supervised.kill_everything(), *servers)
+                for backend in on.backends.values():
+                    await backend.start()
                 began = time.monotonic()
                 starts = [on.start_hosts, on.mesh.start]
                 random.Random(trial.seed).shuffle(starts)

@@ -57,21 +57,13 @@ class Book:
         that say so of one shard, the larger generation is the newer. Returns what it gained."""
         before = {shard for shard, owner in self.owners.items() if owner is link}
         link.shards = dict(shards)
-        self._find_owners()
-        return {shard for shard, owner in self.owners.items() if owner is link} - before
-
-    def disown(self, link: LinkOutbox) -> None:
-        """The link is gone, and owns nothing."""
-        link.shards = {}
-        self._find_owners()
-
-    def _find_owners(self) -> None:
         self.owners = {}
         for each in self.links.values():
             for shard, generation in each.shards.items():
                 other = self.owners.get(shard)
                 if other is None or other.shards[shard] < generation:
                     self.owners[shard] = each
+        return {shard for shard, owner in self.owners.items() if owner is link} - before
 
     # --- effects ----------------------------------------------------------------------------------
 

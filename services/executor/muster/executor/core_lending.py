@@ -33,6 +33,8 @@ class Lending:
 
     def _lenders(self) -> list[LinkOutbox]:
         """The links that share the slots, in the order of their names; none while one has all."""
+        if len(self._book.links) < 2:
+            return []
         owners = {link.name for link in self._book.owners.values()}
         links = [each for each in self._book.links.values() if each.name in owners and each.up]
         return sorted(links, key=lambda link: link.name) if len(links) > 1 else []
@@ -41,14 +43,13 @@ class Lending:
 
     def split_all(self) -> None:
         """Other schedulers share the slots than before: begin again."""
-        links = self._lenders()
-        for session in self._book.sessions.values():
-            for agent in session.agents.values():
-                self._split(agent, links)
+        self.split(chain.from_iterable(x.agents.values() for x in self._book.sessions.values()))
 
-    def split(self, agent: Agent) -> None:
-        """The agent was attached, or has another window."""
-        self._split(agent, self._lenders())
+    def split(self, agents: Iterable[Agent]) -> None:
+        """The agents were attached, or have other windows."""
+        links = self._lenders()
+        for agent in agents:
+            self._split(agent, links)
 
     def _split(self, agent: Agent, links: list[LinkOutbox]) -> None:
         before, agent.lent = agent.lent, None

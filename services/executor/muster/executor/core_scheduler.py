@@ -108,7 +108,7 @@ class SchedulerSide:
     def link_removed(self, name: str) -> None:
         """There is no such link any more. Leases that were its wait for another to claim them."""
         link = self._book.links.pop(name)
-        self._book.disown(link)
+        self._book.own(link, {})
         self._lending.split_all()
 
     def _again(self, session: Session, link: LinkOutbox, size_of: Callable[[Item], int]) -> None:

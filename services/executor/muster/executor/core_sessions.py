@@ -83,8 +83,7 @@ class SessionSide:
             lease.link = self._book.link_of(lease.key[0])
         session.contact = session.renewed = now
         self._book.add(session)
-        for agent in session.agents.values():
-            self._lending.split(agent)
+        self._lending.split(session.agents.values())
         if older is not None:
             self._book.end(older, "a newer session took over", SUPERSEDED, superseded=True)
 
@@ -141,7 +140,7 @@ class SessionSide:
         agent.limit = 0 if closed else agent.window
         if session.id in self._book.sessions:
             self._book.presence(agent)
-            self._lending.split(agent)
+            self._lending.split([agent])
         for batch in self._batches(session):
             batch.agents[name] = spec
             if closed:

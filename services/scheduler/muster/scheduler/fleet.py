@@ -303,8 +303,7 @@ class Fleet:
         agent.host.window += slots - agent.window
         agent.window = slots
         if agent.free > 0 and not agent.draining:
-            for pool in agent.pools:
-                pool.offer(agent)
+            self._offer(agent)
 
     def detach(self, agent: AgentSlots) -> None:
         """Take an agent away; what it holds goes on, and counts against nobody's window."""
@@ -340,6 +339,9 @@ class Fleet:
         host.active -= 1
         host.done += 1
         if agent.window - agent.active == 1 and not agent.draining:
-            # It was full, so it may have left the rings.
-            for pool in agent.pools:
-                pool.offer(agent)
+            self._offer(agent)
+
+    def _offer(self, agent: AgentSlots) -> None:
+        # It was full, so it may have left the rings.
+        for pool in agent.pools:
+            pool.offer(agent)

@@ -27,10 +27,10 @@ def decide(me: str, live: Collection[str], owners: Mapping[int, str]) -> Move:
     `live` are the names of the schedulers that live, `me` among them; `owners` names who owns each
     shard, dead or alive. A shard that nobody has ever owned is not in it.
     """
-    share = -(-SHARDS // len({*live, me}))
+    share = -(-SHARDS // len(live))
     mine = sorted(shard for shard, owner in owners.items() if owner == me)
     if len(mine) > share:
         # The highest: a scheduler that started alone keeps the lower ones, whoever comes and goes.
         return Move([], mine[share:])
     free = [shard for shard in range(SHARDS) if owners.get(shard, "") not in live]
-    return Move([shard for shard in free if shard not in mine][: share - len(mine)], [])
+    return Move(free[: share - len(mine)], [])

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from muster.backends.bus_base import Bus, Message
-from muster.backends.ledger_base import Commit, ShardCommit
+from muster.backends.ledger_base import ShardCommit
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import MusterError, Unavailable
-from muster.model.ids import shard_of_id
 from muster.model.ledger import LifecycleEvent, events_of
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.scheduler.cloud_events import gap_message, message_of
 from muster.scheduler.hub import Watcher
+from muster.scheduler.positions import Positions
 from muster.scheduler.service import Scheduler
 from muster.scheduler.unpublished import Entry, Unpublished
 
@@ -46,6 +47,7 @@ class Publisher:
         self.gaps = 0  # shards of which events had been trimmed before they got out
         self.feeding = asyncio.Event()  # everything that is committed from here on is published
         self._scheduler = scheduler
+        self._positions = Positions(scheduler)
         self._bus = bus
         self._watcher = Watcher()
         self._unpublished = Unpublished()
@@ -159,8 +161,7 @@ class Publisher:
 
     async def _follow_shards(self) -> None:
         """Begin with shards that are owned now, after what their last owner has published."""
-        scheduler = self._scheduler
-        owned = dict(scheduler.generations) if scheduler.shared else {0: 0}
+        owned = self._positions.owned()
         if owned == self._owned:
             return
         gone = [key for key in self._owned if owned.get(key) != self._owned[key]]
@@ -189,14 +190,11 @@ class Publisher:
         marks = await ledger.published()
         fresh = [key for key in keys if key not in marks]
         if fresh:
-            trimmed = await self._trimmed()
+            trimmed = await self._positions.trimmed()
             begun = {key: trimmed.get(key, 0) for key in fresh}
             await ledger.mark_published(begun)
             marks |= begun
         return marks
-
-    def _key_of(self, contract_id: int) -> int:
-        return shard_of_id(contract_id) if self._scheduler.shared else 0
 
     def _read_memory(self) -> None:
         """Take over what watchers were told, whole commits."""
@@ -206,7 +204,7 @@ class Publisher:
             by_key: dict[int, list[LifecycleEvent]] = {}
             while events and events[0].position == position:
                 event = events.popleft().event
-                by_key.setdefault(self._key_of(event.contract_id), []).append(event)
+                by_key.setdefault(self._positions.key_of(event.contract_id), []).append(event)
             for key, found in by_key.items():
                 self._add(key, position, found)
 
@@ -225,55 +223,43 @@ class Publisher:
             await self._notice_gaps()
             behind = {key: self._read[key] for key in self._behind}
             limit = max(1, COMMITS_PER_READ // len(behind))
-            by_key: dict[int, list[Commit | ShardCommit]] = {key: [] for key in behind}
-            for each in await self._commits(behind, limit):
-                by_key[each.shard if isinstance(each, ShardCommit) else 0].append(each)
-            await self._add_stored(by_key)
+            commits = await self._positions.after(behind, limit)
+            await self._add_stored(commits)
         except MusterError:
             # What was read so far counts.
             await asyncio.sleep(limits.BUS_RETRY_SECONDS)
         else:
-            self._behind -= {key for key, found in by_key.items() if len(found) < limit}
+            found = Counter(commit.shard for commit in commits)
+            self._behind -= {key for key in behind if found[key] < limit}
 
-    async def _commits(
-        self, after: Mapping[int, int], limit: int
-    ) -> Sequence[Commit] | Sequence[ShardCommit]:
-        ledger = self._scheduler.ledger
-        if self._scheduler.shared:
-            return await ledger.shard_history(after, limit)
-        return await ledger.history(after[0], limit)
-
-    async def _add_stored(self, by_key: Mapping[int, Sequence[Commit | ShardCommit]]) -> None:
+    async def _add_stored(self, commits: Iterable[ShardCommit]) -> None:
         """Derive commits' events from their contracts, a few of these at a time."""
-        waiting: list[tuple[int, Commit | ShardCommit]] = []
+        waiting: list[ShardCommit] = []
         ids: set[int] = set()
-        for key, commits in by_key.items():
-            for commit in commits:
-                waiting.append((key, commit))
-                ids.update(number for number, _ in commit.events)
-                if len(ids) >= CONTRACTS_PER_LOAD:
-                    await self._load(waiting, ids)
-                    waiting, ids = [], set()
+        for commit in commits:
+            waiting.append(commit)
+            ids.update(number for number, _ in commit.events)
+            if len(ids) >= CONTRACTS_PER_LOAD:
+                await self._load(waiting, ids)
+                waiting, ids = [], set()
         await self._load(waiting, ids)
 
-    async def _load(
-        self, waiting: Sequence[tuple[int, Commit | ShardCommit]], ids: Collection[int]
-    ) -> None:
+    async def _load(self, waiting: Iterable[ShardCommit], ids: Collection[int]) -> None:
         stored = {
             each.id: events_of(each) for each in await self._scheduler.ledger.load(sorted(ids))
         }
-        for key, commit in waiting:
+        for commit in waiting:
             # A row that was refused has left no event, and a contract may have been forgotten.
             events = [
                 stored[number][sequence - 1]
                 for number, sequence in commit.events
                 if sequence <= len(stored.get(number, ()))
             ]
-            self._add(key, commit.position, events)
+            self._add(commit.shard, commit.position, events)
 
     async def _notice_gaps(self) -> None:
         """Go on after what is no longer kept, and say to every tenant that it is missing."""
-        trimmed = await self._trimmed()
+        trimmed = await self._positions.trimmed()
         missing = {
             key: trimmed[key] for key in self._behind if self._read[key] < trimmed.get(key, 0)
         }
@@ -286,14 +272,6 @@ class Publisher:
             gap_message(tenant, missing, now_ms) for tenant in self._scheduler.catalogue.tenants()
         ]
         self._read |= missing
-
-    async def _trimmed(self) -> dict[int, int]:
-        """Positions up to which nothing is kept."""
-        ledger = self._scheduler.ledger
-        if self._scheduler.shared:
-            return {each.shard: each.trimmed for each in await ledger.ownership()}
-        oldest = await ledger.history(0, 1)
-        return {0: oldest[0].position - 1} if oldest else {}
 
     # --- how far ----------------------------------------------------------------------------------
 
