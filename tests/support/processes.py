@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SERVING_SECONDS = 20.0  # from start to SERVING; about 2 s are usual
 GONE_SECONDS = 10.0  # from a signal to the end
+SAID_CHARS = 8000  # of its output, in an error
 POLL_SECONDS = 0.02  # between two looks at what cannot be waited for otherwise
 
 # Of no system's ephemeral range: nothing takes a killed service's port for an outgoing connection.
@@ -89,11 +90,15 @@ class Process:
         self._process.send_signal(number)
 
     async def wait(self, seconds: float = GONE_SECONDS) -> int:
-        """Waits for its end; returns the exit code."""
+        """Waits for its end; returns the exit code. Where it does not end, says what its threads
+        are doing."""
         try:
             return await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
-            raise AssertionError(f"{self.name} still runs after {seconds} s") from None
+            self.signal(signal.SIGABRT)  # faulthandler's
+        await asyncio.wait({asyncio.ensure_future(self._process.wait())}, timeout=1.0)
+        said = self.said[-SAID_CHARS:]
+        raise AssertionError(f"{self.name} still runs after {seconds} s:\n{said}")
 
     async def kill(self) -> None:
         """Kill -9; returns when it is gone. Safe to call twice."""
@@ -150,6 +155,7 @@ class Machine:
         """Starts `python COMMAND…` with no other MUSTER_ variables than those given. As another
         `group`, which takes root, its packets can be told from others'."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
+        clean["PYTHONFAULTHANDLER"] = "1"
         if group is not None:
             # Not before the process is itself: a fork of a program with threads may hang in it.
             clean["START_AS_GROUP"] = str(group)
