@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import READY_SECONDS, Child, free_port, running, wait_until_serving
+from muster.agent.options import find_targets
+from muster.agent.services import Services
 from muster.v1.registry_service_pb2 import WatchAgentsRequest
-from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
-from muster.wire.channel import open_channel
 
 AGENTS = 620
 HOSTS = 8
@@ -38,9 +38,9 @@ class Mesh:
     hosts: list[Child]
 
     @property
-    def children(self) -> list[Child]:
+    def pids(self) -> dict[str, int]:
         """Every process of it."""
-        return [self.mesh, *self.hosts]
+        return {child.name: child.pid for child in (self.mesh, *self.hosts)}
 
 
 def environment_of(folder: Path, port: int) -> dict[str, str]:
@@ -109,12 +109,13 @@ def _share(whole: int, parts: int, number: int) -> int:
 async def until_attached(target: str, agents: int) -> None:
     """Returns when the registry lists so many agents. Raises `TimeoutError`."""
     names: set[str] = set()
-    async with open_channel(target) as channel, asyncio.timeout(READY_SECONDS):
-        watch = RegistryServiceStub(channel).WatchAgents(WatchAgentsRequest())
-        try:
+    services = Services(find_targets(target))
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            watch = services.registry.WatchAgents(WatchAgentsRequest())
             async for frame in watch:
                 names.update(change.agent.spec.name for change in frame.changes)
                 if len(names) >= agents:
                     return
-        finally:
-            watch.cancel()
+    finally:
+        await services.close()
