@@ -44,9 +44,9 @@ def capped(pids: Iterable[int], cores: float) -> Iterator[None]:
         yield
     finally:
         for group in made:
-            for pid in (group / "cgroup.procs").read_text().split():
+            for member in (group / "cgroup.procs").read_text().split():
                 with suppress(ProcessLookupError):
-                    (root / "cgroup.procs").write_text(pid)
+                    (root / "cgroup.procs").write_text(member)
             group.rmdir()
 
 
