@@ -65,7 +65,7 @@ async def full_mesh(folder: Path, each: int, fleet: Fleet | None = None) -> Asyn
             for target in targets[role]:
                 await wait_until_serving(target)
         hosts = await stack.enter_async_context(
-            fleet_of(told["MUSTER_DIRECTORY"], fleet or Fleet())
+            fleet_of(told["MUSTER_DIRECTORY"], fleet or Fleet(), ",".join(targets["registry"]))
         )
         pids = {name: pid for name, server in servers.items() if (pid := server.pid) is not None}
         yield FullMesh(targets["scheduler"], services, hosts, pids)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import READY_SECONDS, Child, free_port, running, wait_until_serving
-from muster.agent.options import find_targets
-from muster.agent.services import Services
 from muster.v1.registry_service_pb2 import WatchAgentsRequest
+from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+from muster.wire.channel import open_channel
 
 AGENTS = 620
 HOSTS = 8
@@ -79,14 +79,15 @@ async def mesh(
 
 
 @asynccontextmanager
-async def fleet_of(target: str, fleet: Fleet) -> AsyncIterator[list[Child]]:
-    """Host processes whose agents are all attached to the mesh at `target`."""
+async def fleet_of(target: str, fleet: Fleet, registry: str = "") -> AsyncIterator[list[Child]]:
+    """Host processes whose agents are all attached to the mesh at `target`; its registry may be
+    elsewhere."""
     async with AsyncExitStack() as stack:
         hosts = [
             await stack.enter_async_context(running(f"host {number}", *command))
             for number, command in enumerate(_commands(target, fleet))
         ]
-        await until_attached(target, fleet.agents)
+        await until_attached(registry or target, fleet.agents)
         yield hosts
 
 
@@ -109,13 +110,12 @@ def _share(whole: int, parts: int, number: int) -> int:
 async def until_attached(target: str, agents: int) -> None:
     """Returns when the registry lists so many agents. Raises `TimeoutError`."""
     names: set[str] = set()
-    services = Services(find_targets(target))
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            watch = services.registry.WatchAgents(WatchAgentsRequest())
+    async with open_channel(target) as channel, asyncio.timeout(READY_SECONDS):
+        watch = RegistryServiceStub(channel).WatchAgents(WatchAgentsRequest())
+        try:
             async for frame in watch:
                 names.update(change.agent.spec.name for change in frame.changes)
                 if len(names) >= agents:
                     return
-    finally:
-        await services.close()
+        finally:
+            watch.cancel()
