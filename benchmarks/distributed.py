@@ -10,11 +10,14 @@ from benchmarks.capping import CapMissing, capped
 from benchmarks.full_meshes import FullMesh, full_mesh
 from benchmarks.load import Ask, Costs, Load, closed_loop, echo, in_turn, warmed_loop
 from benchmarks.meshes import mesh
-from muster.agent import connect
+from benchmarks.processes import idle
+from muster.agent import Client, connect
 from muster.servers.server import ServerMissing
+from muster.wire.times import seconds_of_duration
 
 KEYS = ("full", "scaling")
 IN_FLIGHT = 200
+IN_FLIGHT_MANY = 1_000
 CORES = 0.2  # of each scheduler and executor that is capped
 
 
@@ -23,6 +26,7 @@ class _Subject:
     """A mesh whose turn comes in every round."""
 
     name: str
+    client: Client
     ask: Ask
     pids: dict[str, int]
     capped: list[int]
@@ -52,7 +56,7 @@ async def _subjects(bench: Bench, stack: AsyncExitStack) -> dict[int, _Subject]:
     if bench.wants("full"):
         embedded = await stack.enter_async_context(mesh(bench.new_folder()))
         client = await stack.enter_async_context(connect(embedded.target))
-        made[0] = _Subject("embedded", echo(client), embedded.pids, [])
+        made[0] = _Subject("embedded", client, echo(client), embedded.pids, [])
     for each in (1, 2):
         bench.say(f"a mesh with {each} of each service, on PostgreSQL, NATS and Consul")
         full: FullMesh = await stack.enter_async_context(full_mesh(bench.new_folder(), each))
@@ -60,33 +64,40 @@ async def _subjects(bench: Bench, stack: AsyncExitStack) -> dict[int, _Subject]:
         places = full.schedulers * (2 // each)
         clients = [await stack.enter_async_context(connect(place)) for place in places]
         pids = [child.pid for child in full.services if not child.name.startswith("registry")]
-        asks = [echo(client) for client in clients]
-        made[each] = _Subject(f"{each} of each", in_turn(asks), full.pids, pids)
+        ask = in_turn([echo(client) for client in clients])
+        made[each] = _Subject(f"{each} of each", clients[0], ask, full.pids, pids)
     return made
 
 
 async def _full(bench: Bench, subjects: dict[int, _Subject]) -> None:
-    loads: dict[int, Load] = {}
-    for each, subject in subjects.items():
-        name = subject.name
+    for subject in subjects.values():
         alone = await warmed_loop(subject.ask, 1, bench.seconds / 2)
-        bench.note("full", f"{name}, one at a time, p50 (ms)", alone.percentile_ms(0.5))
-        loads[each] = load = await _loaded(bench, subject)
-        bench.note("full", f"{name}, contracts/s", load.per_second)
-        bench.note("full", f"{name}, p50 at {IN_FLIGHT} in flight (ms)", load.percentile_ms(0.5))
-        bench.note("full", f"{name}, p99 at {IN_FLIGHT} in flight (ms)", load.percentile_ms(0.99))
-        if each:
-            bench.add("full", f"{name}, one at a time, p50", alone.percentile_ms(0.5))
-    for each in (1, 2):
-        bench.add("full", subjects[each].name, loads[each].per_second / loads[0].per_second)
+        bench.note("full", f"{subject.name}, one at a time, p50 (ms)", alone.percentile_ms(0.5))
+        if subject.capped:
+            bench.add("full", f"{subject.name}, one at a time, p50", alone.percentile_ms(0.5))
+    for in_flight in (IN_FLIGHT, IN_FLIGHT_MANY):
+        rates = {
+            each: (await _loaded(bench, subject, in_flight)).per_second
+            for each, subject in subjects.items()
+        }
+        for each in (1, 2):
+            name = f"{subjects[each].name}, {in_flight:,} in flight"
+            bench.add("full", name, rates[each] / rates[0])
 
 
-async def _loaded(bench: Bench, subject: _Subject) -> Load:
-    await closed_loop(subject.ask, IN_FLIGHT, bench.seconds / 4)
+async def _loaded(bench: Bench, subject: _Subject, in_flight: int) -> Load:
+    await closed_loop(subject.ask, in_flight, bench.seconds / 4)
     costs = Costs(subject.pids)
-    load = await closed_loop(subject.ask, IN_FLIGHT, bench.seconds)
+    load = await closed_loop(subject.ask, in_flight, bench.seconds)
+    name = f"{subject.name}, {in_flight:,} in flight"
+    bench.note("full", f"{name}, contracts/s", load.per_second)
+    bench.note("full", f"{name}, p50 (ms)", load.percentile_ms(0.5))
+    bench.note("full", f"{name}, p99 (ms)", load.percentile_ms(0.99))
+    statistics = await subject.client.statistics()
+    commit = seconds_of_duration(statistics.commit_p50) * 1e3
+    bench.note("full", f"{name}, the ledger's commits, p50 (ms)", commit)
     for kind, microseconds in costs.microseconds(len(load.seconds)).items():
-        bench.note("full", f"{subject.name}, CPU of a contract, {kind} (µs)", microseconds)
+        bench.note("full", f"{name}, CPU of a contract, {kind} (µs)", microseconds)
     return load
 
 
@@ -94,6 +105,7 @@ async def _scaling(bench: Bench, subjects: dict[int, _Subject]) -> None:
     rates: dict[int, float] = {}
     for each in (1, 2):
         subject = subjects[each]
+        await idle(subject.capped)  # events of the loads before are still being published
         try:
             with capped(subject.capped, CORES):
                 load = await warmed_loop(subject.ask, IN_FLIGHT, bench.seconds)

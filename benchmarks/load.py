@@ -22,6 +22,13 @@ TEXT = "x" * PAYLOAD_BYTES
 RAW_IN_FLIGHT = 256
 WARM_UP_SHARE = 0.25  # of the time of a measurement, spent on the same load before it
 
+PLURALS = {
+    "host": "hosts",
+    "scheduler": "schedulers",
+    "registry": "registries",
+    "executor": "executors",
+}
+
 Ask = Callable[[], Awaitable[object]]
 
 
@@ -91,7 +98,7 @@ class Costs:
         used = {"client": cpu_seconds(os.getpid())}
         for name, pid in self._pids.items():
             kind = name.rstrip("0123456789")
-            kind = name if kind == name else f"{kind.rstrip(' -')}s"
+            kind = name if kind == name else PLURALS[kind.rstrip(" -")]
             used[kind] = used.get(kind, 0.0) + cpu_of_tree(pid)
         return used
 

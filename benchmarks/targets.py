@@ -136,11 +136,13 @@ ROWS = (
     ),
     Row(
         "full",
-        "durable contracts/s on PostgreSQL, NATS and Consul, 200 in flight; one at a time, p50",
+        "durable contracts/s on PostgreSQL, NATS and Consul; one at a time, p50",
         "the embedded mesh, in one process",
         (
-            _told("1 of each", "x"),
-            _told("2 of each", "x"),
+            _told("1 of each, 200 in flight", "x"),
+            _told("1 of each, 1,000 in flight", "x"),
+            _told("2 of each, 200 in flight", "x"),
+            _told("2 of each, 1,000 in flight", "x"),
             _told("1 of each, one at a time, p50", " ms"),
             _told("2 of each, one at a time, p50", " ms"),
         ),
