@@ -108,7 +108,7 @@ async def _scaling(bench: Bench, subjects: dict[int, _Subject]) -> None:
         await idle(subject.capped)  # events of the loads before are still being published
         try:
             with capped(subject.capped, CORES):
-                load = await warmed_loop(subject.ask, IN_FLIGHT, bench.seconds)
+                load = await warmed_loop(subject.ask, IN_FLIGHT_MANY, bench.seconds)
         except CapMissing as reason:
             bench.skip("scaling", str(reason))
             return
