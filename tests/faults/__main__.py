@@ -37,7 +37,8 @@ def main() -> int:
             console.print(f"{row.name:24} {row.fault}  {row.obstacle}", markup=False)
         return 0
     if arguments.soak:
-        rows = [soak.row(arguments.soak)]
+        name = soak.FULL_NAME if arguments.profile == "full" else soak.NAME
+        rows = [soak.row(arguments.soak, name)]
     outcomes = []
     for number, row in enumerate(rows, 1):
         console.print(f"{number}/{len(rows)} {row.name}: {row.fault}", markup=False, style="bold")

@@ -18,7 +18,7 @@ from tests.faults.table import Trial
 async def main() -> None:
     """Runs it, and writes down what became of it, whatever happens."""
     name, seed, folder, soak_seconds = sys.argv[1:]
-    row = soak.row(float(soak_seconds)) if name == soak.NAME else EVERY[name]
+    row = soak.row(float(soak_seconds), name) if name in soak.SETUPS else EVERY[name]
     trial = Trial(row, int(seed), Path(folder))
     failure = ""
     try:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.faults.driving import Drive, judge, open_contracts, under_load
 from tests.faults.proxy import Proxy, Way
-from tests.faults.stage import HOSTS, Setup, Stage, stage
+from tests.faults.stage import BACKENDS, FULL, HOSTS, Setup, Stage, stage
 from tests.faults.table import Row, Trial
 from tests.support.history import OWNER, PART
+from tests.support.processes import until
 
 NAME = "soak"
+FULL_NAME = "full-soak"
 RATE = 55.0  # contracts a second: 25,000 in 10 minutes, with a tenth to spare
 CONTRACTS_PER_SECOND_MIN = 25_000 / 600
 PAUSE_SECONDS_MEAN = 4.0  # between the beginnings of two faults
 CALM_SECONDS = 10.0  # at the beginning, and at the end
 SUMMARY_SECONDS = 60.0
+SERVES_SECONDS_MAX = 60.0  # until a replica serves again
 AFTERWARDS_SECONDS_MAX = 300.0  # until everything has ended, was read back and checked
 
 ALL = "everything"
@@ -60,24 +65,36 @@ KINDS: Mapping[str, tuple[float, str, float]] = {
     "close-there": (1, "wire", 2.0),
     "close-back": (1, "wire", 2.0),
     "refuse": (1, "wire", 4.0),
+    "kill-replica": (4, "replica", 0.0),
+    "stop-replica": (3, "replica", 12.0),
+    "kill-server": (2, "server", 8.0),
 }
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "host": tuple(f"host-{number}" for number in range(HOSTS)),
     "service": SERVICES,
     "wire": (*(f"host-{number}" for number in range(HOSTS)), "link", "link", "clients"),
     ALL: (ALL,),
+    "replica": tuple(f"{service}-{number}" for service in SERVICES for number in (1, 2)),
+    "server": BACKENDS,
 }
+# What faults are about: proxies stand between single services, and supervisors start replicas.
+GROUPS: Mapping[str, frozenset[str]] = {
+    NAME: frozenset({"host", "service", "wire", ALL}),
+    FULL_NAME: frozenset({"host", "replica", "server"}),
+}
+SETUPS: Mapping[str, Setup] = {NAME: Setup("separate", proxied=True), FULL_NAME: Setup(FULL)}
 
 
-def plan(seed: int, seconds: float) -> list[Planned]:
+def plan(seed: int, seconds: float, name: str = NAME) -> list[Planned]:
     """The faults of a soak of so many seconds."""
-    dice = random.Random(f"soak {seed}")
-    weights = [weight for weight, _, _ in KINDS.values()]
+    dice = random.Random(f"{name} {seed}")
+    kinds = {kind: each for kind, each in KINDS.items() if each[1] in GROUPS[name]}
+    weights = [weight for weight, _, _ in kinds.values()]
     made: list[Planned] = []
     at = CALM_SECONDS
     while True:
         at += dice.expovariate(1 / PAUSE_SECONDS_MEAN)
-        (kind,) = dice.choices(list(KINDS), weights)
+        (kind,) = dice.choices(list(kinds), weights)
         _, group, longest = KINDS[kind]
         target, lasts = dice.choice(TARGETS[group]), dice.uniform(longest / 10, longest)
         if at + lasts > seconds - CALM_SECONDS:
@@ -88,12 +105,12 @@ def plan(seed: int, seconds: float) -> list[Planned]:
 # --- doing it -------------------------------------------------------------------------------------
 
 
-async def soak(trial: Trial, seconds: float) -> None:
+async def soak(trial: Trial, seconds: float, name: str = NAME) -> None:
     """Carries a plan out, under load, and judges what became of the promise."""
-    faults = plan(trial.seed, seconds)
+    faults = plan(trial.seed, seconds, name)
     for planned in faults:
         trial.say(f"planned {planned}")
-    async with stage(trial.folder, Setup("separate", proxied=True)) as on:
+    async with stage(trial.folder, SETUPS[name]) as on:
         async with under_load(on, trial, RATE) as drive:
             async with asyncio.TaskGroup() as tasks:
                 striking = tasks.create_task(_strike_all(on, trial, faults, drive.began))
@@ -179,6 +196,34 @@ async def strike_service(on: Stage, planned: Planned) -> None:
     await on.processes.start(planned.target)
 
 
+async def strike_replica(on: Stage, planned: Planned) -> None:
+    """One of several dies, and its supervisor starts it again; or it stands still."""
+    if planned.kind == "kill-replica":
+        await on.supervised.kill(planned.target)
+    else:
+        pid = on.supervised.pid(planned.target)
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(planned.seconds)
+        os.kill(pid, signal.SIGCONT)
+
+    async def serves() -> bool:
+        # Whoever was overtaken while it stood still ends, and takes the question with it.
+        with suppress(ExceptionGroup):
+            await on.supervised.serving(planned.target)
+            return True
+        return False
+
+    await until(serves, SERVES_SECONDS_MAX, f"{planned.target} serves again")
+
+
+async def strike_server(on: Stage, planned: Planned) -> None:
+    """What the mesh stands on dies, and comes back with its data."""
+    server = on.backends[planned.target]
+    await server.kill()
+    await asyncio.sleep(planned.seconds)
+    await server.start()
+
+
 async def strike_everything(on: Stage, planned: Planned) -> None:
     """All that there is dies, and comes back in some order."""
     await asyncio.gather(on.processes.kill(), on.kill_hosts())
@@ -205,6 +250,8 @@ STRIKES: Mapping[str, Callable[[Stage, Planned], Awaitable[None]]] = {
     "service": strike_service,
     "wire": strike_wire,
     ALL: strike_everything,
+    "replica": strike_replica,
+    "server": strike_server,
 }
 WIRE_STRIKES: Mapping[str, Callable[[Proxy, Planned], None]] = {
     "hold": lambda proxy, _: proxy.hold(),
@@ -220,11 +267,12 @@ WIRE_STRIKES: Mapping[str, Callable[[Proxy, Planned], None]] = {
 }
 
 
-def row(seconds: float) -> Row:
+def row(seconds: float, name: str = NAME) -> Row:
     """The soak as a row of its own."""
 
     async def run(trial: Trial) -> None:
-        await soak(trial, seconds)
+        await soak(trial, seconds, name)
 
-    name = f"random faults for {seconds:g} s"
-    return Row(NAME, name, run, seconds_max=seconds + AFTERWARDS_SECONDS_MAX)
+    title = f"random faults for {seconds:g} s"
+    needs = BACKENDS if name == FULL_NAME else ()
+    return Row(name, title, run, needs=needs, seconds_max=seconds + AFTERWARDS_SECONDS_MAX)

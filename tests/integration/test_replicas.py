@@ -8,13 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 
 from muster.agent import Agent, Ask, Client, Context, ContractFailed, connect
 from muster.agent.watching import Ended, Output
 from muster.model.errors import AlreadyExists, NotFound
 from muster.model.ids import parse_id, shard_of_id
+from muster.model.limits import SHARDS
+from muster.runtime.principal import FORWARDED_KEY
+from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.response_pb2 import ContractState
+from muster.v1.scheduler_service_pb2 import WatchContractsRequest
+from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from muster.wire.channel import open_channel
 from tests.support.processes import until
 from tests.support.replicas import Replicas, replicas
 from tests.support.sample_agents import sample
@@ -177,3 +184,21 @@ async def test_one_slot_serves_both_schedulers(both: Replicas) -> None:
         asks = [Ask("narrow.echo", {"text": str(number)}) for number in range(100)]
         async with asyncio.timeout(20):
             assert await client.gather(asks) == [str(number) for number in range(100)]
+
+
+async def test_a_part_of_a_watch_ends_when_other_shards_are_owned_than_before(
+    both: Replicas,
+) -> None:
+    """Else it would tell the present of shards whose past it has not told."""
+    first, second = both.schedulers
+    async with open_channel(second.address, retries=False) as channel, asyncio.timeout(30):
+        watch = SchedulerServiceStub(channel).WatchContracts(
+            WatchContractsRequest(filter=ContractFilter()), metadata=((FORWARDED_KEY, "1"),)
+        )
+        frames = aiter(watch)
+        begun = await anext(frames)
+        assert 0 < len(begun.cursor.positions) < SHARDS
+        await first.stop()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(frames)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -54,10 +54,20 @@ class Published:
 
 
 class Watcher:
-    """One watch call's backlog: events and stream items."""
+    """One watch call's backlog: events and stream items.
 
-    def __init__(self, wants: Callable[[LifecycleEvent], bool] | None = None) -> None:
+    One that is not `follows_shards` fails when other shards are owned than before: their past would
+    be told after their present. Whoever watches goes on from the cursor.
+    """
+
+    def __init__(
+        self,
+        wants: Callable[[LifecycleEvent], bool] | None = None,
+        *,
+        follows_shards: bool = False,
+    ) -> None:
         self.wants = wants
+        self.follows_shards = follows_shards
         self.events: deque[Published] = deque()
         self.items: deque[StreamItem] = deque()
         self.response: Response | None = None
@@ -207,6 +217,12 @@ class Hub:
             listener.on_moved(error)
         for watcher in self._watchers.get(contract_id, ()):
             watcher.fail(error)
+
+    def shards_moved(self, error: MusterError) -> None:
+        """Other shards are owned than before: whoever watches many contracts is to ask again."""
+        for watcher in self._broad:
+            if not watcher.follows_shards:
+                watcher.fail(error)
 
     def ended(self, contract_id: int, response: Response) -> None:
         """A committed response."""

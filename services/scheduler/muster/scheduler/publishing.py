@@ -49,7 +49,7 @@ class Publisher:
         self._scheduler = scheduler
         self._positions = Positions(scheduler)
         self._bus = bus
-        self._watcher = Watcher()
+        self._watcher = Watcher(follows_shards=True)
         self._unpublished = Unpublished()
         self._owned: dict[int, int] = {}  # key -> generation that was looked at
         self._read: dict[int, int] = {}  # key -> position up to which events are in memory

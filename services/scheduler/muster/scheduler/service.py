@@ -148,6 +148,7 @@ class Scheduler:
             opening.last_id,
         )
         self.generations |= opening.generations
+        self.hub.shards_moved(moving())
         self.committer.position = max(self.committer.position, opening.position)
         self.add_known(opening.catalogue)
         taken = restored(opening, self.catalogue, self.sessions, self.core, now)
@@ -184,6 +185,7 @@ class Scheduler:
         `moved`, when what was decided before is committed."""
         for shard in shards:
             self.generations.pop(shard, None)
+        self.hub.shards_moved(moving())
         return [contract.id for contract in self.core.disown(shards)]
 
     def progress(self) -> object:
