@@ -5,6 +5,7 @@ from __future__ import annotations
 from muster.model import limits
 from muster.model.states import ContractState
 from muster.scheduler.core_sessions import Held
+from muster.scheduler.effects import Detach
 from tests.unit.scheduler.worlds import World
 
 
@@ -71,6 +72,46 @@ def test_a_draining_agent_gets_nothing_new() -> None:
     world.submit("r1")
     world.submit("r2")
     assert [lease.agent for _, lease in world.plan()] == ["a2"]
+
+
+def test_a_hosts_older_session_takes_nothing_from_its_newer_one_whichever_is_told_first() -> None:
+    world = World()
+    world.host("newer", ["a1"], epoch=20)
+    # An executor that stood still tells of a session whose host is long gone.
+    world.host("older", ["a1"], epoch=10)
+    assert told_to_go(world) == []
+    world.submit()
+    [(_, lease)] = world.plan()
+    assert lease.session_id == "newer"
+    world.sessions.end(world.now, "older", "its host is gone")
+    world.host("newest", ["a1"], epoch=30)
+    assert world.core.fleet.hosts["newest"].older_id == "newer"
+
+
+def test_a_session_that_seemed_older_gets_work_when_the_other_one_has_ended() -> None:
+    world = World()
+    world.host("ahead", ["a1"], epoch=20)
+    world.host("alive", ["a1"], epoch=10)  # its executor's clock is behind
+    world.sessions.lend("alive", "a1", 2)
+    world.sessions.end(world.now, "ahead", "its host is gone")
+    for number in range(3):
+        world.submit(f"r{number}")
+    assert [lease.session_id for _, lease in world.plan()] == ["alive", "alive"]
+
+
+def test_of_two_hosts_of_one_name_one_has_to_go_when_both_stay() -> None:
+    world = World()
+    world.host("newer", ["a1"], epoch=20)
+    world.host("older", ["a1"], epoch=10)
+    world.pass_time(1.0)
+    assert told_to_go(world) == []
+    world.pass_time(2 * limits.LEASE_SECONDS + 1)
+    assert told_to_go(world) == [("older", "a1")]
+
+
+def told_to_go(world: World) -> list[tuple[str, str]]:
+    found = [x for x in [*world.log, *world.core.effects] if isinstance(x, Detach)]
+    return [(each.session_id, each.agent) for each in found]
 
 
 def test_the_newest_agent_of_a_name_wins() -> None:

@@ -44,9 +44,10 @@ class World:
         offers: Iterable[str] = ("echo",),
         held: Iterable[Held] = (),
         tenant: str = "default",
+        epoch: int = 1,
     ) -> None:
         """A session opens, with its agents and what it holds."""
-        self.sessions.open(session, tenant, name, object(), 1)
+        self.sessions.open(session, tenant, name, object(), epoch)
         for agent in agents:
             info = AgentInfo(agent, "kind", window, {each: [ONE] for each in offers})
             self.sessions.attach(session, info)

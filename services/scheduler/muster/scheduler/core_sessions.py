@@ -17,6 +17,7 @@ from muster.model.states import Outcome, Trigger
 from muster.model.versions import Version
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
+from muster.scheduler.core_rivals import Rivals
 from muster.scheduler.effects import Decide, Detach
 from muster.scheduler.fleet import AgentSlots, Host
 from muster.scheduler.records import Contract, Lease, Now
@@ -53,6 +54,7 @@ class Sessions:
         self._orphans: dict[tuple[str, str], dict[int, Contract]] = {}
         self._orphans_until = 0.0
         self._gone: dict[str, Host] = {}  # by session: hosts whose link is gone
+        self._rivals = Rivals()
         self._newest: dict[tuple[str, str], str] = {}  # (tenant, host) -> session
 
     # --- sessions ---------------------------------------------------------------------------------
@@ -72,8 +74,10 @@ class Sessions:
         host = fleet.hosts.get(session_id)
         if host is None:
             host = fleet.hosts[session_id] = Host(session_id, tenant, name, link, session_epoch)
-            host.older_id = self._newest.get((tenant, name), "")
-            self._newest[tenant, name] = session_id
+            newest = fleet.hosts.get(self._newest.get((tenant, name), ""))
+            if newest is None or not newest.is_newer_than(host):
+                host.older_id = newest.session_id if newest is not None else ""
+                self._newest[tenant, name] = session_id
         host.link = link
         host.link_gone_at = None
         host.draining = draining
@@ -81,12 +85,17 @@ class Sessions:
         return host
 
     def attach(self, session_id: str, info: AgentInfo) -> None:
-        """An agent is there, or has changed. The newest of a name wins."""
+        """An agent is there, or has changed. The newest of a name wins; of two sessions of one host
+        that is not always the one that is told last."""
         core = self._core
         host = core.fleet.hosts.get(session_id)
         if host is None:
             return
         other = core.fleet.by_name.get((host.tenant, info.name))
+        if other is not None and other.host.is_newer_than(host):
+            self._rivals.add(session_id, info)
+            return
+        self._rivals.forget(session_id, info.name)
         if other is not None and other.host is not host:
             core.effects.append(Detach(other.host.session_id, info.name))
             core.fleet.detach(other)
@@ -109,6 +118,7 @@ class Sessions:
 
     def detach(self, session_id: str, name: str) -> None:
         """An agent was taken off. What it holds goes on."""
+        self._rivals.forget(session_id, name)
         host = self._core.fleet.hosts.get(session_id)
         agent = host.agents.get(name) if host is not None else None
         if agent is not None:
@@ -117,6 +127,7 @@ class Sessions:
 
     def lend(self, session_id: str, name: str, slots: int) -> None:
         """So many slots of an agent are lent to this scheduler from now on."""
+        self._rivals.lend(session_id, name, slots)
         host = self._core.fleet.hosts.get(session_id)
         agent = host.agents.get(name) if host is not None else None
         if agent is not None:
@@ -236,7 +247,14 @@ class Sessions:
             del self._newest[host.tenant, host.name]
         self._lose_all(now, host, set(host.leases), why)
         host.stopping.clear()
+        names = set(host.agents)
         self._core.fleet.remove_host(host)
+        if self._rivals:
+            self._rivals.forget(session_id)
+            hosts = self._core.fleet.hosts.values()
+            others = {each.session_id for each in hosts if each.tenant == host.tenant}
+            for other_id, info in self._rivals.take(others, names):
+                self.attach(other_id, info)
         self._core.placing.agents_changed()
 
     def _lose_all(self, now: Now, host: Host, contract_ids: set[int], why: str) -> None:
@@ -274,6 +292,8 @@ class Sessions:
                 now.mono >= host.link_gone_at + limits.LEASE_SECONDS
             ):
                 self.end(now, host.session_id, "its executor was lost")
+        for session_id, agent in self._rivals.overdue(now.mono):
+            self._core.effects.append(Detach(session_id, agent))
         if self._orphans and now.mono >= self._orphans_until:
             orphans, self._orphans = self._orphans, {}
             for contract in chain.from_iterable(each.values() for each in orphans.values()):

@@ -82,6 +82,11 @@ class Host:
             self.rate = self.done / passed
             self.done, self.measured_at = 0, now
 
+    def is_newer_than(self, other: Host) -> bool:
+        """Whether both are sessions of one host, and the other began before this one."""
+        same = (self.tenant, self.name) == (other.tenant, other.name)
+        return same and self.session_epoch > other.session_epoch
+
     @property
     def is_full(self) -> bool:
         """Whether it is to read what it was offered before it is offered more."""
