@@ -183,3 +183,25 @@ def specified(text: str, instance: str = "", state: str = "/var/lib") -> str:
     for mark, value in (("%i", instance), ("%S", state), ("%d", "/run/credentials")):
         text = text.replace(mark, value)
     return text
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+def environments() -> dict[str, tuple[list[str], dict[str, str]]]:
+    """The command and the environment of every process that deploy/ starts."""
+    image = image_environment()
+    found = {
+        f"compose {name}": (each["command"], {**image, **each.get("environment", {})})
+        for name, each in compose_processes().items()
+    }
+    configs = generated(K8S / "base")
+    for name, pod in pods(base()).items():
+        (container,) = pod["spec"]["containers"]
+        told = container_environment(container, configs)
+        found[f"k8s {name}"] = [expanded(word, told) for word in container["args"]], told
+    for name, unit in units().items():
+        program, *words = specified(unit["ExecStart"][0], "mine").split()
+        assert program == "/opt/muster/bin/muster"
+        found[f"systemd {name}"] = words, unit_environment(name, "mine")
+    return found
