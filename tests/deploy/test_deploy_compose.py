@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 
+from muster.servers import postgres
+from muster.servers.finding import PROGRAMS
+from muster.servers.server import ServerProcess
 from tests.support.deploying import DEPLOY, compose, compose_processes
+from tests.support.servers import require
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
 
@@ -67,6 +75,42 @@ def test_every_process_of_muster_is_confined_and_every_container_has_limits() ->
         if each.get("restart") != "no":
             limits = each["deploy"]["resources"]["limits"]
             assert {"cpus", "memory", "pids"} <= limits.keys(), name
+
+
+def test_nats_understands_its_configuration() -> None:
+    require("nats-server")
+    file = DEPLOY / "compose" / "nats.conf"
+    words = [str(PROGRAMS["nats-server"].find()), "--config", str(file), "-t"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 0, ended.stderr
+
+
+async def test_the_health_checks_of_servers_are_commands_that_they_understand(
+    postgres_server: ServerProcess, consul_server: ServerProcess
+) -> None:
+    services = compose()["services"]
+    told, name, *words = services["consul"]["healthcheck"]["test"]
+    assert (told, name) == ("CMD", "consul")
+    here = {**os.environ, "CONSUL_HTTP_ADDR": consul_server.server.address}
+    nowhere = {**os.environ, "CONSUL_HTTP_ADDR": "127.0.0.1:1"}
+    consul = PROGRAMS["consul"].find()
+    assert await ended_with([consul, *words], here) == 0
+    assert await ended_with([consul, *words], nowhere) != 0
+
+    told, name, *words = services["postgres"]["healthcheck"]["test"]
+    assert (told, name) == ("CMD", "pg_isready")
+    port = postgres_server.server.ports[0]
+    asks = [postgres.find_programs()[0].path("pg_isready"), *words]
+    assert await ended_with([*asks, f"--port={port}"], os.environ) == 0
+    assert await ended_with([*asks, "--port=1"], os.environ) != 0
+
+
+async def ended_with(words: Sequence[str | Path], environment: Mapping[str, str]) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    async with asyncio.timeout(30):
+        return await process.wait()
 
 
 def test_passwords_are_in_files() -> None:

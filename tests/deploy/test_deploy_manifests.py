@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import kubernetes_validate
 import pytest
 
 from muster.servers.finding import PROGRAMS
-from tests.support.deploying import K8S, Manifest, documents, of_kind, pods
+from tests.support.deploying import K8S, Manifest, documents, of_kind, pods, texts
 from tests.support.servers import require
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -76,18 +77,26 @@ def mistakes(manifest: Manifest) -> list[str]:
     """What is wrong with it, by the schema of its kind."""
     path = extension(manifest)
     if not path.exists():
-        try:
-            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            return [error.message]
-        return []
+        return [wrong for version in KUBERNETES for wrong in _by_kubernetes(manifest, version)]
     schema = json.loads(path.read_text())
     schema["properties"]["metadata"] = {"type": "object"}
     validator = jsonschema_rs.validator_for(strictly(schema))
     return [f"{each.instance_path}: {each.message}" for each in validator.iter_errors(manifest)]
 
 
-KUBERNETES = kubernetes_validate.latest_version()
+# The oldest that deploy/README.md promises, and the newest that is known here.
+KUBERNETES = ("1.31", kubernetes_validate.latest_version())
+
+
+def _by_kubernetes(manifest: Manifest, version: str) -> Iterator[str]:
+    try:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        yield f"in {version}: {error.message}"
+
+
+def test_the_readme_says_which_kubernetes_it_is_for() -> None:
+    assert f"(Kubernetes {KUBERNETES[0]} or newer.)" in texts()["README.md"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
