@@ -1,13 +1,16 @@
 """Makes the schemas beside this file again: python tests/deploy/schemas/renew.py
 
-They are other people's, without their descriptions, defaults and status: of the Go modules below,
-each under the Apache License 2.0. Needs Go, and gets the modules through its proxy.
+They are other people's, without their descriptions, defaults and status, each under the Apache
+License 2.0: of Go modules, which Go gets, and, for Kubernetes, of the Python package
+kubernetes-validate, which uv gets. As a dependency that one would have 17,000 files.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,16 @@ KINDS = (
         {"ServiceMonitor"},
     ),
 )
+KUBERNETES = "kubernetes-validate==1.37.0"
+# The oldest that deploy/README.md promises, and the newest.
+VERSIONS = ("1.31", "1.37")
+KUBERNETES_KINDS = {
+    "v1": ("ConfigMap", "Namespace", "Secret", "Service", "ServiceAccount"),
+    "apps/v1": ("Deployment", "StatefulSet"),
+    "autoscaling/v2": ("HorizontalPodAutoscaler",),
+    "networking.k8s.io/v1": ("NetworkPolicy",),
+    "policy/v1": ("PodDisruptionBudget",),
+}
 _KEPT_EXTENSIONS = {"x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"}
 _NAMED = {"properties", "definitions", "patternProperties", "$defs"}  # whose keys are no keywords
 
@@ -49,6 +62,57 @@ def main() -> None:
                 if definition["spec"]["names"]["kind"] in kinds:
                     for name, schema in _versions(definition["spec"]):
                         _write(name, schema)
+    with tempfile.TemporaryDirectory() as folder:
+        uv = Path(sys.executable).with_name("uv")
+        words = [uv, "pip", "install", "--quiet", "--no-deps", "--target", folder, KUBERNETES]
+        subprocess.run([str(word) for word in words], check=True)
+        for version in VERSIONS:
+            name = f"kubernetes_validate/kubernetes-json-schema/v{version}.0-local-strict"
+            file = Path(folder, name, "_definitions.json")
+            _write(f"kubernetes-{version}", _kubernetes(json.loads(file.read_text())["$defs"]))
+
+
+def _kubernetes(all_of_it: dict[str, Any]) -> dict[str, Any]:
+    """The kinds that we use, as "apps/v1 Deployment", and what they refer to."""
+    kinds: dict[str, Any] = {}
+    for name, schema in all_of_it.items():
+        for told in schema.get("x-kubernetes-group-version-kind", ()):
+            version = "/".join(each for each in (told["group"], told["version"]) if each)
+            if told["kind"] in KUBERNETES_KINDS.get(version, ()):
+                kinds[f"{version} {told['kind']}"] = {"$ref": f"#/$defs/{name}"}
+    expected = sum(map(len, KUBERNETES_KINDS.values()))
+    assert len(kinds) == expected, sorted(kinds)
+    needed: dict[str, Any] = {}
+    open_ends = [each["$ref"] for each in kinds.values()]
+    while open_ends:
+        name = open_ends.pop().rpartition("/")[2]
+        if name not in needed:
+            needed[name] = _local(all_of_it[name])
+            open_ends += _references(needed[name])
+    return {"$defs": needed, "kinds": kinds}
+
+
+def _local(schema: Any) -> Any:
+    """With references within the file."""
+    if isinstance(schema, list):
+        return [_local(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _local(each) for key, each in schema.items() if key != "status"}
+    if isinstance(schema.get("$ref"), str):
+        made["$ref"] = f"#/$defs/{schema['$ref'].rpartition('/')[2]}"
+    return made
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _references(each)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for each in schema.values():
+            yield from _references(each)
 
 
 def _versions(spec: dict[str, Any]) -> Iterator[tuple[str, Any]]:
