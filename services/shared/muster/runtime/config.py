@@ -182,7 +182,8 @@ class Tls:
     # towards others as spiffe://DOMAIN/service/NAME, and needs the addresses that others dial.
 
     tls_key: Path | None = None
-    # PEM: its private key, unencrypted, so it must be readable by this user alone.
+    # PEM: its private key, unencrypted, so it must be readable by this user alone; or be root's,
+    # who lends it to a group (0640), as Kubernetes and systemd do.
 
     tls_ca: Path | None = None
     # PEM: authorities whose certificates are believed, in both directions.
