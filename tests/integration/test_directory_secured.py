@@ -16,7 +16,7 @@ from muster.backends.consul.connection import Address
 from muster.backends.consul.directory import ConsulDirectory
 from muster.backends.directory_base import DirectoryError
 from muster.model.directory import Entry, Put, TimeToLive
-from muster.runtime.config import Role
+from muster.runtime.config import Listen, Role
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerProcess
 from tests.support.found_meshes import consul, found_mesh, listed
@@ -181,6 +181,23 @@ async def test_the_environment_of_other_programs_changes_nothing(
     async with secured.directory() as directory:
         await directory.apply([Put(ENTRY)])
         assert await directory.read("somebody") == {ENTRY.id: ENTRY.digest}
+
+
+async def test_services_with_tls_pass_where_they_have_a_port_for_probes(
+    consul_process: ServerProcess, tmp_path: Path
+) -> None:
+    """Consul has no certificate that they would let in."""
+    pki = Pki.make(tmp_path)
+    listen = Listen(grpc_port=0, http_port=None, health_port=0, drain_seconds=0.5)
+    url, address = consul_process.server.url, consul_process.server.address
+    async with found_mesh(tmp_path / "mesh", url, tls=pki.tls, listen=listen) as mesh:
+        for name in mesh.servers:
+
+            async def passes(name: str = name) -> bool:
+                found = await asyncio.to_thread(listed, address, name.partition("-")[0])
+                return found == {name: "passing"}
+
+            await until(passes, 10, f"{name} passes")
 
 
 async def test_services_with_tls_pass_where_consul_has_a_certificate_of_the_mesh(

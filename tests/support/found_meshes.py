@@ -38,9 +38,9 @@ class FoundMesh:
 
     def config(self, role: Role, name: str) -> Config:
         """Of a service that is told where the directory is."""
+        listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
         return replace(
             default_config(role),
-            listen=Listen(grpc_port=0, http_port=None, drain_seconds=0.5),
             data_dir=self._data_dir,
             name=name,
             directory=self._directory,
@@ -48,7 +48,7 @@ class FoundMesh:
             scheduler_targets=(),
             registry_targets=(),
             zone="test",
-            **self._more,
+            **{"listen": listen, **self._more},
         )
 
     async def start(self, role: Role, number: int = 1) -> Server:

@@ -112,6 +112,28 @@ def test_a_ledger_that_is_none_is_refused_without_telling_the_password(url: str,
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [("MUSTER_LEDGER", "postgresql://ann:secret@db/muster"), ("MUSTER_BUS", "nats://n:secret@bus")],
+)
+def test_what_has_a_password_may_be_in_a_file(tmp_path: Path, variable: str, url: str):
+    file = tmp_path / "told"
+    file.write_text(f"{url}\n")
+    config = load_config(Role.SCHEDULER, {variable: f"file:{file}"})
+    assert url in (config.ledger, config.bus)
+    assert "secret" not in repr(config)
+    file.write_text("secret")
+    with pytest.raises(ConfigError, match=f"{variable}: .*neither") as caught:
+        load_config(Role.SCHEDULER, {variable: f"file:{file}"})
+    assert "secret" not in str(caught.value)
+    file.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=f"{variable}: .*holds no text"):
+        load_config(Role.SCHEDULER, {variable: f"file:{file}"})
+    file.unlink()
+    with pytest.raises(ConfigError, match=f"{variable}: .*cannot be read: No such file"):
+        load_config(Role.SCHEDULER, {variable: f"file:{file}"})
+
+
 def test_a_configuration_does_not_show_the_ledgers_password():
     config = load_config(Role.SCHEDULER, {"MUSTER_LEDGER": "postgresql://ann:secret@db/muster"})
     assert "secret" not in repr(config)

@@ -9,6 +9,7 @@ import pytest
 
 from muster.model.errors import NotAuthenticated
 from muster.runtime.config import ConfigError, Listen, Role, Tls, load_config
+from muster.runtime.identity import material
 from muster.runtime.identity.authority import make_authority
 from muster.runtime.identity.spiffe import tenant_id
 from muster.runtime.tls import Doors
@@ -70,11 +71,27 @@ def test_what_protects_nothing_without_tls_is_refused(fields: dict[str, Any]):
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
-def test_a_key_that_others_may_read_is_refused_in_production(pki: Pki, mode: int):
+def test_a_key_that_others_may_read_is_refused_in_production(
+    pki: Pki, mode: int, monkeypatch: pytest.MonkeyPatch
+):
     assert pki.tls.tls_key is not None
     pki.tls.tls_key.chmod(mode)
+    monkeypatch.setattr(material, "_ROOT", -1)
     assert "chmod 600" in refusal(LISTEN, pki.tls)
     Doors(LISTEN, replace(pki.tls, profile="development"))
+
+
+def test_a_key_that_root_lends_to_a_group_is_fit_for_production(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+):
+    """As Kubernetes and systemd hand keys over: this process could not own them."""
+    assert pki.tls.tls_key is not None
+    monkeypatch.setattr(material, "_ROOT", pki.tls.tls_key.stat().st_uid)
+    pki.tls.tls_key.chmod(0o640)
+    Doors(LISTEN, pki.tls)
+    for mode in (0o644, 0o660, 0o650):
+        pki.tls.tls_key.chmod(mode)
+        assert "chmod 600" in refusal(LISTEN, pki.tls)
 
 
 def _missing(path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from muster.servers import building, postgres
 from muster.servers.building import BuildError, find_go, get, link_flags, progress
 from muster.servers.finding import PROGRAMS, Program, dotted, parse_version
+from muster.servers.known import KINDS
 from muster.servers.server import ServerMissing
 from tests.sources import ROOT
 
@@ -88,6 +89,15 @@ def test_one_that_is_nowhere_is_named_with_the_way_to_get_it(tmp_path: Path) -> 
 def test_one_that_breaks_does_not_fit(tmp_path: Path, script: Callable[..., Path]) -> None:
     script("consul", "Consul v1.21.0", code=1)
     assert CONSUL.on_path(environment(tmp_path)) is None
+
+
+def test_a_server_that_a_file_names_is_elsewhere_too(tmp_path: Path) -> None:
+    file = tmp_path / "ledger"
+    file.write_text("postgresql://ann:secret@db.example/muster\n")
+    kind = KINDS["postgres"]
+    assert kind.elsewhere({"MUSTER_LEDGER": f"file:{file}"}) == "db.example:5432"
+    file.unlink()
+    assert kind.elsewhere({"MUSTER_LEDGER": f"file:{file}"}) is None
 
 
 # --- what is built --------------------------------------------------------------------------------

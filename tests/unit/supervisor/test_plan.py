@@ -127,8 +127,10 @@ def test_every_one_of_several_knows_all_others(tmp_path: Path) -> None:
     ]
     names = set()
     for service in services:
-        told = environment_of(service, targets_of(services), plan, {})
+        shared = {"MUSTER_HEALTH_PORT": "7170"}  # one port cannot be everybody's
+        told = environment_of(service, targets_of(services), plan, shared)
         config = load_config(Role(service.role), told)
+        assert config.listen.health_port is None
         assert config.scheduler_targets == ("127.0.0.1:9002", "127.0.0.1:9032")
         assert config.registry_targets == ("127.0.0.1:9001", "127.0.0.1:9031")
         names.add(config.name)

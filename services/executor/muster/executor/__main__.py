@@ -25,7 +25,8 @@ def settings_of(
     """What an executor is told; hosts find the other services at its own address by default."""
     return Settings(
         name=config.name,
-        address=join_address(config.listen.host, config.listen.grpc_port),
+        address=config.listen.advertise
+        or join_address(config.listen.host, config.listen.grpc_port),
         scheduler_address=scheduler_address,
         registry_address=registry_address,
         timers=Timers(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.options import Address, DataDir, Form, Names, Output
+from muster.cli.serve import Serves
 
 
 def up(
@@ -77,6 +78,51 @@ def status(output: Output = Form.TABLE, address: Address = None, data_dir: DataD
 
     place = Place(address, data_dir)
     run(lambda: status(place, output == Form.JSON))
+
+
+def serve(what: Annotated[Serves, typer.Argument(metavar="WHAT", show_default=False)]) -> None:
+    """Run one process of a mesh: scheduler, registry, executor, all, or a host of agents.
+
+    It does what the MUSTER_* variables say and ends with SIGTERM, for containers and units. On
+    one machine: muster up
+    """
+    from muster.cli.serve import serve
+
+    serve(what)
+
+
+def health(
+    service: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Of this gRPC service, as muster.v1.SchedulerService. Default: of all.",
+        ),
+    ] = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Only whether it lives, whatever it waits for.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", "-t", min=0.1, max=60, metavar="SECONDS")
+    ] = 3.0,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            "-a",
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Default: MUSTER_HEALTH_PORT, or else MUSTER_GRPC_PORT, on this machine.",
+        ),
+    ] = None,
+) -> None:
+    """Ask a process whether it serves; for probes."""
+    from muster.cli.health import LIVE, HealthOptions, health
+    from muster.cli.running import run
+
+    options = HealthOptions(address, LIVE if live else service, timeout)
+    run(lambda: health(options))
 
 
 def certs(

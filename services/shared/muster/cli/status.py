@@ -13,6 +13,13 @@ import grpc
 from rich.text import Text
 
 from muster.cli import exits, text
+from muster.cli.directory import (
+    DirectoryTold,
+    ask_directory,
+    directory_json,
+    directory_line,
+    directory_target,
+)
 from muster.cli.exits import no_mesh
 from muster.cli.messages import message_json
 from muster.cli.place import Place, answers, is_supervised
@@ -65,6 +72,9 @@ class _Findings:
     services: dict[str, Found]
     backends: dict[str, Found]
     mesh: MeshState | None = None
+    directory: DirectoryTold | None = None
+    # None where the mesh has none.
+
     kinds: list[KindRow] | None = None
     statistics: GetStatisticsResponse | None = None
 
@@ -103,7 +113,9 @@ async def status(place: Place, as_json: bool) -> int:
         name: Found(state, address, _process(mesh, name) or _process(mesh, "mesh"))
         for (name, _, address), state in zip(targets, states, strict=True)
     }
-    found = _Findings(endpoints, services, await _backends(mesh), mesh)
+    target = directory_target(place, mesh)
+    directory = await ask_directory(target) if target is not None else None
+    found = _Findings(endpoints, services, await _backends(mesh), mesh, directory)
     await _ask(found)
     if as_json:
         print_json(_as_json(found))
@@ -228,6 +240,7 @@ def _as_json(found: _Findings) -> dict[str, Any]:
             }
             for name, each in found.backends.items()
         },
+        "directory": directory_json(found.directory),
         "mesh": None
         if mesh is None
         else {
@@ -266,6 +279,8 @@ def _show(found: _Findings, now: float, place: Place) -> None:
         out().print()
     if found.kinds is not None:
         _show_kinds(found.kinds)
+    if found.directory is not None:
+        out().print(directory_line(found.directory))
     if found.statistics is not None:
         _show_statistics(found.statistics)
 

@@ -28,11 +28,13 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The directory itself asks `grpc.health.v1` at the entry's address for this service."""
+    """The directory itself asks `grpc.health.v1` for this service: at the entry's address, with TLS
+    or without, or else in clear at `address`."""
 
     service: str
     interval_seconds: float = limits.DIRECTORY_PROBE_SECONDS
     tls: bool = False
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

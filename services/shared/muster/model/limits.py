@@ -11,6 +11,7 @@ ERROR_VIOLATIONS_MAX = 16  # × 2 × 128 bytes in base64 = 5.5 KiB; all of it fi
 ERROR_FIELD_BYTES_MAX = 128
 UNARY_CALLS_MAX = 10_000  # of one process at once, waiting ones included; at about 20 KB, 200 MB
 STREAMS_MAX = 25_000  # of one process: its sessions, watchers, links and submit streams
+HEALTH_CALLS_MAX = 64  # at once on the port for probes: a few who ask, a few who watch
 PENDING_CALLS_MAX = 20_000  # of one process that its event loop has not seen yet
 STREAMS_PER_CONNECTION_MAX = 2_000  # calls in flight on one connection; more wait at the client
 FRAME_ITEMS_MAX = 256  # of one kind; larger frames showed no gain

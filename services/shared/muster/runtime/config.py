@@ -28,6 +28,22 @@ Retention = Annotated[float, Field(ge=limits.RETENTION_SECONDS_MIN, allow_inf_na
 Count = Annotated[int, Field(ge=1)]
 
 
+FILE = "file:"
+
+
+def _from_file(text: str) -> str:
+    """What the file holds that `file:PATH` names, so that a password is in no environment."""
+    if not text.startswith(FILE):
+        return text
+    try:
+        return Path(text.removeprefix(FILE)).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        why = {"why": error.strerror or "no reason is given"}
+        raise PydanticCustomError("file", "names a file that cannot be read: {why}", why) from None
+    except ValueError:
+        raise PydanticCustomError("file", "names a file that holds no text") from None
+
+
 EMBEDDED_LEDGER = "sqlite"
 
 
@@ -69,8 +85,8 @@ def _bus(text: str) -> str:
     return text
 
 
-BusUrls = Annotated[str, AfterValidator(_bus)]
-LedgerUrl = Annotated[str, AfterValidator(_ledger)]
+BusUrls = Annotated[str, AfterValidator(_from_file), AfterValidator(_bus)]
+LedgerUrl = Annotated[str, AfterValidator(_from_file), AfterValidator(_ledger)]
 
 # What MUSTER_DIRECTORY begins with, and whether that means TLS.
 DIRECTORY_SCHEMES = {"consul": False, "consuls": True, "consul+https": True}
@@ -135,6 +151,10 @@ class Listen:
     http_port: Port | None = PORTS[Role.ALL][1]
     # Metrics, live and ready. None saves the listener, and blinds whoever supervises the process.
 
+    health_port: Port | None = None
+    # Another gRPC port, in clear, that tells health and nothing else: the probes of Kubernetes and
+    # of load balancers show no certificate, and Consul's need none then. None: there is no such.
+
     drain_seconds: Seconds = 5.0
     # Longer lets slower calls finish; but clients' retries bridge about 7 s of drain and restart.
 
@@ -162,7 +182,8 @@ class Tls:
     # towards others as spiffe://DOMAIN/service/NAME, and needs the addresses that others dial.
 
     tls_key: Path | None = None
-    # PEM: its private key, unencrypted, so it must be readable by this user alone.
+    # PEM: its private key, unencrypted, so it must be readable by this user alone; or be root's,
+    # who lends it to a group (0640), as Kubernetes and systemd do.
 
     tls_ca: Path | None = None
     # PEM: authorities whose certificates are believed, in both directions.
@@ -262,11 +283,13 @@ class Config:
 
     ledger: LedgerUrl = field(default=EMBEDDED_LEDGER, repr=False)
     # "sqlite": in data_dir, fastest, one scheduler. postgresql://user:password@host/database: blobs
-    # too, several schedulers. Never told to anybody, for the password in it.
+    # too, several schedulers. Never told to anybody, for the password in it; "file:PATH" keeps it
+    # out of the environment.
 
     bus: BusUrls = field(default=EMBEDDED_BUS, repr=False)
     # Empty: in this process. nats://host:4222, or tls://, of a NATS cluster with JetStream: whoever
     # subscribes there sees what happens. Never told to anybody: there may be a password in it.
+    # "file:PATH" works here too.
 
     scheduler_targets: tuple[str, ...] = (f"127.0.0.1:{PORTS[Role.SCHEDULER][0]}",)
     # Every scheduler, because executors dial each; not used in one process.

@@ -76,16 +76,17 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def service_entry(config: Config, kind: str, address: str) -> Entry:
-    """How a process is found as a service of one kind."""
+def service_entry(config: Config, kind: str, address: str, health_address: str = "") -> Entry:
+    """How a process is found as a service of one kind; `health_address` is its port for probes."""
     meta = {"name": config.name, "version": metadata.version("muster-mesh"), "kind": kind}
     if config.zone:
         meta["zone"] = meta_text(config.zone)
+    seconds = config.directory_probe_seconds
     return Entry(
         id=f"muster-{kind}:{config.name}",
         kind=kind,
         owner=config.name,
-        check=Probe(SERVICES[kind], config.directory_probe_seconds, config.tls.enabled),
+        check=Probe(SERVICES[kind], seconds, config.tls.enabled, health_address),
         address=address,
         meta=meta,
     )
@@ -111,7 +112,8 @@ def directory_part(
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
-        keeper.want(service_entry(config, kind, readiness.address) for kind in kinds)
+        at = readiness.address, readiness.health_address
+        keeper.want(service_entry(config, kind, *at) for kind in kinds)
         async with directory, background(*loops):
             try:
                 yield

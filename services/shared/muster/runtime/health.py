@@ -5,7 +5,8 @@
     IMPAIRED  something that it needs is away: NOT_SERVING, while each call finds out for itself
     DRAINING  it is going away: NOT_SERVING, calls finish, and no new stream begins
 
-The service "" stands for the whole server: it serves when all of its services do.
+The service "" stands for the whole server: it serves when all of its services do. "live" serves as
+long as the event loop turns, whatever is away or drains: who kills what is dead asks for it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from muster.runtime.standard_protos import HEALTH, HealthListRequest, HealthList
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 OVERALL = ""
+LIVE = "live"
 
 
 class Condition(Enum):
@@ -87,6 +89,8 @@ class Health:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH, handlers),))
 
     def _status(self, service: str) -> int:
+        if service == LIVE:
+            return HealthCheckResponse.SERVING
         if service != OVERALL and service not in self._conditions:
             return HealthCheckResponse.SERVICE_UNKNOWN
         return (

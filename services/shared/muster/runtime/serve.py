@@ -29,6 +29,7 @@ from muster.failpoints import failpoint
 from muster.runtime import http, metrics, network
 from muster.runtime.config import Listen, Tls
 from muster.runtime.health import Condition, Health
+from muster.runtime.health_port import serve_health
 from muster.runtime.interceptor import CallInterceptor
 from muster.runtime.lifetime import Owned
 from muster.runtime.logs import get_logger
@@ -48,8 +49,15 @@ async def _nothing_to_drain() -> None:
 class Readiness:
     """A running part's word on whether its services can do their work."""
 
-    def __init__(self, health: Health, services: Sequence[str], address: str = "") -> None:
+    def __init__(
+        self,
+        health: Health,
+        services: Sequence[str],
+        address: str = "",
+        health_address: str = "",
+    ) -> None:
         self.address = address  # gRPC target at which others reach the process
+        self.health_address = health_address  # where its health is asked, if that is elsewhere
         self._health = health
         self._services = services
 
@@ -124,6 +132,7 @@ class Server:
         self._address = ""
         self._token_address: str | None = None
         self._http_address: str | None = None
+        self._health_port: int | None = None
 
     @property
     def address(self) -> str:
@@ -139,6 +148,11 @@ class Server:
     def http_address(self) -> str | None:
         """Where HTTP listens, as `host:port`."""
         return self._http_address
+
+    @property
+    def health_address(self) -> str | None:
+        """Where gRPC tells health in clear, as `host:port`."""
+        return self._health_at(self._address)
 
     @property
     def health(self) -> Health:
@@ -203,10 +217,13 @@ class Server:
             # Also where a part fails to start; stopping twice is harmless.
             stack.push_async_callback(grpc_server.stop, None)
             await self._start_http(stack)
+            await self._start_health(stack)
             await grpc_server.start()
             for part in self._parts:
                 address = self._listen.advertise or self._address
-                readiness = Readiness(self._health, tuple(part.services), address)
+                readiness = Readiness(
+                    self._health, tuple(part.services), address, self._health_at(address) or ""
+                )
                 await stack.enter_async_context(part.run(readiness))
                 readiness.serving()
             # On the way out calls end before the parts that answer them, also when one has failed.
@@ -256,6 +273,18 @@ class Server:
             },
         )
         await stack.enter_async_context(http.serve_http(listener, by_path))
+
+    async def _start_health(self, stack: AsyncExitStack) -> None:
+        port = self._listen.health_port
+        if port is not None:
+            telling = serve_health(self._health, self._listen.host, port)
+            self._health_port = await stack.enter_async_context(telling)
+
+    def _health_at(self, address: str) -> str | None:
+        """Where health is told of the process that is reached at `address`."""
+        if self._health_port is None:
+            return None
+        return f"{address.rpartition(':')[0]}:{self._health_port}"
 
     async def _drain(self, grpc_server: grpc.aio.Server) -> None:
         clock = asyncio.get_running_loop().time

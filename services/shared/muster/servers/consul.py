@@ -1,14 +1,18 @@
 """Consul: one server that is its own cluster, and keeps its data.
 
-`-dev` would be shorter, and forget everything at each restart.
+`-dev` would be shorter, and forget everything at each restart. Services with TLS let in whoever
+shows a certificate, Consul's probes too: it shows the one that the services are told of.
+https://developer.hashicorp.com/consul/docs/reference/agent/configuration-file/tls
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import HOST, Server, make_folder, write_file
@@ -22,12 +26,17 @@ _ANSWER_BYTES_MAX = 4096
 _CONNECTIONS_MAX = 4_000
 
 
-def prepare(folder: Path, ports: Sequence[int], log: Path) -> Server:
-    """Writes its configuration. Raises `ServerError`."""
+def prepare(
+    folder: Path,
+    ports: Sequence[int],
+    log: Path,
+    environment: Mapping[str, str] = os.environ,
+) -> Server:
+    """Writes its configuration; `environment` is that of the services. Raises `ServerError`."""
     program = PROGRAMS["consul"].find()
     make_folder(folder)
     file = folder / "consul.json"
-    write_file(file, configuration(ports, folder / "data"))
+    write_file(file, configuration(ports, folder / "data", environment))
     return Server(
         name=NAME,
         words=(str(program), "agent", "-config-file", str(file)),
@@ -40,7 +49,9 @@ def prepare(folder: Path, ports: Sequence[int], log: Path) -> Server:
     )
 
 
-def configuration(ports: Sequence[int], data: Path) -> str:
+def configuration(
+    ports: Sequence[int], data: Path, environment: Mapping[str, str] | None = None
+) -> str:
     """Its configuration file, as JSON."""
     http, server, serf = ports
     off = -1
@@ -66,9 +77,25 @@ def configuration(ports: Sequence[int], data: Path) -> str:
             "performance": {"raft_multiplier": 1},
             "disable_update_check": True,
             "log_level": "warn",
+            **_shown(environment or {}),
         },
         indent=1,
     )
+
+
+def _shown(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What it shows to the services that it asks, and whom it believes there; it looks for other
+    files as the services do. Nothing where they have no TLS."""
+    variables = {"ca_file": "CA", "cert_file": "CERT", "key_file": "KEY"}
+    files = {name: environment.get(f"MUSTER_TLS_{each}", "") for name, each in variables.items()}
+    if not all(files.values()):
+        return {}
+    paths = {name: str(Path(file).absolute()) for name, file in files.items()}
+    return {
+        "tls": {"defaults": paths},
+        "enable_agent_tls_for_checks": True,
+        "auto_reload_config": True,
+    }
 
 
 async def answers(address: str) -> bool:

@@ -109,6 +109,15 @@ PROGRAMS: dict[str, Program] = {
             "github.com/temporalio/cli/cmd/temporal",
             version_variable="github.com/temporalio/cli/temporalcli.Version",
         ),
+        # These look at deploy/k8s, for the tests.
+        Program("kustomize", (5, 7, 1), "sigs.k8s.io/kustomize/kustomize/v5", asks="version"),
+        Program(
+            "kube-score",
+            (1, 20, 0),
+            "github.com/zegl/kube-score/cmd/kube-score",
+            asks="version",
+            version_variable="main.version",
+        ),
     )
 }
 

@@ -36,7 +36,7 @@ class Kind:
 
     def elsewhere(self, environment: Mapping[str, str]) -> str | None:
         """The address of the server of this kind that the environment names, if it names one."""
-        url = environment.get(self.variable, "") if self.variable else ""
+        url = _told(environment.get(self.variable, "")) if self.variable else ""
         if url.partition("://")[0] not in self.schemes:
             return None
         # Several hosts may be named; the first stands for all.
@@ -79,6 +79,17 @@ KINDS: dict[str, Kind] = {
         Kind(temporal.NAME, temporal.PORTS, temporal.prepare, temporal.answers),
     )
 }
+
+
+def _told(text: str) -> str:
+    """What `file:PATH` refers to, as `muster.runtime.config` has it; other text as it is. Nothing
+    where it cannot be read: services say so themselves."""
+    if not text.startswith("file:"):
+        return text
+    try:
+        return Path(text.removeprefix("file:")).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 async def accepts(address: str) -> bool:

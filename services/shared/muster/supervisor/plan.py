@@ -215,6 +215,8 @@ def environment_of(
     if plan.separate:
         told["MUSTER_SCHEDULER_TARGETS"] = ",".join(targets["scheduler"])
         told["MUSTER_REGISTRY_TARGETS"] = ",".join(targets["registry"])
+        # One port cannot be everybody's.
+        told["MUSTER_HEALTH_PORT"] = "none"
         # Without a name it makes one of its own, from its role, the machine and its port.
         if "MUSTER_NAME" in inherited:
             told["MUSTER_NAME"] = f"{inherited['MUSTER_NAME']}-{service.name}"

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 PORT_DEFAULT = 8500
 _SECONDS = 1.0  # whoever waits has an event loop, which stands still meanwhile; 2 ms are usual
 _ANSWER_BYTES_MAX = 1024 * 1024
+_WORST = ("critical", "warning")
 _TLS = {"consul": False, "consuls": True, "consul+https": True}
 
 # target -> what was found there last; as many as a process has names for its mesh, so a handful.
@@ -51,7 +52,8 @@ def find(target: str) -> list[str]:
     if not url.hostname or not url.path.strip("/") or "@" in url.netloc:
         raise ValueError(f"{target.rpartition('@')[2]!r} is not like consul://host:8500")
     try:
-        found = _ask(url.hostname, url.port or PORT_DEFAULT, _TLS[url.scheme], url.path.strip("/"))
+        nodes = _ask(target, f"/v1/health/service/{url.path.strip('/')}?passing=1")
+        found = [_place(node["Service"]) for node in nodes]
     except (OSError, ValueError, KeyError, TypeError):
         found = []
     if found and (target in _last or len(_last) < _LAST_MAX):
@@ -59,12 +61,26 @@ def find(target: str) -> list[str]:
     return found or _last.get(target, [])
 
 
-def _ask(host: str, port: int, tls: bool, service: str) -> list[str]:
+def states(target: str, kind: str) -> list[str]:
+    """The state of each entry of a kind, in the directory that `target` names: "passing",
+    "warning" or "critical". Raises `OSError` or `ValueError` where Consul does not tell."""
+    nodes = _ask(target, f"/v1/health/service/muster-{kind}")
+    try:
+        told = [{check["Status"] for check in node["Checks"]} for node in nodes]
+    except (KeyError, TypeError):
+        raise ValueError("Consul's answer is not to be understood") from None
+    return [next((each for each in _WORST if each in checks), "passing") for checks in told]
+
+
+def _ask(target: str, path: str) -> list[Any]:
+    """What Consul answers at a path of its HTTP API. Raises `OSError` or `ValueError`."""
     # Slow to import for those who never need them.
     from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
+    url = urlsplit(target)
+    host, port = url.hostname or "", url.port or PORT_DEFAULT
     connection: HTTPConnection
-    if tls:
+    if _TLS[url.scheme]:
         import ssl
 
         ca_file = os.environ.get("MUSTER_DIRECTORY_CA_FILE") or None
@@ -73,7 +89,7 @@ def _ask(host: str, port: int, tls: bool, service: str) -> list[str]:
     else:
         connection = HTTPConnection(host, port, timeout=_SECONDS)
     try:
-        connection.request("GET", f"/v1/health/service/{service}?passing=1", headers=_headers())
+        connection.request("GET", path, headers=_headers())
         answer = connection.getresponse()
         said = answer.read(_ANSWER_BYTES_MAX)
     except HTTPException as error:
@@ -82,7 +98,10 @@ def _ask(host: str, port: int, tls: bool, service: str) -> list[str]:
         connection.close()
     if answer.status != 200:
         raise ValueError(f"Consul answers {answer.status}")
-    return [_place(node["Service"]) for node in json.loads(said)]
+    nodes = json.loads(said)
+    if not isinstance(nodes, list):
+        raise ValueError("Consul's answer is not to be understood")
+    return nodes
 
 
 def _headers() -> dict[str, str]:

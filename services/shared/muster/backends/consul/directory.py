@@ -132,8 +132,8 @@ def _check(entry: Entry) -> dict[str, Any]:
         return {
             **common,
             "Name": "grpc.health.v1",
-            "GRPC": f"{entry.address}/{check.service}",
-            "GRPCUseTLS": check.tls,
+            "GRPC": f"{check.address or entry.address}/{check.service}",
+            "GRPCUseTLS": check.tls and not check.address,
             "Interval": f"{check.interval_seconds}s",
             "Timeout": f"{_PROBE_TIMEOUT_SECONDS}s",
         }

@@ -23,6 +23,7 @@ from muster.runtime.identity.watched import read_file
 
 _CERT, _KEY, _CA = "MUSTER_TLS_CERT", "MUSTER_TLS_KEY", "MUSTER_TLS_CA"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_ROOT = 0
 
 
 class Material(NamedTuple):
@@ -71,11 +72,14 @@ def _paths(tls: Tls) -> tuple[Path, Path, Path]:
 
 
 def _require_private(path: Path) -> None:
+    """As PostgreSQL has it: 0600, or 0640 where it is root's, who lends it to a group. Kubernetes
+    and systemd give keys so: https://www.postgresql.org/docs/current/ssl-tcp.html"""
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         raise ConfigError(f"the file of {_KEY} cannot be read: {error.strerror}") from None
-    if mode & _OTHERS:
+    lent = stat.S_IRGRP if found.st_uid == _ROOT else 0
+    if found.st_mode & _OTHERS & ~lent:
         raise ConfigError(f"others may read the file of {_KEY}; take that from them: chmod 600")
 
 

@@ -1,0 +1,285 @@
+"""What deploy/ names is what the code has: variables, ports, services, commands, numbers, files."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from muster.cli import exits
+from muster.cli.app import app
+from muster.cli.serve import MODULES
+from muster.model import limits
+from muster.runtime.config import PORTS, Config, Listen, Role, load_config
+from muster.runtime.directories import SERVICES
+from muster.runtime.entry import EXIT_MISCONFIGURED
+from muster.runtime.health import LIVE
+from muster.servers.finding import PROGRAMS, dotted
+from muster.wire.security import find_security
+from tests.sources import ROOT, files
+from tests.support.deploying import (
+    DEPLOY,
+    K8S,
+    base,
+    compose,
+    compose_processes,
+    dockerfile,
+    documents,
+    environments,
+    image_environment,
+    of_kind,
+    pods,
+    texts,
+    units,
+)
+
+ROLES = {role.value: role for role in Role}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VARIABLE = re.compile(r"\bMUSTER_[A-Z][A-Z_]*[A-Z]\b")
+DOMAIN = "muster.local"
+# compose.yaml's own, for whoever runs it.
+OF_COMPOSE = {"MUSTER_IMAGE"}
+
+
+def fields_of(section: Any) -> Iterator[str]:
+    for each in fields(section):
+        value = getattr(section, each.name)
+        if is_dataclass(value):
+            yield from fields_of(value)
+        else:
+            yield f"MUSTER_{each.name.upper()}"
+
+
+# --- variables ------------------------------------------------------------------------------------
+
+
+def known_variables() -> set[str]:
+    """Those of services, and those that clients' and commands' sources name."""
+    named = set(fields_of(Config()))
+    for name in files():
+        if name.startswith(("services/", "agents/")) and name.endswith(".py"):
+            named |= set(re.findall(r'"(MUSTER_[A-Z_]*[A-Z])"', (ROOT / name).read_text()))
+    # Which one each service is, is put together.
+    return named | {f"MUSTER_{kind.upper()}" for kind in SERVICES}
+
+
+@pytest.mark.parametrize("name", texts())
+def test_every_variable_is_one_that_something_reads(name: str) -> None:
+    assert set(VARIABLE.findall(texts()[name])) <= known_variables() | OF_COMPOSE
+
+
+@pytest.mark.parametrize("process", environments())
+def test_every_command_is_one_of_the_command_line(process: str) -> None:
+    parse(environments()[process][0])
+
+
+def parse(words: list[str]) -> None:
+    """Raises what the command line refuses these with."""
+    command: Any = typer.main.get_command(app)
+    context = None
+    while hasattr(command, "resolve_command"):  # a group; no options come before its command
+        context = command.make_context("muster", [], parent=context, resilient_parsing=True)
+        name, command, rest = command.resolve_command(context, list(words))
+        assert command is not None, f"No such command: {words[0]}"
+        words = rest
+    command.make_context(name, list(words), parent=context)
+
+
+@pytest.mark.parametrize(
+    "words", [["serve", "nothing"], ["servee"], ["agent", "run"], ["health", "-x"]]
+)
+def test_what_is_no_command_is_refused(words: list[str]) -> None:
+    with pytest.raises(Exception, match=r"not one of|No such|Missing"):
+        parse(words)
+
+
+@pytest.mark.parametrize("process", environments())
+def test_every_environment_is_accepted_by_what_it_is_for(process: str, tmp_path: Path) -> None:
+    words, told = environments()[process]
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://muster:secret@postgres:5432/muster\n")
+    told = {key: f"file:{secret}" if key == "MUSTER_LEDGER" else each for key, each in told.items()}
+    if told.get("MUSTER_BUS", "").startswith("file:"):
+        told["MUSTER_BUS"] = "nats://nats:4222"
+    if words[0] == "serve":
+        config = load_config(ROLES[words[1]], told)
+        assert config.tls.enabled
+        assert config.ledger == ("sqlite" if words[1] != "scheduler" else secret.read_text()[:-1])
+        assert config.registry_targets
+        assert config.scheduler_targets
+    elif words[0] != "certs":
+        security = find_security(told)
+        assert security.ca is not None
+        assert security.cert is not None
+        assert {"MUSTER_SCHEDULER", "MUSTER_REGISTRY", "MUSTER_EXECUTOR"} <= told.keys()
+
+
+def test_serve_starts_modules_that_can_be_started() -> None:
+    for module in MODULES.values():
+        assert importlib.util.find_spec(f"{module}.__main__") is not None
+    assert {role.value for role in Role} < set(MODULES)
+
+
+# --- ports and services ---------------------------------------------------------------------------
+
+HEALTH_PORT = int(image_environment()["MUSTER_HEALTH_PORT"])
+GRPC_PORTS = {role.value: ports[0] for role, ports in PORTS.items()}
+
+
+def test_the_image_exposes_every_port_that_a_process_may_have() -> None:
+    (exposed,) = (each.rest.split() for each in dockerfile() if each.name == "EXPOSE")
+    assert {int(port) for port in exposed} == {
+        HEALTH_PORT,
+        *(p for pair in PORTS.values() for p in pair),
+    }
+
+
+@pytest.mark.parametrize("name", texts())
+def test_every_target_is_at_the_port_of_its_kind(name: str) -> None:
+    for kind, port in re.findall(
+        r"(scheduler|registry|executor)[a-z0-9.\-]*:(\d{4})", texts()[name]
+    ):
+        assert int(port) == GRPC_PORTS[kind]
+
+
+@pytest.mark.parametrize("role", ["scheduler", "registry", "executor"])
+def test_ports_and_probes_are_those_of_the_service(role: str) -> None:
+    (container,) = pods(base())[f"muster-{role}"]["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    grpc, http = PORTS[ROLES[role]]
+    assert ports == {"grpc": grpc, "http": http, "health": HEALTH_PORT}
+    probes = {
+        each: container[f"{each}Probe"]["grpc"] for each in ("startup", "liveness", "readiness")
+    }
+    assert {each["port"] for each in probes.values()} == {HEALTH_PORT}
+    assert {each: probe["service"] for each, probe in probes.items()} == {
+        "startup": LIVE,
+        "liveness": LIVE,
+        "readiness": SERVICES[role],
+    }
+    services = of_kind(base(), "Service")
+    assert {each["name"]: each["port"] for each in services[f"muster-{role}"]["spec"]["ports"]} == {
+        "grpc": grpc,
+        "http": http,
+    }
+
+
+def test_services_and_budgets_select_pods_that_there_are() -> None:
+    labels = [pod["metadata"]["labels"] for pod in pods(base()).values()]
+    selectors = [each["spec"]["selector"] for each in of_kind(base(), "Service").values()]
+    budgets = of_kind(base(), "PodDisruptionBudget").values()
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in budgets]
+    for selector in selectors:
+        assert sum(selector.items() <= each.items() for each in labels) == 1, selector
+
+
+def policies() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(K8S.rglob("*.yaml")):
+        for each in documents(path.read_text()):
+            if each["kind"] == "NetworkPolicy":
+                yield path.parent.name, each
+
+
+def test_what_is_let_in_and_out_is_at_ports_that_something_listens_at() -> None:
+    grpc = {kind: {GRPC_PORTS[kind]} for kind in SERVICES}
+    http = {kind: {PORTS[ROLES[kind]][1]} for kind in SERVICES}
+    for folder, policy in policies():
+        selector = policy["spec"]["podSelector"].get("matchLabels", {})
+        kind = selector.get("app.kubernetes.io/component", "")
+        let_in = {
+            port["port"] for rule in policy["spec"].get("ingress", ()) for port in rule["ports"]
+        }
+        if folder == "monitoring":
+            assert let_in == set.union(*http.values())
+        elif kind in SERVICES:
+            assert let_in == grpc[kind], policy["metadata"]["name"]
+        for rule in policy["spec"].get("egress", ()):
+            for to in rule.get("to", ()):
+                target = to.get("podSelector", {}).get("matchLabels", {})
+                to_kind = target.get("app.kubernetes.io/component")
+                if to_kind is not None:
+                    assert {port["port"] for port in rule["ports"]} == grpc[to_kind]
+
+
+# --- times, numbers and names ---------------------------------------------------------------------
+
+STOP_SECONDS = 2 * Listen().drain_seconds  # a drain, and as much again for what comes after it
+
+
+def seconds(text: str) -> float:
+    assert text.endswith("s")
+    return float(text[:-1])
+
+
+def test_who_stops_a_process_waits_for_its_drain() -> None:
+    for name, pod in pods(base()).items():
+        (container,) = pod["spec"]["containers"]
+        before = (
+            container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        )
+        least = limits.LEAVE_SECONDS_DEFAULT if name == "muster-agents" else STOP_SECONDS
+        assert pod["spec"]["terminationGracePeriodSeconds"] > before + least
+    for name, each in compose_processes().items():
+        least = limits.LEAVE_SECONDS_DEFAULT if name.startswith("agents") else STOP_SECONDS
+        assert seconds(each["stop_grace_period"]) > least
+    for name, unit in units().items():
+        least = limits.LEAVE_SECONDS_DEFAULT if "host" in name else STOP_SECONDS
+        assert float(unit["TimeoutStopSec"][0]) > least
+
+
+def test_what_is_misconfigured_is_not_started_again() -> None:
+    for name, unit in units().items():
+        codes = {int(code) for code in unit["RestartPreventExitStatus"][0].split()}
+        assert unit["Restart"] == ["on-failure"]
+        expected = {exits.USAGE, exits.REFUSED} if "host" in name else {EXIT_MISCONFIGURED}
+        assert codes == expected
+
+
+def test_the_user_of_the_image_is_that_of_its_pods() -> None:
+    (user,) = (each.rest for each in dockerfile() if each.name == "USER")
+    uid, gid = map(int, user.split(":"))
+    (made,) = (each.rest for each in dockerfile() if "useradd" in each.rest)
+    assert f"--uid {uid} --gid {gid}" in made
+    for pod in pods(base()).values():
+        context = pod["spec"]["securityContext"]
+        assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (uid, gid, gid)
+
+
+def test_versions_are_those_of_the_project_and_of_the_tests() -> None:
+    services = compose()["services"]
+    images = {name: each["image"].rpartition(":")[2] for name, each in services.items()}
+    assert images["scheduler-1"] == PROJECT["version"]
+    assert images["nats"].removesuffix("-alpine") == dotted(PROGRAMS["nats-server"].version)
+    assert images["consul"] == dotted(PROGRAMS["consul"].version)
+    (version,) = (each.rest for each in dockerfile() if each.rest.startswith("VERSION="))
+    assert version == f"VERSION={PROJECT['version']}"
+    for overlay in ("development", "production"):
+        told = yaml.safe_load((K8S / "overlays" / overlay / "kustomization.yaml").read_text())
+        assert [str(each["newTag"]) for each in told["images"]] == [PROJECT["version"]]
+    own = documents((K8S / "overlays" / "development" / "nats.yaml").read_text())
+    own += documents((K8S / "overlays" / "development" / "postgres.yaml").read_text())
+    for name, pod in pods(own).items():
+        (container,) = pod["spec"]["containers"]
+        assert container["image"] == services[name]["image"]
+
+
+def test_nats_takes_what_the_mesh_sends_and_keeps_what_it_acknowledges() -> None:
+    text = (DEPLOY / "compose" / "nats.conf").read_text()
+    assert text == (K8S / "overlays" / "development" / "nats.conf").read_text()
+    assert f"max_payload: {limits.MESSAGE_BYTES_MAX}\n" in text
+    assert "sync_interval: always" in text
+
+
+def test_the_extras_of_the_image_are_extras_of_the_project() -> None:
+    (extras,) = (each.rest for each in dockerfile() if each.rest.startswith("EXTRAS="))
+    assert set(extras.removeprefix("EXTRAS=").strip('"').split()) <= set(
+        PROJECT["optional-dependencies"]
+    )
