@@ -228,3 +228,22 @@ def test_a_new_link_is_told_every_lease_whoever_owns_it(world: Shared):
     (frame, *_) = world.told(world.a)
     assert [each.key for told in frame.sessions for each in told.held] == [attempt]
     assert key(1) not in [each.key for told in frame.sessions for each in told.held]
+
+
+def test_what_a_scheduler_owned_before_it_went_away_is_not_its_when_another_gives_it_up(
+    world: Shared,
+):
+    session = world.connect(("wide", 4))
+    world.core.scheduler.link_down(world.b)
+    world.own(world.a, A_SHARDS | dict.fromkeys(range(32, 64), 2))
+    attempt = world.assign(world.a, session, "wide", 40)
+    world.read(session)
+    world.own(world.a, A_SHARDS)  # the other one is back, and gets its share
+    world.send(session, reports=[Report(key=attempt)])
+    list(world.told(world.a))
+
+    world.core.scheduler.link_up(world.b, size_of)
+    list(world.told(world.b))  # the level, which names the lease
+    world.own(world.b, dict.fromkeys(range(32, 64), 3))
+    reports = [x.key for f in world.told(world.b) for items in f.items for x in items.reports]
+    assert reports == [attempt]

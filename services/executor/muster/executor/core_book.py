@@ -59,6 +59,10 @@ class Book:
         link.shards = dict(shards)
         self.owners = {}
         for each in self.links.values():
+            # What somebody owned is not its again when whoever took it over gives it up.
+            for shard in each.shards.keys() & shards.keys():
+                if each.shards[shard] < shards[shard]:
+                    del each.shards[shard]
             for shard, generation in each.shards.items():
                 other = self.owners.get(shard)
                 if other is None or other.shards[shard] < generation:
