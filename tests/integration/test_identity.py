@@ -16,6 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from muster.agent import Agent, Host, connect
+from muster.keda import externalscaler_pb2
 from muster.model.errors import Code, MusterError
 from muster.runtime import standard_protos
 from muster.runtime.permissions import methods, roles_of_method
@@ -32,7 +33,8 @@ from tests.support.identities import AUDIENCE, ISSUER, Issuer, Pki, environment
 from tests.support.meshes import SHAPES, Mesh, running, separate
 from tests.support.scripted_service import check_health
 
-METHODS = tuple(methods())
+KEDA = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
+METHODS = (*methods(), *KEDA.methods)
 ISSUED = Issuer()
 REFLECTION = f"/{standard_protos.REFLECTION_V1}/ServerReflectionInfo"
 
