@@ -112,8 +112,8 @@ async def test_hosts_come_with_the_demand_and_drain_before_they_leave(
         contracts = await submitted(shell, gate, 5)
         await pool.says("→ 3,")
         await shell_has(shell, [f"demo-worker-{n}" for n in (1, 1, 2, 2, 3, 3)])
-        # One goes on when the others have ended. Its host is not idle; even if that one were chosen,
-        # it would finish first.
+        # One goes on when the others have ended. Its host is not idle; even if it were the one to
+        # leave, it would finish first.
         gate.touch()
         (last,) = await submitted(shell, later, 1)
         await pool.says("→ 1,")
