@@ -70,9 +70,8 @@ def unopened(request: pytest.FixtureRequest, tmp_path: Path, heard: Heard) -> Po
         "MUSTER_TEST_FOLDER": str(tmp_path),
     }
     if request.param == "ray":
-        address = request.getfixturevalue("ray_cluster").address
         return RayPool(
-            {**environment, "MUSTER_RAY_ADDRESS": address},
+            {**environment, **request.getfixturevalue("ray_cluster").environment},
             tmp_path / "logs",
             heard.all.append,
             module="tests.support.scripted_host",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.support.servers import missing
 START_SECONDS = 60.0
 GONE_SECONDS = 20.0
 OBJECTS_BYTES = 80 * 1024 * 1024
+HEAD_CPUS = 4  # so it says; on two cores there is no more than that
 
 
 def require_ray() -> None:
@@ -61,6 +63,15 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
+        token = folder / "token"
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            "MUSTER_RAY_ADDRESS": self.address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+        }
+        # What lets a pool in.
+
         self._folder = folder
         self._nodes: list[Node] = []
 
@@ -72,8 +83,12 @@ class Cluster:
             f"--port={port}",
             "--include-dashboard=false",
             f"--temp-dir={self._folder}",
-            "--num-cpus=4",
+            f"--num-cpus={HEAD_CPUS}",
         )
+
+    def start_node(self, cpus: int = HEAD_CPUS + 1) -> Node:
+        """One more; hosts that reserve so many CPUs have to be there."""
+        return self._start(f"--address={self.address}", f"--num-cpus={cpus}")
 
     def _start(self, *arguments: str) -> Node:
         log = self._folder.with_suffix(f".{len(self._nodes)}.log")
@@ -94,6 +109,7 @@ class Cluster:
             stderr=subprocess.STDOUT,
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith(("MUSTER_", "RAY_"))},
+                **self.environment,
                 "PYTHONPATH": str(ROOT),
                 "RAY_USAGE_STATS_ENABLED": "0",
             },

@@ -2,7 +2,7 @@
 
 It starts a Ray of its own on this machine, or connects to a cluster, and keeps the hosts running
 that the pool names. When the pool is gone, so are the hosts: it is stopped with SIGTERM then. It
-ends with code 2 when there cannot be a Ray like this.
+ends with code 2 when there cannot be a Ray like this; once there was one, it is only away.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,9 @@ from muster.backends.pool_ray.messages import (
 )
 from muster.backends.pool_subprocess.kept import Change, Kept, KeptState, pause_seconds
 from muster.backends.pool_subprocess.process import Command
+from muster.model import limits
 
-EXIT_MISCONFIGURED = 2
+EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
 ORPHAN_GRACE_SECONDS = 3.0  # when the pool is gone; within what `child` allows
 OBJECTS_BYTES = 80 * 1024 * 1024  # no work goes through Ray, and less than this it refuses
 
@@ -36,14 +38,15 @@ _FINAL = (KeptState.STOPPED, KeptState.REFUSED)
 def main() -> int:
     """Runs until it is told to stop; returns the exit code."""
     settings = Settings(**json.loads(os.environ.pop(SETTINGS_VARIABLE)))
+    was_there = Path(settings.folder) / "was-there"
     try:
         import ray
 
         _connect(settings)
     except Exception as error:  # noqa: BLE001 - Ray raises anything; the pool shows the last words
-        reason = str(error).strip().splitlines()
-        print(f"muster: Ray cannot be used: {reason[-1] if reason else error!r}", file=sys.stderr)  # noqa: T201
-        return EXIT_MISCONFIGURED
+        print(f"muster: Ray cannot be used: {_reason(error)}", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED if was_there.exists() else EXIT_MISCONFIGURED
+    was_there.touch()
     try:
         asyncio.run(_Driver(settings).run())
     finally:
@@ -51,10 +54,17 @@ def main() -> int:
     return 0
 
 
+def _reason(error: Exception) -> str:
+    """An error in a line; Ray's own end with what matters, and repeat what they were caused by."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return lines[-1].strip("'\"")
+
+
 def _connect(settings: Settings) -> None:
     import ray
 
     if settings.address:
+        _require_answer(settings.address)
         ray.init(
             address=settings.address,
             namespace=settings.namespace,
@@ -71,6 +81,21 @@ def _connect(settings: Settings) -> None:
         object_store_memory=OBJECTS_BYTES,
         _temp_dir=settings.folder,
     )
+
+
+def _require_answer(address: str) -> None:
+    """Raises `ConnectionError` when nobody is there: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or nonsense, of which Ray says so
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), limits.CONNECT_SECONDS).close()
+    except OSError as error:
+        message = (
+            f"nobody answers at {address} ({error.strerror or error}); start a cluster there, or "
+            "unset MUSTER_RAY_ADDRESS and RAY_ADDRESS for one of our own on this machine"
+        )
+        raise ConnectionError(message) from None
 
 
 class _Driver:

@@ -116,6 +116,7 @@ class RayPool:
             environment={
                 **self._environment,
                 **_RAY_ENVIRONMENT,
+                **({} if settings.address else _own_token(self._folder)),
                 SETTINGS_VARIABLE: json.dumps(asdict(settings)),
             },
             log=self._logs / "ray.log",
@@ -132,6 +133,8 @@ class RayPool:
             self._request_stop(host, self._stop_seconds)
         for host in self._hosts.values():
             await host.ended.wait()
+        if self._writer is None:  # it has not begun, and in Ray's hands it hears no signal
+            self._driver.hurry()
         self._driver.request_stop(limits.RAY_STOP_SECONDS)
         await self._tasks.__aexit__(None, None, None)
         await self._end_groups()
@@ -263,8 +266,18 @@ class RayPool:
         self._on_change(status)
 
 
+def _own_token(folder: Path) -> dict[str, str]:
+    """What a Ray of our own asks of whoever speaks to it. Ray would make one too, and leave it in
+    the user's home for every other Ray to find."""
+    file = folder / "token"
+    with open(file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as token:
+        token.write(secrets.token_hex(32))
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
+
+
 def _address_of(environment: Mapping[str, str]) -> str:
-    return environment.get("MUSTER_RAY_ADDRESS") or environment.get("RAY_ADDRESS", "")
+    address = environment.get("MUSTER_RAY_ADDRESS") or environment.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
 
 
 def _cpus_of(environment: Mapping[str, str]) -> float:
