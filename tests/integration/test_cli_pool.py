@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from muster.supervisor.pools import POOLS
 from tests.support.commands import Command, Shell, shell_in
 from tests.support.processes import until
 from tests.support.ray_cluster import require_ray
@@ -207,3 +210,21 @@ async def test_the_same_on_ray_with_nothing_left_behind(shell: Shell, tmp_path: 
         assert len(await until_finished(shell, contracts)) == 4
         await until(lambda: hosts_are(shell, 1), SECONDS, "one host is left")
         await ended_well(pool)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", POOLS)
+async def test_a_pool_that_is_killed_leaves_nothing_behind(shell: Shell, kind: str) -> None:
+    if kind == "ray":
+        require_ray()
+    # Beside the data folder, whose name is too long for Ray's sockets.
+    shell.environment["TMPDIR"] = folder = tempfile.mkdtemp(prefix="mr-")
+    async with shell.started("pool", "fleet.yaml", "--pool", kind) as pool:
+        await shell_has(shell, ["demo-worker-1"] * 2)
+        processes = processes_of(pool.pid)
+        assert len(processes) >= 2
+        pool.signal(signal.SIGKILL)
+        await until_gone(processes)
+    assert os.listdir(folder) == []
+    os.rmdir(folder)
+    assert await hosts(shell) == []

@@ -91,7 +91,7 @@ class Cluster:
         return self._start(f"--address={self.address}", f"--num-cpus={cpus}")
 
     def _start(self, *arguments: str) -> Node:
-        log = self._folder.with_suffix(f".{len(self._nodes)}.log")
+        log = self._folder / f"node-{len(self._nodes)}.log"
         process = subprocess.Popen(
             [
                 sys.executable,

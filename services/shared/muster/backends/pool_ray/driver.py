@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -47,10 +48,13 @@ def main() -> int:
         print(f"muster: Ray cannot be used: {_reason(error)}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILED if was_there.exists() else EXIT_MISCONFIGURED
     was_there.touch()
+    driver = _Driver(settings)
     try:
-        asyncio.run(_Driver(settings).run())
+        asyncio.run(driver.run())
     finally:
         ray.shutdown()
+        if driver.is_alone:
+            shutil.rmtree(settings.folder, ignore_errors=True)
     return 0
 
 
@@ -102,6 +106,7 @@ class _Driver:
     """Keeps hosts running, as the pool says."""
 
     def __init__(self, settings: Settings) -> None:
+        self.is_alone = False  # the pool has gone, without having ended us
         self._settings = settings
         self._kept: dict[str, Kept] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -131,6 +136,7 @@ class _Driver:
                 case "hurry":
                     for kept in self._kept.values():
                         kept.hurry()
+        self.is_alone = True
         self._stop.set()
 
     def _start(self, name: str, job: str, tasks: asyncio.TaskGroup) -> None:
