@@ -34,7 +34,8 @@ from tests.support.meshes import SHAPES, Mesh, running, separate
 from tests.support.scripted_service import check_health
 
 KEDA = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
-METHODS = (*methods(), *KEDA.methods)
+OWN = tuple(methods())
+METHODS = (*OWN, *KEDA.methods)
 ISSUED = Issuer()
 REFLECTION = f"/{standard_protos.REFLECTION_V1}/ServerReflectionInfo"
 
@@ -299,7 +300,8 @@ async def test_another_tenants_things_are_as_unknown_as_what_never_was(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(Host([echo_agent()], name="echo")))
         theirs = await _theirs(secured, stack, monkeypatch)
-        for method in METHODS:
+        # What KEDA's interface calls a name is not of the mesh; its tenants have a test of their own.
+        for method in OWN:
             for path in id_fields(method):
                 found = theirs[path[-1].name if len(path) == 1 else "capability"]
                 for role in ("client", "agent", "operator"):
