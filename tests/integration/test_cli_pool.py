@@ -148,6 +148,18 @@ async def until_finished(shell: Shell, contracts: list[str]) -> set[str]:
     return await finished(shell, contracts)
 
 
+async def test_the_last_host_may_leave_too_and_the_next_contract_brings_one(
+    shell: Shell, tmp_path: Path
+) -> None:
+    async with shell.started("pool", "fleet.yaml", "--min", "0", "--calm", "1s") as pool:
+        await pool.says("hosts 1 → 0,")
+        await until(lambda: hosts_are(shell, 0), SECONDS, "nobody is there")
+        (gate := tmp_path / "gate").touch()
+        called = await shell.ok("call", "pool.wait", json.dumps({"file": str(gate)}))
+        assert called.value == "done"
+        await ended_well(pool)
+
+
 async def test_a_pool_that_is_told_to_stop_lets_hosts_finish_what_they_hold(
     shell: Shell, tmp_path: Path
 ) -> None:

@@ -300,7 +300,7 @@ async def test_another_tenants_things_are_as_unknown_as_what_never_was(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(Host([echo_agent()], name="echo")))
         theirs = await _theirs(secured, stack, monkeypatch)
-        # What KEDA's interface calls a name is not of the mesh; its tenants have a test of their own.
+        # What KEDA's interface calls a name is none of the mesh's.
         for method in OWN:
             for path in id_fields(method):
                 found = theirs[path[-1].name if len(path) == 1 else "capability"]
