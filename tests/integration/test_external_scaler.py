@@ -21,6 +21,7 @@ from muster.wire.security import NO_TLS, Security
 from tests.support.identities import Pki, environment
 from tests.support.meshes import Mesh, separate
 from tests.support.processes import until
+from tests.support.replicas import replicas
 
 SECONDS = 10.0
 
@@ -187,3 +188,26 @@ async def refusal_of(stub: Any, of: ScaledObjectRef) -> Code:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.IsActive(of)
     return error_of_rpc(caught.value).code
+
+
+async def test_who_listens_goes_on_listening_when_another_scheduler_leaves(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    gate = Gate()
+    async with replicas(tmp_path, postgres_url) as both:
+        await both.shared_by(2)
+        async with (
+            both.mesh(1).host(gate.agent),
+            connect(both.mesh(1).scheduler) as client,
+            keda(both.mesh(1).scheduler) as stub,
+            asyncio.timeout(30),
+        ):
+            told = stub.StreamIsActive(WORKERS)
+            assert not (await told.read()).result
+            await both.schedulers[0].stop()
+            handle = await client.submit("keda.wait", {})
+            assert (await told.read()).result
+            gate.open.set()
+            await handle.result()
+            assert not (await told.read()).result
+            told.cancel()

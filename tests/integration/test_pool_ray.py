@@ -144,7 +144,7 @@ async def test_how_much_a_host_reserves_must_be_a_number(tmp_path: Path) -> None
 
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(PoolError, match=r"pip install 'muster-mesh\[ray\]'"):
         pools.check_pool("ray")
     pools.check_pool("subprocess")
