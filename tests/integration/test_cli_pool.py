@@ -160,11 +160,14 @@ async def test_the_last_host_may_leave_too_and_the_next_contract_brings_one(
         await ended_well(pool)
 
 
+@pytest.mark.parametrize("kind", POOLS)
 async def test_a_pool_that_is_told_to_stop_lets_hosts_finish_what_they_hold(
-    shell: Shell, tmp_path: Path
+    shell: Shell, tmp_path: Path, kind: str
 ) -> None:
+    if kind == "ray":
+        require_ray()
     gate = tmp_path / "gate"
-    async with shell.started("pool", "fleet.yaml", "--name", "east") as pool:
+    async with shell.started("pool", "fleet.yaml", "--pool", kind, "--name", "east") as pool:
         await shell_has(shell, ["east-worker-1"] * 2)
         async with shell.started("call", "pool.wait", json.dumps({"file": str(gate)})) as call:
             await until(lambda: runs(shell), SECONDS, "it runs")

@@ -30,7 +30,12 @@ SECONDS = 90.0  # until Ray takes a node for dead: about 20 s
 class Watched:
     """A pool on a cluster, and what it has said about its hosts."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        module: str = "tests.support.scripted_host",
+    ) -> None:
         self.folder = folder
         self.heard: list[HostStatus] = []
         self.pool = RayPool(
@@ -42,7 +47,7 @@ class Watched:
             },
             folder / "logs",
             self.heard.append,
-            module="tests.support.scripted_host",
+            module=module,
             pause_seconds_max=0.1,
             stop_seconds=10.0,
         )
@@ -134,6 +139,16 @@ async def test_a_cluster_that_is_not_there_is_named_and_not_waited_for(tmp_path:
         # Nor is anything else tried that comes later.
         await watched.start("late")
         assert watched.pool.status()[1].state is HostState.REFUSED
+
+
+async def test_code_that_is_not_where_the_actors_are_is_named(
+    tmp_path: Path, ray_cluster: Cluster
+) -> None:
+    watched = Watched(tmp_path, ray_cluster.environment, module="not.installed.there")
+    async with watched.pool:
+        await watched.start("plain")
+        lost = await watched.said(HostState.WAITING)
+    assert lost.detail == "failed: ModuleNotFoundError: No module named 'not'"
 
 
 async def test_how_much_a_host_reserves_must_be_a_number(tmp_path: Path) -> None:

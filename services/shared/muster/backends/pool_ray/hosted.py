@@ -120,9 +120,10 @@ class HostedInActor:
         if error is None:
             code = int(answer.result())
             self._ending = Ending(code, ending(code))
+        elif not self.begun.done():
+            self._ending = Ending(None, f"could not begin: {_last_line(error)}")
         elif isinstance(error, RayTaskError) and not isinstance(error, RayActorError):
-            last = str(error).strip().splitlines()[-1]
-            self._ending = Ending(1, f"failed: {last}")
+            self._ending = Ending(None, f"failed: {_last_line(error)}")
         if not self.exited.done():
             self.exited.set_result(None)
 
@@ -142,7 +143,12 @@ def _make_actor(settings: Settings, name: str) -> Any:
     except ValueError:
         raise OSError(errno.EBUSY, "the one before it is not gone yet") from None
     except RayError as error:
-        raise OSError(errno.EAGAIN, str(error).strip().splitlines()[-1]) from None
+        raise OSError(errno.EAGAIN, _last_line(error)) from None
+
+
+def _last_line(error: BaseException) -> str:
+    """What matters: Ray's errors hold whole tracebacks, and end with what was raised."""
+    return (str(error).strip().splitlines() or [repr(error)])[-1]
 
 
 def _when_done(reference: Any, tell: Callable[[Future[Any]], None]) -> None:
