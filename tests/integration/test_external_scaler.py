@@ -50,8 +50,8 @@ def scaled(**metadata: str) -> ScaledObjectRef:
     return ScaledObjectRef(name="workers", namespace="work", scalerMetadata=trigger)
 
 
-WORKERS = scaled(capability="keda.wait", targetPerReplica="2")
-EXECUTORS = scaled(kind="executor", targetPerReplica="500")
+WORKERS = scaled(capability="keda.wait", perReplica="2")
+EXECUTORS = scaled(target="executor", perReplica="500")
 
 
 @asynccontextmanager
@@ -87,10 +87,10 @@ async def test_every_scheduler_counts_what_waits_and_runs_anywhere(mesh: Mesh) -
                 assert (await stub.IsActive(WORKERS)).result
                 assert await load(stub, WORKERS) == 20
                 assert await load(stub, EXECUTORS) == 20
-                other = scaled(capability="keda.other", targetPerReplica="2")
+                other = scaled(capability="keda.other", perReplica="2")
                 assert not (await stub.IsActive(other)).result
                 assert await load(stub, other) == 0
-                both = scaled(capability="keda.other, keda.wait", targetPerReplica="0.5")
+                both = scaled(capability="keda.other, keda.wait", perReplica="0.5")
                 assert await load(stub, both) == 20
                 (spec,) = (await stub.GetMetricSpec(both)).metricSpecs
                 assert (spec.targetSize, spec.targetSizeFloat) == (1, 0.5)
@@ -131,11 +131,11 @@ async def test_who_listens_hears_at_once_when_there_is_something_and_when_there_
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"targetPerReplica": "1"}, "capability must name"),
-        ({"capability": "a"}, "targetPerReplica must be"),
-        ({"capability": "a", "targetPerReplica": "0"}, "targetPerReplica must be"),
-        ({"capability": "a", "targetPerReplica": "nan"}, "targetPerReplica must be"),
-        ({"capability": "a", "targetPerReplica": "1", "kind": "pods"}, "kind must be"),
+        ({"perReplica": "1"}, "capability must name"),
+        ({"capability": "a"}, "perReplica must be"),
+        ({"capability": "a", "perReplica": "0"}, "perReplica must be"),
+        ({"capability": "a", "perReplica": "nan"}, "perReplica must be"),
+        ({"capability": "a", "perReplica": "1", "target": "pods"}, "target must be"),
     ],
 )
 async def test_a_trigger_that_says_nonsense_is_told_what_to_write(
@@ -163,7 +163,7 @@ async def test_a_tenant_is_read_by_its_operators_and_by_services(
         for name, value in {**mesh.environment(), **environment(security)}.items():
             monkeypatch.setenv(name, value)
         gate = Gate()
-        of_acme = scaled(capability="keda.wait", targetPerReplica="2", tenant="acme")
+        of_acme = scaled(capability="keda.wait", perReplica="2", tenant="acme")
         async with mesh.host(gate.agent, name="gate"):
             for name, value in environment(pki.caller("client")).items():
                 monkeypatch.setenv(name, value)

@@ -211,7 +211,7 @@ async def test_the_type_of_a_registered_capability_is_described(
 
 
 async def test_keda_could_be_anybody_who_knows_its_interface(mesh: Mesh, grpcurl: Grpcurl) -> None:
-    trigger = {"capability": "keda.wait", "targetPerReplica": "2"}
+    trigger = {"capability": "keda.wait", "perReplica": "2"}
     scaled = {"name": "workers", "namespace": "work", "scalerMetadata": trigger}
 
     async def ask(method: str, **fields: Any) -> dict[str, Any]:

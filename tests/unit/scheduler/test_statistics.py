@@ -19,9 +19,9 @@ class Slow:
         self.mono = 1_000.0
         self._step = walk_seconds / 2  # each walk reads the clock twice
         committer = SimpleNamespace(commits=0, percentile_seconds=lambda share: 0.0)
-        applying = SimpleNamespace(ended=Counter[Any]())
+        ended = SimpleNamespace(totals=Counter[Any])
         scheduler: Any = SimpleNamespace(
-            core=self.world.core, committer=committer, applying=applying, clock=self.clock
+            core=self.world.core, committer=committer, ended=ended, clock=self.clock
         )
         self.statistics = Statistics(scheduler, Router())
 

@@ -2,14 +2,14 @@
 
 A ScaledObject's trigger says what it is about, in its metadata:
 
-    capability        names, with commas between them; for an executor all of them, if none is named
-    kind              "agents" (the default), or "executor"
-    targetPerReplica  how many open attempts and waiting contracts are right for one replica
-    tenant            whose; the caller's own, unless a service asks
+    capability  names, with commas between them; for an executor all of them, if none is named
+    target      "agents" (the default), or "executor": what is scaled
+    perReplica  how many open attempts and waiting contracts are right for one replica
+    tenant      whose; the caller's own, unless a service asks
 
-The metric is what waits and what runs: a target equal to a replica's slots gives as many replicas
-as the load takes up. Attempts that wait for their children take no slot and do not count, but as
-long as there are any, something is active.
+The metric is what waits and what runs: a `perReplica` equal to a replica's slots gives as many
+replicas as the load takes up. Attempts that wait for their children take no slot and do not count,
+but as long as there are any, something is active.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ _METRIC_NAME_CHARACTERS = 56  # KEDA puts a number before it; Kubernetes allows 
 class Scaled:
     """What a ScaledObject is about."""
 
-    kind: str
+    target: str
     capabilities: tuple[str, ...]
     # None named: all.
 
-    target: float
+    per_replica: float
     asks_as: Principal
     # Confined to the tenant that is asked about.
 
@@ -75,7 +75,7 @@ class Scaled:
     def metric(self) -> str:
         """The name of its metric."""
         named = _NOT_OF_A_NAME.sub("-", "-".join(self.capabilities).lower()).strip("-")
-        name = f"muster-{self.kind}-{named or 'all'}"
+        name = f"muster-{self.target}-{named or 'all'}"
         return name[:_METRIC_NAME_CHARACTERS].rstrip("-")
 
     def counts(self, row: CapabilityCount) -> bool:
@@ -87,26 +87,22 @@ def scaled_of(metadata: Mapping[str, str], caller: Principal) -> Scaled:
     """What the metadata says. Raises `InvalidArgument`, with everything that is wrong with it, and
     `NotFound` for a tenant that is none of the caller's."""
     wrong: list[Violation] = []
-    kind = metadata.get("kind", AGENTS).strip()
-    if kind not in (AGENTS, EXECUTOR):
-        wrong.append(Violation("kind", f"must be {AGENTS} or {EXECUTOR}, not {kind!r}"))
+    target = metadata.get("target", AGENTS).strip()
+    if target not in (AGENTS, EXECUTOR):
+        wrong.append(Violation("target", f"must be {AGENTS} or {EXECUTOR}, not {target!r}"))
     named = (name.strip() for name in metadata.get("capability", "").split(","))
     capabilities = tuple(dict.fromkeys(filter(None, named)))
-    if not capabilities and kind == AGENTS:
+    if not capabilities and target == AGENTS:
         wrong.append(Violation("capability", "must name what the agents can do"))
-    target = _number(metadata.get("targetPerReplica", ""))
-    if target is None:
-        wrong.append(
-            Violation(
-                "targetPerReplica",
-                "must be how many contracts are right for one replica, such as 8",
-            )
-        )
+    per_replica = _number(metadata.get("perReplica", ""))
+    if per_replica is None:
+        said = "must be how many contracts are right for one replica, such as 8"
+        wrong.append(Violation("perReplica", said))
     if wrong:
         first = f"the trigger's {wrong[0].field} {wrong[0].description}"
         raise InvalidArgument(first, violations=wrong)
-    assert target is not None
-    return Scaled(kind, capabilities, target, _within(metadata.get("tenant", ""), caller))
+    assert per_replica is not None
+    return Scaled(target, capabilities, per_replica, _within(metadata.get("tenant", ""), caller))
 
 
 def _number(text: str) -> float | None:
@@ -166,8 +162,8 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         scaled = scaled_of(request.scalerMetadata, current_principal())
         spec = MetricSpec(
             metricName=scaled.metric,
-            targetSize=math.ceil(scaled.target),
-            targetSizeFloat=scaled.target,
+            targetSize=math.ceil(scaled.per_replica),
+            targetSizeFloat=scaled.per_replica,
         )
         return GetMetricSpecResponse(metricSpecs=[spec])
 

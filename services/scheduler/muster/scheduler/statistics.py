@@ -64,6 +64,7 @@ class Statistics:
         self, caller: Principal, request: GetStatisticsRequest, context: Context
     ) -> GetStatisticsResponse:
         """What the caller's tenant has, here and with the others, unless one of those asks."""
+        await self._scheduler.ended.complete(limits.COUNT_WAIT_SECONDS)
         reply = self.of_this(caller.tenant)
         if self._router.shares(context):
             for peer in self._router.peers(caller):
@@ -89,9 +90,9 @@ class Statistics:
 
     def _add_contracts(self, tenant: str, reply: GetStatisticsResponse) -> None:
         found = self._walk().get(tenant) or _OfTenant()
-        states = Counter(found.states)
+        states, ended = Counter(found.states), self._scheduler.ended.totals()
         for state in TERMINAL:
-            states[state] = self._scheduler.applying.ended[tenant, state]
+            states[state] = ended[tenant, state]
         for state, count in sorted(states.items()):
             if count:
                 reply.states.add(state=int(state), contracts=count)
