@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install lock gen gen-check release-image breaking backends run test faults bench bench-lock lint format
+.PHONY: help setup install ray install-ray lock gen gen-check release-image breaking backends run test faults bench bench-lock lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,19 +40,37 @@ install:
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib services agents gen
 	@$(inputs) > $(STAMP)
 
-lock:  ## renew requirements.lock (ARGS=--upgrade takes newer versions too)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS) \
-	  --output-file requirements.lock pyproject.toml
+# Ray is large, and only who asks for it needs it: `make run POOL=ray`, and the tests.
+RAY_STAMP := $(VENV)/installed-ray
+
+ray: setup  ## add Ray to .venv, for hosts on Ray; does nothing when it is there
+	@cmp -s requirements-ray.lock $(RAY_STAMP) && test $(RAY_STAMP) -nt $(STAMP) \
+	  || $(MAKE) --no-print-directory install-ray
+
+install-ray:
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-ray.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ray.lock
+	@cp requirements-ray.lock $(RAY_STAMP)
+
+# Every extra but Ray's, which is locked beside it, to the same versions.
+EXTRAS = server postgres consul nats audit dev
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS)
+
+lock:  ## renew the lock files (ARGS=--upgrade takes newer versions too)
+	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra ray --constraint requirements.lock --output-file requirements-ray.lock pyproject.toml
 
 # --- the wire -------------------------------------------------------------------------------------
 
 # The proto root is the import root: proto/muster/v1/x.proto becomes muster/v1/x_pb2.py. Types of
-# google/rpc come with googleapis-common-protos; buf/validate has no such package and is generated.
+# google/rpc come with googleapis-common-protos; the others have no such package and are generated:
+# buf/validate, and the interface that KEDA calls.
 PROTOC   = $(BIN)/python -m grpc_tools.protoc -I proto/third_party -I proto \
            --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 PROTOS   = $(patsubst proto/%,%,$(sort $(wildcard proto/muster/v1/*.proto)))
-SERVICES = $(patsubst proto/%,%,$(sort $(shell grep -l '^service ' /dev/null $(wildcard proto/muster/v1/*.proto))))
+KEDA     = muster/keda/externalscaler.proto
+SERVICES = $(patsubst proto/%,%,$(sort $(shell grep -l '^service ' /dev/null $(wildcard proto/muster/v1/*.proto)))) $(KEDA)
 IMAGE   := proto/muster.v1.binpb
 # One folder for each run of make, so that two at a time do not meet.
 OUT      = build/$@.$(shell echo $$PPID)
@@ -60,9 +78,9 @@ OUT      = build/$@.$(shell echo $$PPID)
 # Generates into $(1), which must not exist yet.
 define generate
 @mkdir -p $(1)/muster/v1
-@$(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS) buf/validate/validate.proto
-@test -z "$(SERVICES)" || $(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet,only_async:$(1) $(SERVICES)
-@touch $(1)/muster/v1/py.typed $(1)/buf/py.typed
+@$(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS) buf/validate/validate.proto $(KEDA)
+@$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet,only_async:$(1) $(SERVICES)
+@touch $(1)/muster/v1/py.typed $(1)/muster/keda/py.typed $(1)/buf/py.typed
 endef
 
 gen: setup  ## generate gen/python from proto/, offline
@@ -93,10 +111,10 @@ backends: setup  ## get Consul, NATS and Temporal for `muster up --with`; builds
 # Folders that may hold Python, as far as they exist.
 SOURCES = $(wildcard services agents tests benchmarks)
 
-run: setup  ## set everything up and let the mesh audit its own source
-	$(BIN)/muster audit $(ARGS)
+run: setup $(filter ray,$(POOL))  ## set everything up and run the audit (POOL=ray: on Ray)
+	$(BIN)/muster audit $(if $(POOL),--pool $(POOL)) $(ARGS)
 
-test: setup  ## set everything up and run every test
+test: setup ray  ## set everything up and run every test
 	$(BIN)/python -m pytest $(ARGS)
 
 faults: setup  ## break everything, under load: the fault table (PROFILE=full, ARGS='--soak 600 --seed 7')
@@ -106,7 +124,7 @@ bench: setup  ## measure every figure beside its peers, about 15 minutes (not pa
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib services agents gen benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-lock: setup  ## renew the lock file of the peers that `make bench` measures beside
+bench-lock:  ## renew the lock file of the peers that `make bench` measures beside
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --annotation-style line --custom-compile-command 'make bench-lock' $(ARGS) \
 	  --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import settings
 
 # Fixtures that every folder may use: the real servers.
-pytest_plugins = ["tests.support.servers"]
+pytest_plugins = ["tests.support.servers", "tests.support.ray_cluster"]
 
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)

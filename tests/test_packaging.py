@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.sources import NAMESPACE_PARENTS, ROOT, files, module_name
@@ -34,9 +35,17 @@ def test_every_package_of_the_namespace_says_that_it_is_typed() -> None:
     assert not found, f"add an empty py.typed, or type checkers of other projects see Any: {found}"
 
 
-def test_the_lock_holds_a_version_that_satisfies_every_declared_dependency() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
+LOCKS = ("requirements.lock", "requirements-ray.lock")
+
+
+def locked_in(name: str) -> dict[str, str]:
+    """Version by package."""
+    lock = (ROOT / name).read_text()
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
+
+
+def test_the_locks_hold_a_version_that_satisfies_every_declared_dependency() -> None:
+    locked = {**locked_in("requirements-ray.lock"), **locked_in("requirements.lock")}
     extras = PROJECT["project"]["optional-dependencies"].values()
     declared = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
     wanted = {line: Requirement(line) for line in declared}
@@ -48,8 +57,16 @@ def test_the_lock_holds_a_version_that_satisfies_every_declared_dependency() -> 
     assert not found, f"run make lock and commit requirements.lock: {found}"
 
 
-def test_every_locked_package_has_a_hash() -> None:
-    blocks = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements.lock").read_text())
+def test_what_both_locks_hold_is_the_same_version() -> None:
+    every, with_ray = (locked_in(name) for name in LOCKS)
+    assert "ray" in with_ray
+    assert "ray" not in every
+    assert not {name for name in with_ray.keys() & every if with_ray[name] != every[name]}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_a_hash(name: str) -> None:
+    blocks = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text())
     assert not [block for block in blocks if "==" in block and "--hash=sha256:" not in block]
 
 

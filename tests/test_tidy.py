@@ -100,6 +100,7 @@ SHELL = (
     "muster.wire",
     "muster.runtime",
     "muster.v1",
+    "muster.keda",
     *PROTOCOLS,
 )
 
@@ -121,6 +122,11 @@ LAYERS = (
         PROTOCOLS,
         ("{branch}", "muster.v1", "muster.model"),
         of_others=("google.protobuf",),
+    ),
+    # Its driver, and the hosts in its actors, are kept running as processes are.
+    Layer(
+        ("muster.backends.pool_ray",),
+        ("{branch}", *PROTOCOLS, "muster.backends.pool_subprocess", "muster.model"),
     ),
     Layer(
         ("muster.backends",),
@@ -329,6 +335,10 @@ def test_every_proto_has_its_stubs_and_every_stub_its_proto() -> None:
     expected = {
         "gen/python/buf/validate/validate_pb2.py",
         "gen/python/buf/validate/validate_pb2.pyi",
+        *(
+            f"gen/python/muster/keda/externalscaler_{kind}"
+            for kind in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")
+        ),
     }
     for name in files():
         if name.startswith("proto/muster/") and name.endswith(".proto"):

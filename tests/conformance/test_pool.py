@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from muster.backends.pool_base import HostState, HostStatus, Pool, PoolError
+from muster.backends.pool_ray.pool import RayPool
 from muster.backends.pool_subprocess.pool import SubprocessPool
 from muster.model.fleet import AgentGroup, HostJob, Kind
 from muster.supervisor.identity import Identity, identify
 from tests.support.processes import ROOT, until
 
-SECONDS = 20.0  # for anything that a process does
+SECONDS = 30.0  # for anything that a process does; Ray takes ten times as long as the other
 
 
 class Heard:
@@ -48,11 +49,37 @@ def heard() -> Heard:
     return Heard()
 
 
-@pytest.fixture(params=["subprocess"])
+# What each says of a host whose process was killed. Only the parent of a process sees the signal.
+KILLED = {
+    SubprocessPool: "was ended by SIGKILL",
+    RayPool: "was lost: its process or its node died",
+}
+
+
+@pytest.fixture(
+    params=[
+        "subprocess",
+        # Ray takes its time, and only one worker is to have it.
+        pytest.param("ray", marks=[pytest.mark.xdist_group("ray"), pytest.mark.timeout(180)]),
+    ]
+)
 def unopened(request: pytest.FixtureRequest, tmp_path: Path, heard: Heard) -> Pool:
-    assert request.param == "subprocess"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "MUSTER_TEST_FOLDER": str(tmp_path),
+    }
+    if request.param == "ray":
+        return RayPool(
+            {**environment, **request.getfixturevalue("ray_cluster").environment},
+            tmp_path / "logs",
+            heard.all.append,
+            module="tests.support.scripted_host",
+            pause_seconds_max=0.01,
+            stop_seconds=SECONDS,
+        )
     return SubprocessPool(
-        {**os.environ, "PYTHONPATH": str(ROOT), "MUSTER_TEST_FOLDER": str(tmp_path)},
+        environment,
         tmp_path / "logs",
         heard.all.append,
         module="tests.support.scripted_host",
@@ -125,7 +152,7 @@ async def test_a_host_that_is_killed_is_replaced_when_nothing_of_it_is_left(
     (tmp_path / "parent").unlink()
     os.kill(known["pid"], signal.SIGKILL)
     waiting = await heard.state("parent", HostState.WAITING)
-    assert waiting.detail == "was ended by SIGKILL"
+    assert waiting.detail == KILLED[type(pool)]
     assert not child.is_running
     again = await running(tmp_path, "parent")
     assert again["pid"] != known["pid"]
@@ -144,6 +171,7 @@ async def test_a_host_that_keeps_dying_is_tried_again_and_again(pool: Pool, hear
 async def test_a_host_that_can_never_run_is_not_tried_again(pool: Pool, heard: Heard) -> None:
     await pool.start(job_of("refusing"))
     await heard.state("refusing", HostState.REFUSED)
+    assert pool.last_lines("refusing") == ["muster: it can never run like this"]
     await pool.stop("refusing", SECONDS)
     assert heard.states("refusing") == [HostState.RUNNING, HostState.REFUSED]
 
@@ -157,6 +185,18 @@ async def test_a_host_that_does_not_end_in_time_is_killed_and_that_is_said(
     assert not process.is_running
     killed = await heard.state("stubborn", HostState.STOPPING, times=2)
     assert "killed" in killed.detail
+
+
+async def test_who_is_in_a_hurry_waits_for_no_grace(
+    pool: Pool, heard: Heard, tmp_path: Path
+) -> None:
+    await pool.start(job_of("stubborn"))
+    process = identity_of((await running(tmp_path, "stubborn"))["pid"])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(pool.stop("stubborn", 1_000.0))
+        await heard.state("stubborn", HostState.STOPPING)
+        pool.hurry()
+    assert not process.is_running
 
 
 async def test_leaving_the_pool_stops_every_host(

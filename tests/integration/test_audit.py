@@ -21,6 +21,8 @@ from muster.model.fleet import Fleet
 from muster.runtime.fleet import parse_fleet
 from muster.supervisor.mesh import Mesh
 from muster.supervisor.plan import Plan
+from muster.supervisor.pools import POOLS
+from tests.support.ray_cluster import require_ray
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("processes")]
 
@@ -41,10 +43,10 @@ def fleet_of(*kinds: str) -> Fleet:
 
 @asynccontextmanager
 async def mesh_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *kinds: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *kinds: str, pool: str = "subprocess"
 ) -> AsyncIterator[tuple[Mesh, Client]]:
     """A mesh of processes with these kinds of agents."""
-    plan = Plan(data_dir=tmp_path / "data", port=0, http=False)
+    plan = Plan(data_dir=tmp_path / "data", port=0, http=False, pool=pool)
     async with Mesh(plan, fleet_of(*kinds)) as mesh:
         for name, value in mesh.endpoints.environment.items():
             monkeypatch.setenv(name, value)
@@ -58,10 +60,13 @@ def sources() -> Collection:
     return collect(Path(__file__).parents[2] / "services" / "shared" / "muster")
 
 
+@pytest.mark.parametrize("pool", POOLS)
 async def test_a_host_killed_in_the_middle_leaves_the_findings_byte_identical(
-    sources: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sources: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str
 ) -> None:
-    async with mesh_of(tmp_path, monkeypatch, *KINDS) as (mesh, client):
+    if pool == "ray":
+        require_ray()
+    async with mesh_of(tmp_path, monkeypatch, *KINDS, pool=pool) as (mesh, client):
         killed: list[int] = []
 
         def kill_one(progress: dict[str, job.KindProgress]) -> None:

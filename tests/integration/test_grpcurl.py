@@ -25,7 +25,7 @@ REFLECTION = {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Se
 SERVICES = {
     f"muster.v1.{name}Service"
     for name in ("Blob", "Catalogue", "Event", "Executor", "Link", "Registry", "Scheduler")
-}
+} | {"externalscaler.ExternalScaler"}
 
 
 class Grpcurl:
@@ -208,3 +208,23 @@ async def test_the_type_of_a_registered_capability_is_described(
             mesh, "WaitContract", contract_id=accepted["contract_id"]
         )
     assert ended["response"]["payload"]["message"] == message | {"whom": "hello you"}
+
+
+async def test_keda_could_be_anybody_who_knows_its_interface(mesh: Mesh, grpcurl: Grpcurl) -> None:
+    trigger = {"capability": "keda.wait", "perReplica": "2"}
+    scaled = {"name": "workers", "namespace": "work", "scalerMetadata": trigger}
+
+    async def ask(method: str, **fields: Any) -> dict[str, Any]:
+        return await grpcurl.call(
+            mesh.scheduler, f"externalscaler.ExternalScaler/{method}", **fields
+        )
+
+    assert await ask("IsActive", **scaled) == {}
+    (spec,) = (await ask("GetMetricSpec", **scaled))["metricSpecs"]
+    assert spec == {
+        "metricName": "muster-agents-keda-wait",
+        "targetSize": "2",
+        "targetSizeFloat": 2,
+    }
+    metrics = await ask("GetMetrics", scaledObjectRef=scaled, metricName=spec["metricName"])
+    assert metrics == {"metricValues": [{"metricName": "muster-agents-keda-wait"}]}

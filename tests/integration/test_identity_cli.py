@@ -18,6 +18,7 @@ from muster.wire.channel import open_channel
 from muster.wire.security import find_security
 from tests.sources import ROOT
 from tests.support.commands import Ended, Shell, shell_in
+from tests.support.processes import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("processes")]
 
@@ -161,3 +162,33 @@ async def test_names_that_are_none_are_refused(shell: Shell, words: tuple[str, .
     ended = await shell.run("certs", str(shell.folder / "made"), *words)
     assert ended.code == 2, ended
     assert "Traceback" not in ended.err
+
+
+async def test_an_operator_runs_a_pool_whose_hosts_show_the_fleets_certificate(
+    shell: Shell,
+) -> None:
+    said = settings(await shell.ok("certs", "--service", "mesh", "--agent", "fleet"))
+    said |= settings(await shell.ok("certs", "--operator", "ops"))
+    grants = shell.folder / "grants.yaml"
+    grants.write_text(
+        """
+- {principals: [default/agent/fleet], offers: ["*"], hosts: ["demo-*"], agents: ["demo-*"]}
+"""
+    )
+    be(shell, said["service"], {"MUSTER_GRANTS": str(grants), "MUSTER_PROFILE": "production"})
+    await shell.ok("up", "--port", "0", "--detach")
+    path = str(ROOT / "agents" / "examples" / "fleet.yaml")
+    fleet = {
+        "MUSTER_FLEET_TLS_CERT": said["agent"]["MUSTER_TLS_CERT"],
+        "MUSTER_FLEET_TLS_KEY": said["agent"]["MUSTER_TLS_KEY"],
+    }
+    be(shell, said["operator"], fleet)
+    async with shell.started("pool", path) as pool:
+        await pool.says("demo: counter, waiter, boss")
+
+        async def there() -> bool:
+            return len((await shell.ok("agents", "-o", "json")).value) == 5
+
+        await until(there, 40, "a host of each kind is there, with its share of the agents")
+        pool.signal(signal.SIGTERM)
+        assert (await pool.ended()).code == 0

@@ -10,28 +10,18 @@ import logging
 import os
 import sys
 
-from muster.agent import Host
-from muster.agent.host import Superseded
-from muster.hosting.loading import LoadError, agents_of_job
-from muster.model import limits
-from muster.model.errors import MusterError
+from muster.hosting.running import EXIT_MISCONFIGURED, REFUSALS, host_of_job
 from muster.model.fleet import HostJob
 
-EXIT_MISCONFIGURED = 2
 JOB_VARIABLE = "MUSTER_HOST_JOB"
-LEAVE_SECONDS = 0.8 * limits.HOST_STOP_SECONDS  # before the pool kills
 
 
 def main() -> int:
     """Runs the host until it is told to stop; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        job = HostJob.from_json(os.environ.get(JOB_VARIABLE, ""))
-        host = Host(
-            agents_of_job(job), name=job.name, workers=job.workers, leave_seconds=LEAVE_SECONDS
-        )
-        host.run_forever()
-    except (LoadError, MusterError, Superseded, ValueError) as error:
+        host_of_job(HostJob.from_json(os.environ.get(JOB_VARIABLE, ""))).run_forever()
+    except REFUSALS as error:
         print(f"muster: {error}", file=sys.stderr)  # noqa: T201 - for whoever reads the log
         return EXIT_MISCONFIGURED
     return 0

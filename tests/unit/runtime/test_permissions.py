@@ -38,6 +38,7 @@ def test_every_role_of_the_protos_has_a_name():
         ("/muster.v1.CatalogueService/WatchCatalogue", {SERVICE}),
         ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", EVERY_ROLE),
         ("/grpc.health.v1.Health/Check", None),
+        ("/externalscaler.ExternalScaler/GetMetrics", {OPERATOR, SERVICE}),
         ("/muster.v1.SchedulerService/Unheard", NOBODY),
         ("/unheard.Service/Method", NOBODY),
         ("nonsense", NOBODY),

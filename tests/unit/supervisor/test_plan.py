@@ -182,8 +182,9 @@ def test_restarts_come_at_once_at_first_and_ever_more_rarely_after_quick_deaths(
 
 def test_processes_and_those_who_keep_them_agree_on_what_is_hopeless() -> None:
     from muster.hosting import __main__ as hosting
+    from muster.hosting import running
 
-    assert EXIT_MISCONFIGURED == entry.EXIT_MISCONFIGURED == hosting.EXIT_MISCONFIGURED
+    assert EXIT_MISCONFIGURED == entry.EXIT_MISCONFIGURED == running.EXIT_MISCONFIGURED
     assert JOB_VARIABLE == hosting.JOB_VARIABLE
 
 

@@ -732,6 +732,7 @@ class CapabilityCount(_message.Message):
     QUEUED_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
+    OLDEST_WAIT_FIELD_NUMBER: _builtins.int
     capability: _builtins.str
     """Its name."""
     queued: _builtins.int
@@ -740,6 +741,12 @@ class CapabilityCount(_message.Message):
     """Attempts that are leased or run."""
     suspended: _builtins.int
     """Attempts that wait for children."""
+    @_builtins.property
+    def oldest_wait(self) -> _duration_pb2.Duration:
+        """For how long the oldest of those that wait for their first attempt has waited. Absent when none
+        does.
+        """
+
     def __init__(
         self,
         *,
@@ -747,10 +754,11 @@ class CapabilityCount(_message.Message):
         queued: _builtins.int = ...,
         active: _builtins.int = ...,
         suspended: _builtins.int = ...,
+        oldest_wait: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "capability", b"capability", "queued", b"queued", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "capability", b"capability", "oldest_wait", b"oldest_wait", "queued", b"queued", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
+from muster.keda.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.event_servicer import EventServicer
+from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -20,6 +22,7 @@ from muster.scheduler.routing import Router
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
+from muster.scheduler.statistics import Statistics
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
@@ -55,7 +58,8 @@ def scheduler_part(
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
     router = Router(security)
-    servicer = SchedulerServicer(scheduler, router)
+    statistics = Statistics(scheduler, router)
+    servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
 
     @asynccontextmanager
@@ -84,6 +88,9 @@ def scheduler_part(
         ),
         "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
             LinkServicer(links), server
+        ),
+        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
+            ExternalScalerServicer(scheduler, router, statistics), server
         ),
     }
     metrics = (scheduler_metrics(scheduler, publisher),)

@@ -20,7 +20,7 @@ from muster.scheduler.messages_in import id_of
 from muster.scheduler.messages_out import contract_of, set_ms
 from muster.scheduler.routing import Router, relayed
 from muster.scheduler.service import Scheduler
-from muster.scheduler.statistics import add_statistics, count_states
+from muster.scheduler.statistics import Statistics
 from muster.scheduler.streams import OneAnswer, SubmitStream
 from muster.scheduler.streams_divided import divided
 from muster.scheduler.watching import ended_response, watch
@@ -49,7 +49,7 @@ from muster.v1.scheduler_service_pb2 import (
     WatchContractsRequest,
     WatchContractsResponse,
 )
-from muster.wire.times import duration_of_seconds, seconds_of_duration
+from muster.wire.times import seconds_of_duration
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 CATALOGUE_FRAME_ENTRIES = 64
@@ -58,9 +58,10 @@ CATALOGUE_FRAME_ENTRIES = 64
 class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     """What clients call."""
 
-    def __init__(self, scheduler: Scheduler, router: Router) -> None:
+    def __init__(self, scheduler: Scheduler, router: Router, statistics: Statistics) -> None:
         self._scheduler = scheduler
         self._router = router
+        self._statistics = statistics
         self._waiting: set[OneAnswer] = set()
         self._draining = False
 
@@ -262,25 +263,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         self, request: GetStatisticsRequest, context: _Context
     ) -> GetStatisticsResponse:
         """Counts."""
-        tenant, scheduler = current_principal().tenant, self._scheduler
-        core, committer = scheduler.core, scheduler.committer
-        reply = GetStatisticsResponse(
-            accepted=core.counts["accepted"],
-            ended=core.counts["ended"],
-            fenced=core.counts["fenced"],
-            commits=committer.commits,
-            commit_p50=duration_of_seconds(committer.percentile_seconds(0.5)),
-            commit_p99=duration_of_seconds(committer.percentile_seconds(0.99)),
-            agents=sum(1 for owner, _ in core.fleet.by_name if owner == tenant),
-            retries=core.counts["retries"],
-            losses=core.counts["losses"],
-        )
-        await scheduler.ended.complete(limits.COUNT_WAIT_SECONDS)
-        count_states(scheduler, tenant, reply)
-        if self._router.shares(context):
-            for peer in self._router.peers(current_principal()):
-                add_statistics(reply, await peer.ask(peer.stub.GetStatistics, request, context))
-        return reply
+        return await self._statistics.of_all(current_principal(), request, context)
 
 
 def _going_away() -> Unavailable:

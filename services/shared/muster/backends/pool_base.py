@@ -76,6 +76,14 @@ class Pool(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """Cuts every grace short: what does not end at once is killed."""
+        ...
+
     def status(self) -> list[HostStatus]:
         """Every host that was started, in that order."""
+        ...
+
+    def last_lines(self, name: str) -> list[str]:
+        """What a host has written last, as far as that is known here."""
         ...

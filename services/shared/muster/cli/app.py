@@ -1,7 +1,7 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_work`, `app_contracts` and `app_events`; what they do is
-elsewhere, and is imported when it is done.
+Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts` and `app_events`; what they
+do is elsewhere, and is imported when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_mesh, app_work, exits
+from muster.cli import app_contracts, app_events, app_mesh, app_pool, app_work, exits
 
 _EPILOG = f"""\b
 Begin with:
@@ -72,4 +72,5 @@ events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")
 agent_app.command("run")(app_work.agent_run)
 app.add_typer(agent_app, name="agent")
+app.command()(app_pool.pool)
 app.command()(app_mesh.audit)

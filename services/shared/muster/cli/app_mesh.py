@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.options import Address, DataDir, Form, Names, Output
+from muster.cli.options import Address, DataDir, Form, HostPool, Names, Output, PoolKind
 from muster.cli.serve import Serves
 
 
@@ -36,6 +36,7 @@ def up(
         Path | None,
         typer.Option(metavar="FILE", help="A YAML file that says which agents run with it."),
     ] = None,
+    pool: HostPool = PoolKind.SUBPROCESS,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Run in the background, once it serves.")
     ] = False,
@@ -57,7 +58,9 @@ def up(
     from muster.cli.running import run_plain
     from muster.cli.up import UpOptions, up
 
-    options = UpOptions(separate, fleet, detach, port, http, data_dir, backends, replicas)
+    options = UpOptions(
+        separate, fleet, detach, port, http, data_dir, backends, replicas, pool.value
+    )
     run_plain(lambda: up(options))
 
 
@@ -203,6 +206,7 @@ def audit(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="Another fleet than its own."),
     ] = None,
+    pool: HostPool = PoolKind.SUBPROCESS,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the mesh running, to look around in it.")
     ] = False,
@@ -216,4 +220,5 @@ def audit(
     from muster.cli.running import run_plain
 
     place = Place(address, data_dir)
-    run_plain(lambda: audit(AuditOptions(place, path, report, fleet, keep, output == Form.JSON)))
+    options = AuditOptions(place, path, report, fleet, keep, output == Form.JSON, pool.value)
+    run_plain(lambda: audit(options))

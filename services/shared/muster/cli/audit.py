@@ -46,6 +46,8 @@ class AuditOptions:
     fleet: Path | None = None
     keep: bool = False
     as_json: bool = False
+    pool: str = "subprocess"
+    # What runs the hosts of a mesh that is started for it.
 
 
 def audit(options: AuditOptions) -> int:
@@ -121,7 +123,7 @@ def _plan(options: AuditOptions) -> Plan:
     from muster.supervisor.ports import choose_ports
 
     fleet = options.fleet or default_fleet()
-    plan = plan_of(UpOptions(fleet=fleet, data_dir=options.place.data_dir))
+    plan = plan_of(UpOptions(fleet=fleet, data_dir=options.place.data_dir, pool=options.pool))
     try:
         choose_ports(services_of(plan))
     except Refused:

@@ -11,6 +11,13 @@ import typer
 from muster.cli.completion import capability_names, contract_ids
 
 
+class PoolKind(StrEnum):
+    """What runs hosts; the names of `muster.supervisor.pools`."""
+
+    SUBPROCESS = "subprocess"
+    RAY = "ray"
+
+
 class Form(StrEnum):
     """How an answer is written."""
 
@@ -40,6 +47,14 @@ DataDir = Annotated[
 ]
 Output = Annotated[
     Form, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+]
+HostPool = Annotated[
+    PoolKind,
+    typer.Option(
+        "--pool",
+        help="What runs the hosts of the fleet: processes here, or actors of Ray; of a cluster "
+        "where MUSTER_RAY_ADDRESS names one.",
+    ),
 ]
 Names = Annotated[
     list[str] | None,

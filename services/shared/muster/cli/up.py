@@ -49,6 +49,7 @@ class UpOptions:
     # Names, separated by commas.
 
     replicas: int = 1
+    pool: str = "subprocess"
 
 
 def up(options: UpOptions) -> int:
@@ -77,6 +78,7 @@ def plan_of(options: UpOptions) -> Plan:
         fleet_file=options.fleet.expanduser().absolute() if options.fleet else None,
         backends=tuple(name for each in options.backends.split(",") if (name := each.strip())),
         replicas=options.replicas,
+        pool=options.pool,
     )
     try:
         check_plan(plan, os.environ)
@@ -204,6 +206,7 @@ def _spawn(plan: Plan, pipe: int, log: Path) -> None:
         "http": plan.http,
         "backends": plan.backends,
         "replicas": plan.replicas,
+        "pool": plan.pool,
         "fleet_file": str(plan.fleet_file) if plan.fleet_file else None,
         "pipe": pipe,
     }

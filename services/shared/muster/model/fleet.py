@@ -3,14 +3,19 @@
 Agents of a kind are dealt to the hosts like cards, and the next kind goes on where the last one
 stopped. So hosts differ by one agent at most, no host holds two agents more of a kind than another,
 and a host that dies takes a kind with it only when it held the kind's only agent.
+
+Where the number of hosts changes while they run (`muster pool`), a kind has hosts of its own, each
+with as many of its agents as it would have there; see `replica`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from muster.model import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,15 @@ class AgentGroup:
     kind: Kind
     first: int
     step: int
+    prefix: str = ""
+    # What the names begin with, where the kind alone does not make them unique.
 
     @property
     def names(self) -> list[str]:
         """Of every agent of the group."""
         digits = len(str(self.kind.count))
         numbers = range(self.first, self.kind.count + 1, self.step)
-        return [f"{self.kind.name}-{number:0{digits}d}" for number in numbers]
+        return [f"{self.prefix}{self.kind.name}-{number:0{digits}d}" for number in numbers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class HostJob:
     groups: tuple[AgentGroup, ...]
     workers: int = 1
     paths: tuple[str, ...] = ()
+    leave_seconds: float = limits.HOST_LEAVE_SECONDS
+    # When it is told to stop, it finishes what it can in this time; its pool allows it more.
 
     @property
     def agents(self) -> list[str]:
@@ -89,10 +98,18 @@ class HostJob:
         try:
             value: Any = json.loads(text)
             groups = tuple(
-                AgentGroup(_kind(each["kind"]), int(each["first"]), int(each["step"]))
+                AgentGroup(
+                    _kind(each["kind"]), int(each["first"]), int(each["step"]), each["prefix"]
+                )
                 for each in value["groups"]
             )
-            return cls(value["name"], groups, int(value["workers"]), tuple(value["paths"]))
+            return cls(
+                value["name"],
+                groups,
+                int(value["workers"]),
+                tuple(value["paths"]),
+                float(value["leave_seconds"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"this is not a host's job: {error!r}"
             raise ValueError(message) from None
@@ -115,3 +132,23 @@ def spread(fleet: Fleet) -> list[HostJob]:
         for number, held in enumerate(groups, 1)
         if held
     ]
+
+
+def agents_per_host(fleet: Fleet, kind: Kind) -> int:
+    """How many agents of a kind a host has that runs nothing else: its share in the fleet."""
+    return -(-kind.count // fleet.hosts)
+
+
+def replica(
+    fleet: Fleet, kind: Kind, number: int, hosts_max: int, name: str, leave_seconds: float
+) -> HostJob:
+    """The job of host `number`, from 1 to `hosts_max`, of those that run this kind alone.
+
+    Host and agents are called after the pool, `name`: the host "demo-counter-2" of at most eight
+    runs "demo-counter-02", "demo-counter-10", …. So no two of a pool's hosts or agents have one
+    name, and what a host runs does not depend on how many others there are.
+    """
+    whole = replace(kind, count=agents_per_host(fleet, kind) * hosts_max)
+    group = AgentGroup(whole, number, hosts_max, f"{name}-")
+    host = f"{name}-{kind.name}-{number}"
+    return HostJob(host, (group,), fleet.workers, fleet.paths, leave_seconds)

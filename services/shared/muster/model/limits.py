@@ -169,6 +169,9 @@ SERVER_START_SECONDS = 60.0  # of PostgreSQL, NATS, …: they replay their logs 
 SERVER_STOP_SECONDS = 15.0  # a checkpoint of PostgreSQL; its data survives what comes then
 KILL_SECONDS = 5.0  # from SIGKILL until a process is gone; longer only if its disk hangs
 HOST_STOP_SECONDS = 10.0  # a host that stops with its mesh finishes what it can in this time
+RAY_STOP_SECONDS = 15.0  # for Ray to end its processes, once no host is left
+HOST_LEAVE_SHARE = 0.8  # of the time until it is killed
+HOST_LEAVE_SECONDS = HOST_LEAVE_SHARE * HOST_STOP_SECONDS
 FLEET_CONNECT_SECONDS = 60.0  # from start until every agent of a fleet is there
 REPLICAS_MAX = 8  # of each service on one machine, each with 30 ports from the first
 FLEET_AGENTS_MAX = 100_000
@@ -177,6 +180,22 @@ FLEET_FILE_BYTES_MAX = 1024 * 1024
 COMMAND_SECONDS = 10.0  # for one answer of the mesh to a command
 CONNECT_SECONDS = 3.0  # until a mesh that does not answer is taken for absent
 CALL_SECONDS_DEFAULT = 600.0  # the deadline of what a person asks for at a terminal
+
+# --- scaling --------------------------------------------------------------------------------------
+
+SCALING_LOOK_SECONDS = 1.0  # how often the scheduler is asked; it gives counting 5 % of its time
+SCALING_WAIT_SECONDS = 1.0  # a contract that has waited longer for an agent is a reason to grow
+SCALING_CALM_SECONDS = 60.0  # without need, before a host leaves; to start one takes two
+SCALING_GAP_SECONDS = (
+    15.0  # without a look; what happened meanwhile is unknown, so calm starts anew
+)
+SCALING_LEAVE_SECONDS = 5.0  # between two steps downwards …
+SCALING_LEAVE_SHARE = 0.25  # … of so many of the hosts, at least one
+SCALING_LOAD_SHARE = 0.7  # of the slots left when hosts leave; the rest is the hysteresis
+STATISTICS_TIME_SHARE = 0.05  # of a scheduler's time that counting contracts may take
+EXTERNAL_SCALER_PAUSE_SECONDS = 1.0  # between two looks after events, for each who is told
+POOL_DRAIN_SECONDS = 30.0  # a host that is one too many finishes what it holds in this time
+POOL_DRAIN_SECONDS_MAX = 3600.0
 
 # --- the directory --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 import muster.v1
 from muster.runtime import standard_protos
-from muster.runtime.principal import EVERY_ROLE
+from muster.runtime.principal import EVERY_ROLE, OPERATOR, SERVICE
 from muster.v1.permission_pb2 import permission
 
 Roles = frozenset[int]
@@ -24,11 +24,13 @@ Roles = frozenset[int]
 OPEN: Roles | None = None
 NOBODY: Roles = frozenset()
 
-# gRPC's own services, whose protos say nothing about it.
-_STANDARD: dict[str, Roles | None] = {
+# Services of others, whose protos say nothing about it: gRPC's own, and the one that KEDA calls,
+# which tells how much a tenant has to do.
+_OF_OTHERS: dict[str, Roles | None] = {
     standard_protos.HEALTH: OPEN,
     standard_protos.REFLECTION_V1: EVERY_ROLE,
     standard_protos.REFLECTION_V1ALPHA: EVERY_ROLE,
+    "externalscaler.ExternalScaler": frozenset({OPERATOR, SERVICE}),
 }
 
 
@@ -38,8 +40,8 @@ def roles_of_method(path: str) -> Roles | None:
     Nobody may call what has no permission, or is not known.
     """
     service, _, method = path.removeprefix("/").partition("/")
-    if service in _STANDARD:
-        return _STANDARD[service]
+    if service in _OF_OTHERS:
+        return _OF_OTHERS[service]
     try:
         found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
     except KeyError:

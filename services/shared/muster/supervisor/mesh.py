@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from muster.backends.pool_base import HostState, HostStatus
+from muster.backends.pool_base import HostState, HostStatus, Pool
 from muster.backends.pool_subprocess.kept import Change, Kept, KeptState
-from muster.backends.pool_subprocess.pool import SubprocessPool
 from muster.backends.pool_subprocess.process import Command, module_words
 from muster.model import limits
 from muster.model.fleet import Fleet, HostJob, spread
@@ -38,6 +37,7 @@ from muster.supervisor.plan import (
     services_of,
     targets_of,
 )
+from muster.supervisor.pools import make_pool
 from muster.supervisor.ports import choose_ports
 from muster.supervisor.remains import sweep_remains
 from muster.supervisor.serving import BackendStatus, ServiceStatus, require_alive
@@ -80,7 +80,7 @@ class Mesh:
         self.arrived = 0  # agents of the fleet that have been seen
         self._tell = tell
         self._inherited = dict(inherited)
-        self._pool: SubprocessPool | None = None
+        self._pool: Pool | None = None
         self._state: MeshState | None = None
         self._started: dict[str, float] = {}  # when each process was, in Unix time
         self._changed = asyncio.Event()
@@ -239,7 +239,7 @@ class Mesh:
         environment = {**self._inherited, **own, **self.endpoints.environment}
         environment["MUSTER_DATA_DIR"] = str(self.plan.data_dir)
         self._pool = await self._stack.enter_async_context(
-            SubprocessPool(environment, self._logs, self._host_changed)
+            make_pool(self.plan.pool, environment, self._logs, self._host_changed)
         )
         for job in self.jobs:
             await self._pool.start(job)

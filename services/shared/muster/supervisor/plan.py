@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muster.backends.pool_base import PoolError
 from muster.model import limits
 from muster.servers.known import KINDS
 from muster.supervisor.finding import PORT_DEFAULT, Endpoints
+from muster.supervisor.pools import SUBPROCESS, check_pool
 from muster.wire.targets import SEPARATOR
 
 # From the first port on: 7171 gRPC and 7180 HTTP for everything in one process; 7172 to 7174 and
@@ -58,6 +60,9 @@ class Plan:
 
     replicas: int = 1
     # How many there are of each service; several only in separate processes.
+
+    pool: str = SUBPROCESS
+    # What runs the hosts of the fleet, one of `POOLS`.
 
     @property
     def shape(self) -> str:
@@ -109,6 +114,10 @@ def check_plan(plan: Plan, environment: Mapping[str, str]) -> None:
     if unknown:
         message = f"there is no server {unknown[0]!r} to stand on; there is {', '.join(KINDS)}"
         raise Refused(message)
+    try:
+        check_pool(plan.pool)
+    except PoolError as error:
+        raise Refused(str(error)) from None
     if plan.replicas == 1:
         return
     if not plan.separate:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
-from muster.backends.pool_subprocess.process import Command, Log, Process, ending, group_gone
+from muster.backends.pool_subprocess.process import Command, Ending, Log, Process
 from muster.model import limits
 
 EXIT_MISCONFIGURED = 2
@@ -51,13 +51,49 @@ class Change:
 
     code: int | None = None
     pause_seconds: float = 0.0
+    place: str = ""
+    # Where it runs, for people, if that is not this machine.
+
+
+class Running(Protocol):
+    """A process, here or elsewhere, from its start to its end."""
+
+    @property
+    def begun(self) -> asyncio.Future[Any]:
+        """Done when it is there."""
+
+    @property
+    def exited(self) -> asyncio.Future[Any]:
+        """Done when it has ended, also if it was never there."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, if it is one of this machine."""
+
+    @property
+    def place(self) -> str:
+        """Where it runs, for people; empty on this machine."""
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+
+    def reap(self) -> Ending:
+        """Ends what is left of it and of what it has started, and says how it ended."""
+
+    async def gone(self) -> None:
+        """Returns when nothing is left of what `reap` has ended."""
+
+
+# Starts what a command names, with its log. Raises `OSError` where it cannot be started.
+Start = Callable[[Command, Log], Running]
 
 
 class Kept:
     """Keeps one process. Its owner runs `run` in a task, which ends when nothing is left.
 
     `retry_refused` says whether a process that calls itself misconfigured is started again: what
-    it misses may come back. `pause` is `pause_seconds`, or what a test says instead.
+    it misses may come back. `pause` is `pause_seconds`, or what a test says instead. `start` is
+    what starts it, if it is no child of ours.
     """
 
     def __init__(
@@ -67,6 +103,7 @@ class Kept:
         *,
         retry_refused: bool = False,
         pause: Callable[[int], float] = pause_seconds,
+        start: Start = Process.start,
     ) -> None:
         self.command = command
         self.log = Log(command.log)
@@ -74,6 +111,7 @@ class Kept:
         self._tell = tell
         self._retry_refused = retry_refused
         self._pause = pause
+        self._start = start
         loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[None] = loop.create_future()
         self._hurry: asyncio.Future[None] = loop.create_future()
@@ -110,7 +148,7 @@ class Kept:
             code: int | None = None
             try:
                 ended = await self._run_once()
-                code, detail = ended, ending(ended)
+                code, detail = ended.code, ended.detail
             except OSError as error:
                 detail = f"could not be started: {error.strerror}"
             if self._stop.done():
@@ -125,28 +163,36 @@ class Kept:
             await _first(pause, self._stop)
         self._say(KeptState.STOPPED, code=self.last.code)
 
-    async def _run_once(self) -> int:
-        process = Process.start(self.command, self.log)
+    async def _run_once(self) -> Ending:
+        process = self._start(self.command, self.log)
         try:
-            self._say(KeptState.RUNNING, pid=process.pid, starts=self.last.starts + 1)
+            await _first(None, process.begun, process.exited, self._stop)
+            if process.begun.done():
+                starts = self.last.starts + 1
+                self._say(KeptState.RUNNING, pid=process.pid, place=process.place, starts=starts)
             while not (process.exited.done() or self._stop.done()):
                 await _first(limits.PROCESS_LOG_CHECK_SECONDS, process.exited, self._stop)
                 self.log.trim()
             if not process.exited.done():
                 await self._end(process)
         finally:
-            code = process.reap()
-        await group_gone(process.pid)
-        return code
+            ended = process.reap()
+        await process.gone()
+        return ended
 
-    async def _end(self, process: Process) -> None:
-        self._say(KeptState.STOPPING, pid=process.pid)
+    async def _end(self, process: Running) -> None:
+        self._say(KeptState.STOPPING, pid=process.pid, place=process.place)
         process.terminate()
         if not self._hurry.done():
             await _first(self._grace_seconds, process.exited, self._hurry)
         if not process.exited.done():
             why = "it was not waited for" if self._hurry.done() else "it took too long"
-            self._say(KeptState.STOPPING, pid=process.pid, detail=f"is killed: {why}")
+            self._say(
+                KeptState.STOPPING,
+                pid=process.pid,
+                place=process.place,
+                detail=f"is killed: {why}",
+            )
 
     def _say(self, state: KeptState, *, starts: int | None = None, **facts: Any) -> None:
         starts = self.last.starts if starts is None else starts
@@ -154,5 +200,5 @@ class Kept:
         self._tell(self.last)
 
 
-async def _first(timeout: float, *futures: asyncio.Future[Any]) -> None:
+async def _first(timeout: float | None, *futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -109,7 +109,7 @@ def _status(change: Change) -> HostStatus:
     return HostStatus(
         name=change.name,
         state=_STATES[change.state],
-        place=place,
+        place=change.place or place,
         starts=change.starts,
         detail=change.detail,
         pid=change.pid,

@@ -39,6 +39,17 @@ class Command:
     # What asks it to end.
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended."""
+
+    code: int | None
+    # Negative for a signal; None where nobody could see it.
+
+    detail: str
+    # The same for people.
+
+
 def module_words(module: str, *arguments: str) -> list[str]:
     """What runs a module as `python -m` would, but so that it does not outlive us."""
     # -P: what lies in the folder where we were started must not shadow a module.
@@ -88,10 +99,14 @@ class Log:
 class Process:
     """A child that runs. Whoever starts one calls `reap` in the end."""
 
+    place = ""
+
     def __init__(self, popen: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
         self._popen = popen
         self._stop_signal = stop_signal
-        self.exited = _exited(popen.pid)
+        self.begun = asyncio.get_running_loop().create_future()
+        self.begun.set_result(None)
+        self.exited = exited(popen.pid)
         # Done when it has ended; until `reap`, its number and its group's belong to nobody else.
 
     @classmethod
@@ -125,15 +140,19 @@ class Process:
         with suppress(ProcessLookupError):
             os.kill(self.pid, self._stop_signal)
 
-    def reap(self) -> int:
-        """Ends what is left of it and of what it has started; its code, negative for a signal."""
+    def reap(self) -> Ending:
+        """Ends what is left of it and of what it has started."""
         if self._popen.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         code = self._popen.wait()
         if self._popen.stdin is not None:
             self._popen.stdin.close()
-        return code
+        return Ending(code, ending(code))
+
+    async def gone(self) -> None:
+        """Returns when nobody is left of its group."""
+        await group_gone(self.pid)
 
 
 async def group_gone(group: int) -> None:
@@ -148,7 +167,7 @@ async def group_gone(group: int) -> None:
             await asyncio.sleep(_SWEEP_SECONDS / _SWEEP_LOOKS)
 
 
-def _exited(pid: int) -> asyncio.Future[Any]:
+def exited(pid: int) -> asyncio.Future[Any]:
     """A future that is done when our child `pid` has ended; it is left to be reaped."""
     loop = asyncio.get_running_loop()
     if not hasattr(os, "pidfd_open"):
