@@ -7,7 +7,7 @@ durable is told at once: it goes through the same writer in order, and nobody wa
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
@@ -48,6 +48,7 @@ class Applying:
         outbound: Outbound,
         listen: Callable[[int, Listener], None],
         look_up: Callable[[fx.LookUpReport], None],
+        observe: Callable[[list[fx.Change], Container[int]], None],
     ) -> None:
         self.ended: Counter[tuple[str, ContractState]] = Counter()  # by tenant and state
         self.ending: dict[int, str] = {}  # id -> tenant: ended, and not committed yet
@@ -57,6 +58,7 @@ class Applying:
         self._hub = hub
         self._outbound = outbound
         self._listen = listen
+        self._observe = observe
         # Submissions that the ledger did not take: what was decided on them meanwhile is void.
         self._withdrawn: OrderedDict[int, MusterError | int] = OrderedDict()
         self._now = Now(0.0, 0)  # of the call that is under way
@@ -167,6 +169,7 @@ class Applying:
             self._refused(refused)
         for tell, what, more in pending.after:
             tell(what, more)
+        self._observe(pending.changes, self._withdrawn)
         self._publish(result.position, pending.changes)
 
     @failpoint("events_unpublished")

@@ -17,7 +17,7 @@ from typing import Any
 from muster.backends.ledger_base import Ended, Ledger
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import ContractUnknown, MusterError, ResourceExhausted, Unavailable
+from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -32,7 +32,7 @@ from muster.scheduler import effects as fx
 from muster.scheduler.admission import moving
 from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
-from muster.scheduler.committer import RETRY_SECONDS, Committer, Pending
+from muster.scheduler.committer import Committer, Pending, answered
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
@@ -40,6 +40,7 @@ from muster.scheduler.entries import entry_of
 from muster.scheduler.forgetting import forget_old
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
+from muster.scheduler.observing import Observer
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.plain_requests import is_plain
 from muster.scheduler.records import Contract, Lease, Now
@@ -47,6 +48,7 @@ from muster.scheduler.restoring import restored
 from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, identity_of
+from muster.scheduler.spans import ContractSpans, inherit
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
@@ -63,18 +65,6 @@ _log = get_logger("muster.scheduler")
 def read_clock() -> Now:
     """Both clocks, now."""
     return Now(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-async def _answered(look_up: Callable[[], Any]) -> None:
-    """Asks the ledger, again and again while it is elsewhere and does not answer."""
-    while True:
-        try:
-            await look_up()
-            return
-        except MusterError as error:
-            if error.reason != "LEDGER_UNAVAILABLE":
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Scheduler:
@@ -97,6 +87,7 @@ class Scheduler:
         self.catalogue = Catalogue()
         self.payloads = PayloadChecks()
         self.committer = Committer(ledger, self._on_commit)
+        self.observer = Observer(ContractSpans.of_process())
         self.catalogue_changed = asyncio.Event()
         self.something_waits = asyncio.Event()  # contracts for which there is no slot just now
         self.generations: dict[int, int] = {}  # of the shards that are owned
@@ -134,9 +125,15 @@ class Scheduler:
         self.core = Core(IdMaker())
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
-        self.outbound = Outbound(self.core)
+        self.outbound = Outbound(self.core, traced=self.observer.spans is not None)
         self.applying = Applying(
-            self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
+            self.core,
+            self.committer,
+            self.hub,
+            self.outbound,
+            self.listen,
+            self._look_up_report,
+            self.observer.committed,
         )
         self._last_tick = self.clock().mono
         self.take_over(opening)
@@ -218,7 +215,7 @@ class Scheduler:
     async def _look_up_loop(self) -> None:
         while True:
             look_up = await self._look_ups.get()
-            await _answered(look_up)
+            await answered(look_up)
 
     # --- submitting -------------------------------------------------------------------------------
 
@@ -266,6 +263,7 @@ class Scheduler:
             parent = self.core.contracts.get(id_of(request.parent.contract_id))
             if parent is not None and parent.tenant != tenant:
                 parent = None
+            inherit(request, parent, traced=self.observer.spans is not None)
         return contract_of(request, tenant, principal, selector, now.wall_ms, parent)
 
     def _route(self, tenant: str, name: str, version: str) -> tuple[str, PayloadCheck]:

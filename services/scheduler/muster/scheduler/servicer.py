@@ -78,6 +78,8 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         peer = self._router.of_request(request.request, caller, context)
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)
+        if scheduler.observer.spans is not None:
+            scheduler.observer.spans.continue_call(request.request)
         answer = OneAnswer()
 
         def submit() -> str:
