@@ -19,8 +19,10 @@ import grpc
 import pytest
 
 from muster.model import limits
-from tests.support.otlp import Receiver, drawn, one_tree, receiver, shape
+from tests.support.commands import shell_in
+from tests.support.otlp import Receiver, drawn, http_receiver, one_tree, receiver, shape
 from tests.support.processes import (
+    ROOT,
     Machine,
     MeshProcesses,
     Process,
@@ -252,6 +254,34 @@ async def test_what_agents_say_stays_out_of_spans(tmp_path: Path, spans: Receive
         await traced.call("traced.echo", text="canary 4713")
         await spans.has(call=2, contract=1, run=1)
     assert "canary" not in repr(spans.spans)
+
+
+async def test_spans_go_over_http_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with (
+        http_receiver() as spans,
+        mesh_of(
+            "all-in-one", tmp_path, spans, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf"
+        ) as traced,
+    ):
+        assert await traced.call("traced.down", levels=0) == 0
+        await spans.has(call=1, **dict.fromkeys(ONE_LEVEL, 1))
+    one_tree(spans.spans)
+
+
+async def test_muster_up_tells_its_processes_and_hosts_where_to(
+    tmp_path: Path, spans: Receiver
+) -> None:
+    async with shell_in(tmp_path) as shell:
+        shell.environment |= spans.environment()
+        fleet = str(ROOT / "agents" / "examples" / "fleet.yaml")
+        await shell.ok("up", "--detach", "--port", "0", "--separate", "--fleet", fleet)
+        answer = await shell.ok("call", "text.shout", "text=hello")
+        assert "HELLO!" in answer.out
+        await spans.has(call=1, **dict.fromkeys(ONE_LEVEL, 1))
+    contracts = [span for span in spans.spans if not span.name.startswith("muster.")]
+    one_tree(contracts)
+    services = {span.service for span in contracts}
+    assert services == {"muster-client", "muster-scheduler", "muster-executor", "muster-host"}
 
 
 # --- a receiver that is away ----------------------------------------------------------------------

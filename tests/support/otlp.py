@@ -5,9 +5,11 @@ Needs the `telemetry` extra, which `make setup` installs.
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +105,28 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield made
     finally:
         await server.stop(None)
+
+
+@asynccontextmanager
+async def http_receiver() -> AsyncIterator[Receiver]:
+    """The same for OTLP over HTTP, in protobuf."""
+    made = Receiver(f"127.0.0.1:{free_port()}")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(re.search(r"content-length: (\d+)", head)[1])  # type: ignore[index]
+                body = await reader.readexactly(length)
+                assert head.startswith("post /v1/traces "), head
+                made.spans += _seen(ExportTraceServiceRequest.FromString(body))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+    host, _, port = made.address.partition(":")
+    async with await asyncio.start_server(serve, host, int(port)):
+        yield made
 
 
 def one_tree(spans: Sequence[Seen]) -> dict[str, list[Seen]]:

@@ -71,7 +71,7 @@ def test_a_contracts_wait_and_attempt_are_told_at_its_end_by_the_records_times()
     assert (life["start_ns"], life["end_ns"]) == (WALL_MS * NS, (WALL_MS + 5001) * NS - 1)
     assert (wait["start_ns"], wait["end_ns"]) == (WALL_MS * NS, (WALL_MS + 2001) * NS - 1)
     assert attempt["start_ns"] == (WALL_MS + 2000) * NS
-    assert not (life["error"] or attempt["error"])
+    assert (life["error"], attempt["error"]) == ("", "")
     assert observer.states == {ContractState.SUCCEEDED: 1}
     assert observer.outcomes == {Outcome.SUCCEEDED: 1}
     assert (observer.lives.count, observer.waits.count, observer.tries.count) == (1, 1, 1)
@@ -167,3 +167,21 @@ def test_a_child_that_says_something_keeps_it() -> None:
         untraced = Request()
         inherit(untraced, parent, traced=True)
         assert not untraced.HasField("trace_context")
+
+
+def test_a_span_that_cannot_be_made_stops_spans_and_nothing_else() -> None:
+    class Broken(Kept):
+        def add(self, name: str, span: SpanRef, parent: SpanRef, **said: Any) -> None:
+            raise LookupError("no such thing")
+
+    world = World()
+    world.host(window=2)
+    for number in range(2):
+        world.submit(f"r{number}", body=traced())
+    for contract, lease in world.plan():
+        world.report(contract, lease)
+    world.effects()
+    observer = Observer(ContractSpans(Broken()))  # type: ignore[arg-type]
+    observer.committed([each for each in world.log if isinstance(each, Change)], ())
+    assert observer.spans is None
+    assert observer.lives.count == 2

@@ -45,6 +45,25 @@ def test_a_header_is_read_as_it_was_written(trace_id: int, span_id: int):
     assert sampled(traceparent_of(span)) == span
 
 
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("a=1,b@v=2 3", True),
+        ("a=1, b=2", True),
+        ("", False),
+        ("a", False),
+        ("a=1,a=2", False),
+        ("A=1", False),
+        ("a=é", False),
+        (",".join(f"k{number}=1" for number in range(33)), False),
+    ],
+)
+def test_a_malformed_tracestate_is_as_good_as_none(header: str, kept: bool):
+    span = sampled(ASKING, header)
+    assert span is not None
+    assert span.state == (header if kept else "")
+
+
 def test_a_contracts_spans_are_the_same_whoever_derives_them_and_unlike_all_others():
     asking = sampled(ASKING)
     assert asking is not None

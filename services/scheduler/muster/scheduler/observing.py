@@ -54,9 +54,16 @@ class Observer:
                 tries.append(ended_ms - lease.leased_ms)
                 tried.append(change.outcome)  # type: ignore[union-attr]
             if spans is not None:
-                spans.ended(change)  # type: ignore[arg-type]
+                self._tell(spans, change)  # type: ignore[arg-type]
         if len(tried) > PUT_ASIDE_MAX or len(ended) > PUT_ASIDE_MAX:
             self._count()
+
+    def _tell(self, spans: ContractSpans, change: End | EndAttempt) -> None:
+        try:
+            spans.ended(change)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a span, contracts go on
+            _log.exception("no more spans: one could not be made")
+            self.spans = None
 
     def _count(self) -> None:
         self._states.update(self._ended)

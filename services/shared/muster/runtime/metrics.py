@@ -102,29 +102,28 @@ class ProcessMetrics(Collector):
             "muster_event_loop_lag_seconds", "By how much the event loop woke up too late."
         )
         on = tracing.current()
-        if on is not None:
-            counts = on.counts
-            yield counter(
-                "muster_spans_exported",
-                "Spans that the receiver of traces has taken.",
-                sum(each.exported for each in counts),
-            )
-            yield labelled(
-                counter(
-                    "muster_spans_dropped",
-                    "Spans that were lost: the queue was full, or the receiver did not take them.",
-                    "reason",
-                ),
-                {
-                    "queue_full": sum(each.overflowed for each in counts),
-                    "not_taken": sum(each.failed for each in counts),
-                },
-            )
-            yield gauge(
-                "muster_spans_waiting",
-                "Spans that wait for the receiver.",
-                sum(each.waiting for each in counts),
-            )
+        counts = on.counts if on is not None else []
+        yield counter(
+            "muster_spans_exported",
+            "Spans that the receiver of traces has taken.",
+            sum(each.exported for each in counts),
+        )
+        yield labelled(
+            counter(
+                "muster_spans_dropped",
+                "Spans that were lost: the queue was full, or the receiver did not take them.",
+                "reason",
+            ),
+            {
+                "queue_full": sum(each.overflowed for each in counts),
+                "not_taken": sum(each.failed for each in counts),
+            },
+        )
+        yield gauge(
+            "muster_spans_waiting",
+            "Spans that wait for the receiver of traces.",
+            sum(each.waiting for each in counts),
+        )
 
 
 def process_registry(lag: LoopLag) -> CollectorRegistry:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 _TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
+# A member of "tracestate", as the specification has it; vendors may not all agree.
+_MEMBER = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
+_MEMBERS_MAX = 32
 
 
 class SpanRef(NamedTuple):
@@ -21,14 +24,21 @@ class SpanRef(NamedTuple):
 
 
 def sampled(traceparent: str, tracestate: str = "") -> SpanRef | None:
-    """The span that a "traceparent" header names; None where it is not sampled, or malformed."""
+    """The span that a "traceparent" header names; None where it is not sampled, or malformed. A
+    "tracestate" that is malformed is as good as none, which the specification wants."""
     found = _TRACEPARENT.fullmatch(traceparent)
     if found is None:
         return None
     trace_id, span_id, flags = (int(group, 16) for group in found.groups())
     if not (trace_id and span_id and flags & _SAMPLED):
         return None
-    return SpanRef(trace_id, span_id, tracestate)
+    return SpanRef(trace_id, span_id, tracestate if _is_well_formed(tracestate) else "")
+
+
+def _is_well_formed(tracestate: str) -> bool:
+    members = [each.strip() for each in tracestate.split(",")]
+    keys = {each.partition("=")[0] for each in members}
+    return len(keys) == len(members) <= _MEMBERS_MAX and all(map(_MEMBER.fullmatch, members))
 
 
 def traceparent_of(span: SpanRef) -> str:
