@@ -275,9 +275,9 @@ async def test_muster_up_tells_its_processes_and_hosts_where_to(
         shell.environment |= spans.environment()
         fleet = str(ROOT / "agents" / "examples" / "fleet.yaml")
         await shell.ok("up", "--detach", "--port", "0", "--separate", "--fleet", fleet)
-        answer = await shell.ok("call", "text.shout", "text=hello")
-        assert "HELLO!" in answer.out
-        await spans.has(call=1, **dict.fromkeys(ONE_LEVEL, 1))
+        answer = await shell.ok("call", "demo.both", "text=one two two")
+        assert answer.out.strip() == "3"
+        await spans.has(call=3, **dict.fromkeys(ONE_LEVEL, 3))
     contracts = [span for span in spans.spans if not span.name.startswith("muster.")]
     one_tree(contracts)
     services = {span.service for span in contracts}

@@ -127,7 +127,9 @@ def _end(span: Span, future: asyncio.Future[Response]) -> None:
         error = future.exception()
         if error is not None:
             reason = error.reason if isinstance(error, MusterError) else ""
-            _set_code(span, reason or type(error).__name__, failed=True)
+            # A client that is closed waits no more; its contracts go on.
+            failed = reason != "NOT_READY"
+            _set_code(span, reason or type(error).__name__, failed=failed)
         else:
             _set_response(span, future.result())
     span.end()

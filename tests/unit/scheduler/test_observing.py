@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 from typing import Any
 
+from muster.model import limits
 from muster.model.states import ContractState, Outcome
+from muster.runtime.logs import configure_logs
 from muster.scheduler.effects import Change
 from muster.scheduler.observing import Observer
 from muster.scheduler.records import Contract
@@ -185,3 +190,29 @@ def test_a_span_that_cannot_be_made_stops_spans_and_nothing_else() -> None:
     observer.committed([each for each in world.log if isinstance(each, Change)], ())
     assert observer.spans is None
     assert observer.lives.count == 2
+
+
+def test_a_dead_letter_is_logged_with_its_contract_and_trace() -> None:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure_logs("info", "json", stream)
+    try:
+        world = World()
+        contract = world.submit(body=traced())
+        for number in range(limits.LOST_AGENTS_MAX):
+            session = f"s{number}"
+            world.host(session, [f"a{number}"], name=f"h{number}")
+            [(_, lease)] = world.plan()
+            world.start(contract, lease)
+            world.sessions.end(world.now, session, "silent")
+        observer, _ = observed(world)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert observer.states == {ContractState.DEAD_LETTERED: 1}
+    (line,) = (json.loads(each) for each in stream.getvalue().splitlines())
+    assert line["message"] == "a contract is a dead letter"
+    assert line["contract_id"] == contract.name
+    assert (line["trace_id"], line["span_id"]) == (f"{5:032x}", f"{6:016x}")
+    assert (line["capability"], line["code"]) == ("echo", "AGENT_LOST")
