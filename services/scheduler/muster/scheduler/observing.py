@@ -6,7 +6,8 @@ On the hot path: durations are only put aside here, and counted when somebody as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import Any
 
 from muster.model.states import ContractState, Outcome
 from muster.runtime.distribution import MILLISECONDS, Distribution
@@ -31,32 +32,33 @@ class Observer:
         self._outcomes: Counter[Outcome | None] = Counter()
         self._ended: list[ContractState] = []
         self._tried: list[Outcome | None] = []
+        self._notes: dict[type, Callable[[Any], None]] = {End: self._end, EndAttempt: self._try}
 
     def committed(self, changes: Iterable[Change], withdrawn: Container[int]) -> None:
         """These are durable, but for those of `withdrawn` contracts."""
-        lives, waits, tries = self._lives.fresh, self._waits.fresh, self._tries.fresh
-        ended, tried = self._ended, self._tried
-        spans = self.spans
+        notes = self._notes
         for change in changes:
-            kind = type(change)
-            if kind is not End and kind is not EndAttempt:
-                continue
-            contract, lease, ended_ms = change.contract, change.lease, change.ended_ms  # type: ignore[union-attr]
-            if withdrawn and contract.id in withdrawn:
-                continue
-            if kind is End:
-                lives.append(ended_ms - contract.accepted_ms)
-                ended.append(change.state)  # type: ignore[union-attr]
-                if change.state is ContractState.DEAD_LETTERED:  # type: ignore[union-attr]
-                    _tell_dead_letter(change)  # type: ignore[arg-type]
-            if lease is not None:
-                waits.append(lease.leased_ms - lease.queued_ms)
-                tries.append(ended_ms - lease.leased_ms)
-                tried.append(change.outcome)  # type: ignore[union-attr]
-            if spans is not None:
-                self._tell(spans, change)  # type: ignore[arg-type]
-        if len(tried) > PUT_ASIDE_MAX or len(ended) > PUT_ASIDE_MAX:
+            note = notes.get(type(change))
+            if note is not None and not (withdrawn and change.contract.id in withdrawn):
+                note(change)
+        if len(self._tried) > PUT_ASIDE_MAX or len(self._ended) > PUT_ASIDE_MAX:
             self._count()
+
+    def _end(self, end: End) -> None:
+        self._lives.fresh.append(end.ended_ms - end.contract.accepted_ms)
+        self._ended.append(end.state)
+        if end.state is ContractState.DEAD_LETTERED:
+            _tell_dead_letter(end)
+        self._try(end)
+
+    def _try(self, change: End | EndAttempt) -> None:
+        lease = change.lease
+        if lease is not None:
+            self._waits.fresh.append(lease.leased_ms - lease.queued_ms)
+            self._tries.fresh.append(change.ended_ms - lease.leased_ms)
+            self._tried.append(change.outcome)
+        if self.spans is not None:
+            self._tell(self.spans, change)
 
     def _tell(self, spans: ContractSpans, change: End | EndAttempt) -> None:
         try:
