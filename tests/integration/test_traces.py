@@ -54,7 +54,8 @@ class Traced:
             environment=self.environment,
         )
         assert await client.wait(60.0) == 0, client.said
-        return json.loads(client.said.splitlines()[-1])
+        answers = [line for line in client.said.splitlines() if line.startswith("answer: ")]
+        return json.loads(answers[0].removeprefix("answer: "))
 
 
 @asynccontextmanager
@@ -90,11 +91,21 @@ def levels(capability: str, count: int) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("kind", ["all-in-one", "separate", "replicas"])
+@pytest.fixture(params=["all-in-one", "separate", "replicas"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The shape of a mesh."""
+    return str(request.param)
+
+
+@pytest.fixture
+def ledger(kind: str, request: pytest.FixtureRequest) -> str:
+    """One that can be shared, where it is; it is started before there is an event loop."""
+    return str(request.getfixturevalue("postgres_url")) if kind == "replicas" else ""
+
+
 async def test_a_call_its_child_and_grandchild_are_one_tree(
-    kind: str, tmp_path: Path, spans: Receiver, request: pytest.FixtureRequest
+    kind: str, ledger: str, tmp_path: Path, spans: Receiver
 ) -> None:
-    ledger = request.getfixturevalue("postgres_url") if kind == "replicas" else ""
     async with mesh_of(kind, tmp_path, spans, ledger) as traced:
         assert await traced.call("traced.down", levels=2) == 2
         await spans.has(call=3, **dict.fromkeys(ONE_LEVEL, 3))
@@ -174,7 +185,7 @@ async def test_an_agent_that_knows_nothing_of_traces_breaks_none(
         scheduler = traced.mesh.address("scheduler")
         assert await traced.call("traced.bare", scheduler=scheduler) == '"bare"'
         await spans.has(call=1, contract=2, queue=2, attempt=2, dispatch=2, run=2)
-    mine = [span for span in spans.spans if not span.name.startswith("muster.")]
+    mine = [span for span in spans.spans if not span.name.startswith("/muster.")]
     one_tree(mine)
     child = next(span for span in mine if span.name == "contract traced.echo")
     (parent,) = (span for span in mine if span.span_id == child.parent_id)
@@ -232,8 +243,8 @@ async def test_a_unary_call_has_a_span_that_its_contract_belongs_to(
             lost = GetContractRequest(contract_id="0" * 16)
             with pytest.raises(Exception, match="there is no contract"):
                 await stub.GetContract(lost, metadata=metadata)
-        await spans.has(**dict.fromkeys(ONE_LEVEL, 1), **{"muster.v1.SchedulerService/Submit": 1})
-        await spans.has(**{"muster.v1.SchedulerService/GetContract": 1})
+        await spans.has(**dict.fromkeys(ONE_LEVEL, 1), **{"/muster.v1.SchedulerService/Submit": 1})
+        await spans.has(**{"/muster.v1.SchedulerService/GetContract": 1})
     submit = next(span for span in spans.spans if span.name.endswith("/Submit"))
     (contract,) = spans.named("contract")
     assert (submit.kind, submit.parent_id) == ("SERVER", caller.split("-")[2])
@@ -278,7 +289,7 @@ async def test_muster_up_tells_its_processes_and_hosts_where_to(
         answer = await shell.ok("call", "demo.both", "text=one two two")
         assert answer.out.strip() == "3"
         await spans.has(call=3, **dict.fromkeys(ONE_LEVEL, 3))
-    contracts = [span for span in spans.spans if not span.name.startswith("muster.")]
+    contracts = [span for span in spans.spans if not span.name.startswith("/muster.")]
     one_tree(contracts)
     services = {span.service for span in contracts}
     assert services == {"muster-client", "muster-scheduler", "muster-executor", "muster-host"}

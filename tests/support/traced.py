@@ -99,7 +99,7 @@ async def bare(scheduler: str, ctx: Context) -> str:
 async def call(capability: str, text: str) -> None:
     async with connect() as mesh:
         answer = await mesh.call(capability, json.loads(text), timeout=60)
-    sys.stdout.write(f"{json.dumps(answer)}\n")
+    sys.stdout.write(f"answer: {json.dumps(answer)}\n")
 
 
 if __name__ == "__main__":

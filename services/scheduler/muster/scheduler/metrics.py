@@ -91,6 +91,10 @@ class SchedulerCollector(Collector):
         )
         for name, metric, text in _COUNTERS[1:]:
             yield counter(metric, text, core.counts[name])
+        yield observer.plans.family(
+            "muster_placement_seconds",
+            "Time spent on placing what waits, each time that anything might be placed.",
+        )
 
     def _ledger(self) -> Iterator[Metric]:
         committer = self._scheduler.committer

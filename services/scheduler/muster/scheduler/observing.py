@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
+from time import perf_counter_ns
 from typing import Any
 
 from muster.model.states import ContractState, Outcome
-from muster.runtime.distribution import MILLISECONDS, Distribution
+from muster.runtime.distribution import MICROSECONDS, MILLISECONDS, Distribution
 from muster.runtime.logs import get_logger
+from muster.scheduler.core import Core
 from muster.scheduler.effects import Change, End, EndAttempt
+from muster.scheduler.records import Now
 from muster.scheduler.spans import ContractSpans, asked_by
 
 PUT_ASIDE_MAX = 8_192  # attempts that ended; then they are counted
@@ -28,6 +31,7 @@ class Observer:
         self._lives = Distribution(MILLISECONDS)
         self._waits = Distribution(MILLISECONDS)
         self._tries = Distribution(MILLISECONDS)
+        self._plans = Distribution(MICROSECONDS)
         self._states: Counter[ContractState] = Counter()
         self._outcomes: Counter[Outcome | None] = Counter()
         self._ended: list[ContractState] = []
@@ -43,6 +47,17 @@ class Observer:
                 note(change)
         if len(self._tried) > PUT_ASIDE_MAX or len(self._ended) > PUT_ASIDE_MAX:
             self._count()
+
+    def plan(self, core: Core, now: Now) -> bool:
+        """Have the core place what it can, and note how long that took where anything waits."""
+        if not core.queue.lanes:
+            return core.plan(now)
+        began = perf_counter_ns()
+        more = core.plan(now)
+        self._plans.fresh.append((perf_counter_ns() - began) // 1000)
+        if len(self._plans.fresh) > PUT_ASIDE_MAX:
+            self._plans.fold()
+        return more
 
     def _end(self, end: End) -> None:
         self._lives.fresh.append(end.ended_ms - end.contract.accepted_ms)
@@ -96,6 +111,11 @@ class Observer:
     def waits(self) -> Distribution:
         """From when a contract could be leased to its lease."""
         return self._waits
+
+    @property
+    def plans(self) -> Distribution:
+        """How long placing took, each time."""
+        return self._plans
 
     @property
     def tries(self) -> Distribution:

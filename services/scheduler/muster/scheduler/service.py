@@ -332,7 +332,7 @@ class Scheduler:
             now = self.clock()
             self._behind = self.committer.batch.bytes > limits.BATCH_BYTES_MAX
             # What is placed is reported on; a disk that cannot keep up gets no more of that.
-            more = not self._behind and self.core.plan(now)
+            more = not self._behind and self.observer.plan(self.core, now)
             self.applying.apply(self.core.take_effects(), now)
         except Exception as error:  # noqa: BLE001 - the committer raises it
             # Part of what was decided is lost, so nothing more may be written or told: the process

@@ -79,7 +79,8 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)
         if scheduler.observer.spans is not None:
-            scheduler.observer.spans.continue_call(request.request)
+            parent = scheduler.core.contracts.get(id_of(request.request.parent.contract_id))
+            scheduler.observer.spans.continue_call(request.request, parent)
         answer = OneAnswer()
 
         def submit() -> str:

@@ -77,12 +77,18 @@ class ContractSpans:
 
         return cls(Finished(on, _SCOPE))
 
-    def continue_call(self, request: Request) -> None:
-        """A request that says nothing of a trace belongs to that of the call that it came by."""
+    def continue_call(self, request: Request, parent: Contract | None) -> None:
+        """A request that says nothing of a trace belongs to the unary call that it came by; a child
+        only where that is in its parent's trace, for else the call was the beginning of one."""
         span = None if request.HasField("trace_context") else tracing.current_span()
-        if span is not None:
-            request.trace_context.traceparent = traceparent_of(span)
-            request.trace_context.tracestate = span.state
+        if span is None:
+            return
+        if request.HasField("parent"):
+            asking = asked_by(parent.body) if parent is not None else None
+            if asking is None or asking.trace_id != span.trace_id:
+                return
+        request.trace_context.traceparent = traceparent_of(span)
+        request.trace_context.tracestate = span.state
 
     def ended(self, change: End | EndAttempt) -> None:
         """An attempt has ended, or its contract with it."""
