@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ FOLDER = ROOT / "deploy" / "observability"
 SERVICES = ("scheduler", "registry", "executor")
 EVERY = "every service"
 NONE = "—"
+PROMTOOL = shutil.which("promtool")
 
 # | `name` | type | labels | service | what |
 ROW = re.compile(r"\| `(\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \| ([^|]+) \|")
@@ -254,6 +257,15 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
         for target in panel.get("targets", ()):
             assert target["datasource"]["uid"] == "${datasource}"
     assert [each["name"] for each in dashboard["templating"]["list"]] == ["datasource"]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool (on Debian: apt install prometheus)")
+@pytest.mark.parametrize("what", [("config", "prometheus.yaml"), ("rules", "alerts.yaml")])
+def test_prometheus_itself_takes_them(what: tuple[str, str]) -> None:
+    kind, name = what
+    command = [str(PROMTOOL), "check", kind, str(FOLDER / name)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:

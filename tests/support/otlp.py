@@ -98,7 +98,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A receiver on a port of its own, while the block runs."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     made = Receiver(f"127.0.0.1:{free_port()}")
-    add_TraceServiceServicer_to_server(made, server)
+    add_TraceServiceServicer_to_server(made, server)  # type: ignore[no-untyped-call]
     assert server.add_insecure_port(made.address)
     await server.start()
     try:

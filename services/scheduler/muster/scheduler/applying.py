@@ -7,7 +7,7 @@ durable is told at once: it goes through the same writer in order, and nobody wa
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
@@ -48,7 +48,7 @@ class Applying:
         outbound: Outbound,
         listen: Callable[[int, Listener], None],
         look_up: Callable[[fx.LookUpReport], None],
-        observe: Callable[[list[fx.Change], Container[int]], None],
+        observe: Callable[[list[fx.Change], Collection[int]], None],
     ) -> None:
         self.ended: Counter[tuple[str, ContractState]] = Counter()  # by tenant and state
         self.ending: dict[int, str] = {}  # id -> tenant: ended, and not committed yet

@@ -6,7 +6,7 @@ On the hot path: durations are only put aside here, and counted when somebody as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Iterable
 from time import perf_counter_ns
 from typing import Any
 
@@ -38,7 +38,7 @@ class Observer:
         self._tried: list[Outcome | None] = []
         self._notes: dict[type, Callable[[Any], None]] = {End: self._end, EndAttempt: self._try}
 
-    def committed(self, changes: Iterable[Change], withdrawn: Container[int]) -> None:
+    def committed(self, changes: Iterable[Change], withdrawn: Collection[int]) -> None:
         """These are durable, but for those of `withdrawn` contracts."""
         notes = self._notes
         for change in changes:

@@ -41,7 +41,7 @@ def client_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
         return ()
     from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
-    made: list[Any] = aio_client_interceptors(filter_=_filter)
+    made: list[Any] = aio_client_interceptors(filter_=_filter)  # type: ignore[no-untyped-call]
     return [each for each in made if isinstance(each, grpc.aio.UnaryUnaryClientInterceptor)]
 
 
@@ -51,4 +51,4 @@ def server_interceptors() -> Sequence[grpc.aio.ServerInterceptor]:
         return ()
     from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
-    return [aio_server_interceptor(filter_=_filter)]
+    return [aio_server_interceptor(filter_=_filter)]  # type: ignore[no-untyped-call]
