@@ -111,7 +111,7 @@ LAYERS = (
     Layer((FAILPOINTS,), (FAILPOINTS,), of_others=()),
     # Only imported where traces are on.
     Layer(
-        ("muster.telemetry.exporting", "muster.telemetry.finished"),
+        tuple(f"muster.telemetry.{name}" for name in ("exporting", "finished", "roots")),
         (TELEMETRY, "muster.model"),
         of_others=("opentelemetry",),
     ),

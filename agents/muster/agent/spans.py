@@ -46,6 +46,7 @@ class Spans:
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
+        self._tracing = tracing.current()  # None: the application has set OpenTelemetry up
 
     @classmethod
     def of_process(cls, service: str, instance: str) -> Spans | None:
@@ -73,6 +74,8 @@ class Spans:
             if parent is None:
                 return None  # whoever named it has decided so
             within = _within(parent)
+        elif self._tracing is not None and self._tracing.skips_root():
+            return None
         capability = request.capability.name
         span = self._tracer.start_span(
             f"call {capability}", within, SpanKind.CLIENT, start_time=began_ns

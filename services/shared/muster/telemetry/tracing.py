@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from muster.telemetry.exporting import Counts, Export
+    from muster.telemetry.roots import Roots
 
 INSTALL = "pip install 'muster-mesh[telemetry]'"
 _API = "opentelemetry.trace"
@@ -31,9 +32,10 @@ _API = "opentelemetry.trace"
 class Tracing:
     """What a process needs to make spans, while traces are on."""
 
-    def __init__(self, provider: TracerProvider, exports: list[Export]) -> None:
+    def __init__(self, provider: TracerProvider, exports: list[Export], roots: Roots) -> None:
         self._provider = provider
         self._exports = exports
+        self._roots = roots
 
     @property
     def counts(self) -> list[Counts]:
@@ -44,6 +46,10 @@ class Tracing:
     def resource(self) -> Resource:
         """What every span says of the process."""
         return self._provider.resource
+
+    def skips_root(self) -> bool:
+        """Whether a span that is about to begin would begin a trace that is not sampled."""
+        return not is_under_way() and self._roots.skips()
 
     def export(self, span: Any) -> None:
         """Hands over a span that has ended (a `ReadableSpan`)."""
@@ -87,13 +93,18 @@ def begin(
     from opentelemetry.trace import set_tracer_provider
 
     from muster.telemetry.exporting import Export, exporters_of
+    from muster.telemetry.roots import Roots
 
     exports = [Export(exporter) for exporter in exporters_of(asked)]
-    provider = TracerProvider(resource=_resource(service, instance), shutdown_on_exit=False)
+    roots = Roots()
+    provider = TracerProvider(
+        resource=_resource(service, instance), id_generator=roots, shutdown_on_exit=False
+    )
+    roots.follow(provider.sampler)
     for export in exports:
         provider.add_span_processor(export)
     set_tracer_provider(provider)
-    _tracing = Tracing(provider, exports)
+    _tracing = Tracing(provider, exports, roots)
     atexit.register(_tracing.end)
     return _tracing
 
@@ -129,6 +140,12 @@ def tracer(scope: str) -> Tracer | None:
 def _is_set_up_elsewhere() -> bool:
     api: Any = sys.modules.get(_API)
     return api is not None and not isinstance(api.get_tracer_provider(), api.ProxyTracerProvider)
+
+
+def is_under_way() -> bool:
+    """Whether any span is under way in this task or thread, sampled or not."""
+    api: Any = sys.modules.get(_API)
+    return api is not None and api.get_current_span() is not api.INVALID_SPAN
 
 
 def current_span() -> SpanRef | None:
