@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import getrandbits
 
-from opentelemetry.sdk.trace import RandomIdGenerator
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler, TraceIdRatioBased
 
 
