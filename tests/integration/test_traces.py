@@ -162,6 +162,37 @@ async def test_a_trace_goes_on_over_the_death_of_the_scheduler(
     assert sorted(shape(spans.spans)) == sorted(expected), drawn(spans.spans)
 
 
+async def test_a_trace_goes_on_at_another_scheduler(
+    tmp_path: Path, spans: Receiver, postgres_url: str
+) -> None:
+    """With so many contracts, the one that dies has owned some."""
+    calls, go_on = 6, tmp_path / "go-on"
+    began = [tmp_path / f"began-{number}" for number in range(calls)]
+    async with (
+        mesh_of("replicas", tmp_path, spans, postgres_url) as traced,
+        asyncio.TaskGroup() as tasks,
+    ):
+        answers = [
+            tasks.create_task(traced.call("traced.hold", began=str(each), until=str(go_on)))
+            for each in began
+        ]
+        await until(lambda: all(each.exists() for each in began), 40, "all of them run")
+        await traced.mesh.kill("scheduler-1")
+        go_on.touch()
+        assert [await answer for answer in answers] == ["held"] * calls
+        await spans.has(call=2 * calls, **dict.fromkeys(ONE_LEVEL, 2 * calls))
+    expected = levels("traced.hold", 1)
+    expected += [f"        {line}" for line in levels("traced.echo", 1)]
+    traces = {span.trace_id for span in spans.named("call")}
+    assert len(traces) == calls
+    for trace in traces:
+        mine = [span for span in spans.spans if span.trace_id == trace]
+        one_tree(mine)
+        assert sorted(shape(mine)) == sorted(expected), drawn(mine)
+    makers = {span.resource["service.instance.id"] for span in spans.named("contract")}
+    assert makers == {"scheduler-2"}
+
+
 async def test_every_attempt_has_its_wait_and_its_run(tmp_path: Path, spans: Receiver) -> None:
     async with mesh_of("all-in-one", tmp_path, spans) as traced:
         assert await traced.call("traced.twice") == 2
