@@ -7,6 +7,8 @@ import json
 import logging
 from typing import Any
 
+import structlog
+
 from muster.model import limits
 from muster.model.states import ContractState, Outcome
 from muster.runtime.logs import configure_logs
@@ -210,6 +212,7 @@ def test_a_dead_letter_is_logged_with_its_contract_and_trace() -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        structlog.reset_defaults()
     assert observer.states == {ContractState.DEAD_LETTERED: 1}
     (line,) = (json.loads(each) for each in stream.getvalue().splitlines())
     assert line["message"] == "a contract is a dead letter"
