@@ -268,6 +268,18 @@ def test_prometheus_itself_takes_them(what: tuple[str, str]) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_the_collectors_pipelines_are_made_of_what_is_configured() -> None:
+    config = yaml.safe_load((FOLDER / "collector.yaml").read_text())
+    for pipeline in config["service"]["pipelines"].values():
+        for kind, names in pipeline.items():
+            assert set(names) <= set(config[kind]), kind
+    protocols = config["receivers"]["otlp"]["protocols"]
+    assert {name: each["endpoint"].rpartition(":")[2] for name, each in protocols.items()} == {
+        "grpc": "4317",
+        "http": "4318",
+    }
+
+
 def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
     rules = [
         rule
