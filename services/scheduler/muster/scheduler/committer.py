@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from muster.backends.ledger_base import Ledger, LedgerFull
-from muster.model.errors import MusterError
 from muster.model.ledger import Batch, CommitResult, Row
 from muster.runtime.distribution import COUNT, MICROSECONDS, Distribution
 from muster.scheduler.effects import Change
@@ -30,18 +29,6 @@ class Pending(NamedTuple):
     after: list[After]
     changes: list[Change]
     barriers: list[asyncio.Future[None]]
-
-
-async def answered(look_up: Callable[[], Any]) -> None:
-    """Asks the ledger, again and again while it is elsewhere and does not answer."""
-    while True:
-        try:
-            await look_up()
-            return
-        except MusterError as error:
-            if error.reason != "LEDGER_UNAVAILABLE":
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Committer:

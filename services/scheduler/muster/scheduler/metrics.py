@@ -49,7 +49,7 @@ class SchedulerCollector(Collector):
             states[contract.state] += 1
             if contract.lease is None:
                 queued[contract.capability] += 1
-        for (_, state), count in self._scheduler.applying.ended.items():
+        for (_, state), count in self._scheduler.ended.totals().items():
             states[state] += count
         yield labelled(
             gauge("muster_contracts", "Contracts in the ledger, of shards owned here.", "state"),
