@@ -93,9 +93,11 @@ class Layer:
 
 
 FAILPOINTS = "muster.failpoints"
+TELEMETRY = "muster.telemetry"
 SHELL = (
     "{own}",
     FAILPOINTS,
+    TELEMETRY,
     "muster.model",
     "muster.wire",
     "muster.runtime",
@@ -108,15 +110,30 @@ SHELL = (
 LAYERS = (
     Layer(("muster.model",), ("muster.model",), of_others=()),
     Layer((FAILPOINTS,), (FAILPOINTS,), of_others=()),
+    # Only imported where traces are on.
+    Layer(
+        tuple(f"muster.telemetry.{name}" for name in ("exporting", "finished", "roots")),
+        (TELEMETRY, "muster.model"),
+        of_others=("opentelemetry",),
+    ),
+    Layer((TELEMETRY,), (TELEMETRY, "muster.model"), BASE_INSTALL, guarded=("opentelemetry",)),
     *(Layer(pure, ("muster.model", *pure), of_others=()) for pure in PURE_BY_SERVICE.values()),
     Layer(WIRING, ("muster",)),
     Layer(SERVICES, SHELL),
-    Layer(("muster.wire",), ("{own}", "muster.v1", "muster.model"), BASE_INSTALL),
+    Layer(("muster.wire",), ("{own}", TELEMETRY, "muster.v1", "muster.model"), BASE_INSTALL),
     Layer(
         ("muster.agent", "muster.client"),
-        ("muster.agent", "muster.client", FAILPOINTS, "muster.wire", "muster.v1", "muster.model"),
+        (
+            "muster.agent",
+            "muster.client",
+            FAILPOINTS,
+            TELEMETRY,
+            "muster.wire",
+            "muster.v1",
+            "muster.model",
+        ),
         BASE_INSTALL,
-        guarded=("pydantic",),
+        guarded=("opentelemetry", "pydantic"),
     ),
     Layer(
         PROTOCOLS,

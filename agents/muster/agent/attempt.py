@@ -122,6 +122,10 @@ class Attempt:
             pool = self.work.pool_for(capability.runs)
             self._turns = pool.turns
             return await pool.run(self, content)
+        spans = self.work.spans
+        if spans is not None and self.assignment.HasField("trace_context"):
+            with spans.run(self.facts, failed_of):
+                return await perform_async(self, content)
         return await perform_async(self, content)
 
     def _add_what_was_said(self, port: AttemptPort, report: Report) -> None:

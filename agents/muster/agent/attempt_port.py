@@ -118,9 +118,9 @@ class AttemptPort:
     async def submit(self, call: Call) -> Child:
         return await self.children.submit(call, input_content(call.input))
 
-    async def submit_content(self, call: Call, content: Content) -> str:
+    async def submit_content(self, call: Call, content: Content, traceparent: str) -> str:
         """Delegates; returns the child's key."""
-        return (await self.children.submit(call, content)).key
+        return (await self.children.submit(call, content, traceparent)).key
 
     async def gather(self, handles: Sequence[Any]) -> list[Any]:
         contents = await gather_contents(list(handles), self._attempt)

@@ -148,7 +148,7 @@ class BenchPort:
         content = input_content(call.input)
         return self._children[await self.submit_content(call, content)]
 
-    async def submit_content(self, call: Call, content: Content) -> str:
+    async def submit_content(self, call: Call, content: Content, traceparent: str = "") -> str:
         key = call.key or f"1/{len(self._children) + 1}"
         if key not in self._children:
             self._run.children.append(replace(call, input=value_of(content)))

@@ -65,8 +65,9 @@ class Children:
         self._made: dict[str, Child] = {}
         self._ordinal = 0
 
-    async def submit(self, call: Call, content: Content) -> Child:
-        """Delegates; what has the same key is the same child."""
+    async def submit(self, call: Call, content: Content, traceparent: str = "") -> Child:
+        """Delegates; what has the same key is the same child. `traceparent` names the span that it
+        belongs to, if that is not under way here."""
         contract_id, epoch = self._attempt.lease.key
         if call.key in self._made:
             return self._made[call.key]
@@ -97,7 +98,13 @@ class Children:
         await fill(request.payload, content, self._attempt.work.blobs)
         pipe = self._attempt.work.submit_pipe()
         await pipe.room()
+        if traceparent:
+            request.trace_context.traceparent = traceparent
+        spans = self._attempt.work.spans
+        span = None if spans is None else spans.ask(request)
         submission = pipe.submit(f"{contract_id}/{key}", request, expiry)
+        if spans is not None and span is not None:
+            spans.follow(span, submission.response)
         child = self._made[key] = Child(self._attempt, key, submission)
         return child
 

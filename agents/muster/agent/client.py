@@ -10,20 +10,26 @@ and everything more deserves one.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from muster.agent.asking import RequestIds, RequestOptions, fill_options, output_of
 from muster.agent.contents import fill, fill_small, is_small
 from muster.agent.handle import EXPIRY_GRACE_SECONDS, Handle
 from muster.agent.options import find_targets
 from muster.agent.queries import Queries
-from muster.agent.services import Services
+from muster.agent.services import Services, spans_of_process
 from muster.agent.submitting import Submission, SubmitPipe
 from muster.agent.values import input_content
 from muster.v1.request_pb2 import Request
+
+if TYPE_CHECKING:
+    from muster.agent.spans import Spans
 
 T = TypeVar("T")
 
@@ -46,9 +52,10 @@ class Ask:
 class Client(Queries):
     """A connection to the mesh; made by `connect`. Errors of the mesh are `MusterError`s."""
 
-    def __init__(self, services: Services, pipe: SubmitPipe) -> None:
+    def __init__(self, services: Services, pipe: SubmitPipe, spans: Spans | None = None) -> None:
         super().__init__(services)
         self._pipe = pipe
+        self._spans = spans  # None while traces are off
         self._ids = RequestIds()
 
     @overload
@@ -90,6 +97,7 @@ class Client(Queries):
         return Handle(self, self._pipe, await self._submit(capability, input, options))
 
     async def _submit(self, capability: str, input: Any, options: RequestOptions) -> Submission:
+        began_ns = None if self._spans is None else time.time_ns()
         request = Request()
         request.request_id = request_id = options.get("request_id") or self._ids.make()
         request.capability.name = capability
@@ -105,7 +113,13 @@ class Client(Queries):
         if self._pipe.full:
             await self._pipe.room()
         expiry = None if timeout is None else timeout + EXPIRY_GRACE_SECONDS
-        return self._pipe.submit(request_id, request, expiry)
+        if self._spans is None:
+            return self._pipe.submit(request_id, request, expiry)
+        span = self._spans.ask(request, began_ns)
+        submission = self._pipe.submit(request_id, request, expiry)
+        if span is not None:
+            self._spans.follow(span, submission.response)
+        return submission
 
     async def gather(self, asks: Sequence[Ask | Handle]) -> list[Any]:
         """Asks for many and waits for all their outputs, in the same order.
@@ -175,6 +189,8 @@ async def connect(
     Nothing is connected before it is needed. When the block is left, what waits for answers fails;
     the contracts themselves go on.
     """
+    # Before any channel is opened: they carry the spans of calls.
+    spans = spans_of_process("muster-client", f"{socket.gethostname()}-{os.getpid()}")
     services = Services(find_targets(target, tenant=tenant, principal=principal))
     failure: BaseException | None = None
     try:
@@ -182,7 +198,7 @@ async def connect(
             pipe = SubmitPipe(services.submit_stream)
             running = tasks.create_task(pipe.run())
             try:
-                yield Client(services, pipe)
+                yield Client(services, pipe, spans)
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 - raised below, where no group wraps it

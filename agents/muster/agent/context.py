@@ -41,6 +41,7 @@ class Facts:
     tenant: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     traceparent: str = ""
+    tracestate: str = ""
     last_failure: str = ""
 
 

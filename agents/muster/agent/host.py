@@ -17,7 +17,7 @@ import grpc
 
 from muster.agent.agent import Agent
 from muster.agent.options import find_targets
-from muster.agent.services import Services
+from muster.agent.services import Services, spans_of_process
 from muster.agent.session.core import SessionCore, reconnect_pause
 from muster.agent.session.stream import Session
 from muster.agent.work import Work
@@ -142,7 +142,9 @@ class Host:
         failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             services = Services(self._targets)
-            work = Work(self._core, self.agents, tasks, services, self._wake.set, self.workers)
+            spans = spans_of_process("muster-host", self.name)
+            wake = self._wake.set
+            work = Work(self._core, self.agents, tasks, services, wake, self.workers, spans)
             connecting = tasks.create_task(self._stay_connected(work, services))
             leaving = tasks.create_task(self._leave_in_time(connecting))
             try:

@@ -42,6 +42,7 @@ def facts_of(assignment: Assignment) -> Facts:
         tenant=assignment.tenant,
         labels=dict(assignment.labels),
         traceparent=assignment.trace_context.traceparent if has("trace_context") else "",
+        tracestate=assignment.trace_context.tracestate if has("trace_context") else "",
         last_failure=assignment.last_failure.code if has("last_failure") else "",
     )
 

@@ -20,6 +20,19 @@ from muster.model.errors import Code, MusterError
 
 def perform_sync(capability: Capability, content: Content, facts: Facts, port: SyncPort) -> Content:
     """Runs a sync function to its end; raises whatever it raises."""
+    if facts.traceparent:
+        from muster.agent.spans import of_worker
+
+        spans = of_worker()
+        if spans is not None:
+            with spans.run(facts, failed_of):
+                return _perform_sync(capability, content, facts, port)
+    return _perform_sync(capability, content, facts, port)
+
+
+def _perform_sync(
+    capability: Capability, content: Content, facts: Facts, port: SyncPort
+) -> Content:
     arguments = arguments_of(capability, content)
     if capability.context_parameter:
         arguments[capability.context_parameter] = SyncContext(facts, port)

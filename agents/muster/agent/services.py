@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from muster.agent.blobs import Blobs
 from muster.agent.options import Targets
+from muster.telemetry import tracing
 from muster.wire.channel import Channels
 
 if TYPE_CHECKING:
     import grpc
 
+    from muster.agent.spans import Spans
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
     from muster.v1.event_service_pb2_grpc import EventServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 
     SubmitCall = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
+
+
+def spans_of_process(service: str, instance: str) -> Spans | None:
+    """What makes spans in this process; None, and nothing is imported, while traces are off."""
+    if not tracing.may_be_on():
+        return None
+    from muster.agent.spans import Spans
+
+    return Spans.of_process(service, instance)
 
 
 class Services:

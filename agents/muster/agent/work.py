@@ -21,6 +21,7 @@ from muster.v1.session_pb2 import Assignment, Report
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
     from muster.agent.services import Services
+    from muster.agent.spans import Spans
     from muster.agent.submitting import SubmitPipe
     from muster.agent.workers.pool import WorkerPool
     from muster.agent.workers.threads import ThreadPool
@@ -39,8 +40,10 @@ class Work:
         services: Services,
         wake: Callable[[], None],
         workers: int,
+        spans: Spans | None = None,
     ) -> None:
         self.core = core
+        self.spans = spans  # None while traces are off
         self.wake = wake
         self._tasks = tasks
         self._services = services

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
+from opentelemetry import trace
 
 from muster.runtime.logs import bound, configure_logs, get_logger
 
@@ -15,6 +17,7 @@ def _restored_logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, object]]:
@@ -59,3 +62,35 @@ def test_a_traceback_shows_no_local_variables():
             get_logger("muster.test").exception("failed")
         assert "ValueError" in stream.getvalue()
         assert canary not in stream.getvalue()
+
+
+def test_passwords_in_urls_never_reach_a_line():
+    stream = io.StringIO()
+    configure_logs("info", "json", stream)
+    logger = get_logger("muster.test")
+    logger.info("away", url="nats://me:hunter2@h:4222/x", why="no postgresql://u:pw!x@h/d here")
+    (line,) = lines_of(stream)
+    assert line["url"] == "nats://me:[redacted]@h:4222/x"
+    assert line["why"] == "no postgresql://u:[redacted]@h/d here"
+
+
+def test_a_line_names_the_span_that_is_under_way():
+    span = trace.NonRecordingSpan(trace.SpanContext(7, 9, False, trace.TraceFlags(1)))
+    unsampled = trace.NonRecordingSpan(trace.SpanContext(7, 9, False, trace.TraceFlags(0)))
+    stream = io.StringIO()
+    configure_logs("info", "json", stream)
+    logger = get_logger("muster.test")
+    with trace.use_span(span):
+        logger.info("within", contract_id="c1")
+        logger.info("of another", trace_id="its own")
+        logging.getLogger("somebody").warning("a library, too")
+    with trace.use_span(unsampled):
+        logger.info("unsampled")
+    logger.info("without")
+    within, other, library, *none = lines_of(stream)
+    ids = ("trace_id", "span_id")
+    assert [within[name] for name in ids] == [f"{7:032x}", f"{9:016x}"]
+    assert within["contract_id"] == "c1"
+    assert other["trace_id"] == "its own"
+    assert library["trace_id"] == within["trace_id"]
+    assert not [line for line in none if set(ids) & set(line)]

@@ -10,6 +10,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,7 @@ from muster.agent.workers import pipe
 from muster.agent.workers.slots import Slots
 from muster.agent.workers.turns import Job, Turns
 from muster.model import limits
+from muster.telemetry import tracing
 
 
 class WorkerDied(Failed):
@@ -215,11 +217,22 @@ class WorkerPool:
         worker.kill()
         await worker.wait()
 
+    async def _let_end(self, workers: Sequence[WorkerProcess]) -> None:
+        """Gives workers the time to get rid of their spans; those that take longer are killed."""
+        for worker in workers:
+            worker.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.SPANS_EXIT_SECONDS):
+                for worker in workers:
+                    await worker.wait()
+
     async def close(self) -> None:
         """Ends every worker."""
         for worker in self._idle:
             if worker.idle_timer is not None:
                 worker.idle_timer.cancel()
+        if tracing.current() is not None:
+            await self._let_end(self._idle)
         self._idle.clear()
         for worker in list(self._all):
             await self._end(worker)

@@ -25,8 +25,8 @@ class DeskPort(Port, Protocol):
     async def output_content(self, content: Content) -> None:
         """Delivers a part of the output."""
 
-    async def submit_content(self, call: Call, content: Content) -> str:
-        """Delegates; returns the child's key."""
+    async def submit_content(self, call: Call, content: Content, traceparent: str) -> str:
+        """Delegates; returns the child's key. `traceparent` names the span that the code is in."""
 
     async def gather_contents(self, keys: Sequence[str]) -> list[Content]:
         """Waits for children's outputs. Raises `ChildFailed`."""
@@ -56,8 +56,9 @@ async def _answer(port: DeskPort, message: Message) -> Answer:
     match message.said["op"], message.said["args"]:
         case "output", _:
             await port.output_content(contents[0])
-        case "submit", (options,):
-            return {"key": await port.submit_content(Call(**options), contents[0])}, ()
+        case "submit", (options, traceparent):
+            call = Call(**options)
+            return {"key": await port.submit_content(call, contents[0], traceparent)}, ()
         case "gather", (keys,):
             return {}, await port.gather_contents(keys)
         case "put_blob", _:

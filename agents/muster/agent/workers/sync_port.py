@@ -17,6 +17,8 @@ from muster.agent.failures import ChildFailed
 from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
 from muster.agent.workers.pipe import Message
 from muster.model.errors import REASONS, MusterError
+from muster.telemetry.context import traceparent_of
+from muster.telemetry.tracing import current_span
 
 
 class Channel(Protocol):
@@ -66,8 +68,11 @@ class SyncAttemptPort:
             "on_parent_close": call.on_parent_close,
             "labels": dict(call.labels or {}),
         }
-        key = self._ask("submit", options, contents=[input_content(call.input)]).said["key"]
-        return SyncChild(self, key)
+        span = current_span()
+        traceparent = "" if span is None else traceparent_of(span)
+        contents = [input_content(call.input)]
+        answer = self._ask("submit", options, traceparent, contents=contents)
+        return SyncChild(self, answer.said["key"])
 
     def gather(self, handles: Sequence[SyncChild]) -> list[Any]:
         answer = self._ask("gather", [handle.key for handle in handles])

@@ -24,6 +24,7 @@ from muster.agent.performing import failed_of, perform_sync
 from muster.agent.values import Content, content_of
 from muster.agent.workers import pipe
 from muster.agent.workers.sync_port import Channel, SyncAttemptPort
+from muster.telemetry import tracing
 
 MAIN_ALIAS = "__muster_main__"  # what a script is called here, so that its __main__ part stays out
 
@@ -96,6 +97,7 @@ class Worker(Channel):
                     self._answers.put(None)
                 case "answer":
                     self._answers.put(message)
+        tracing.end()
         os._exit(0)
 
     def _read(self) -> pipe.Message | None:

@@ -200,7 +200,10 @@ class Request(_message.Message):
 
     @_builtins.property
     def trace_context(self) -> Global___TraceContext:
-        """W3C Trace Context of the caller. Not part of the body, so a resend may carry another one."""
+        """W3C Trace Context of the caller: what becomes of the request belongs to that span. Absent in a
+        child, it is that of the parent's attempt. Not part of the body, so a resend may carry another
+        one.
+        """
 
     def __init__(
         self,

@@ -525,7 +525,9 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def trace_context(self) -> _request_pb2.TraceContext:
-        """Trace context, with the request's span as parent."""
+        """The attempt's span: make that of your code its child. It is the request's own span where the
+        scheduler makes none.
+        """
 
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_question_pb2.Answer]:

@@ -18,6 +18,7 @@ from muster.executor.core_state import Session
 from muster.executor.pump_frames import Identity, next_frame
 from muster.executor.pump_hello import Greeter
 from muster.executor.pump_items import FrameReader
+from muster.executor.spans import DispatchSpans
 from muster.model import limits
 from muster.model.errors import FailedPrecondition, MusterError, Unavailable
 from muster.runtime.lifetime import Owned
@@ -64,6 +65,7 @@ class Pump:
         self.identity = identity
         self._clock = clock
         self._flush = flush
+        self._spans = DispatchSpans.of_process()
         self._reader = FrameReader(core, wall_ms)
         self._greeter = Greeter(core, self._reader, clock, wall_ms)
         self._streams: dict[Session, _Stream] = {}
@@ -88,6 +90,8 @@ class Pump:
                     raise stream.ending(end)
                 frame = next_frame(session, self.identity)
                 if frame is not None:
+                    if self._spans is not None and frame.assignments:
+                        self._spans.dispatched(session, frame.assignments, self._clock())
                     stream.writing = True
                     yield frame
                     stream.writing = False

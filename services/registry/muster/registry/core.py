@@ -209,6 +209,11 @@ class Presence:
         """Of the newest change."""
         return self._revision
 
+    @property
+    def executors(self) -> int:
+        """How many executors report presence."""
+        return sum(known.ends_at is None for known in self._executors.values())
+
     def __len__(self) -> int:
         """How many agents are visible, over all tenants."""
         return len(self._index)

@@ -7,8 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from prometheus_client import CollectorRegistry, Gauge
-
 from muster.model import limits
 from muster.registry.catalogue import (
     CapabilityTypes,
@@ -19,6 +17,7 @@ from muster.registry.catalogue import (
 from muster.registry.core import Presence
 from muster.registry.core_catalogue import Catalogue
 from muster.registry.enrolling import Enrolling
+from muster.registry.metrics import registry_metrics
 from muster.registry.servicer import SERVICE, RegistryServicer
 from muster.registry.servicer_streams import Streams
 from muster.runtime.lifetime import background
@@ -46,8 +45,7 @@ class Registry:
             self._presence, self._catalogue, self.streams, monotonic, wall
         )
         self.types = CapabilityTypes(self._catalogue)
-        self.metrics = CollectorRegistry()
-        self._measure()
+        self._metrics = registry_metrics(self._presence, self._catalogue, self.streams)
 
     @asynccontextmanager
     async def running(self, watches: Sequence[WatchCatalogue]) -> AsyncIterator[None]:
@@ -71,7 +69,7 @@ class Registry:
             name="registry",
             services={SERVICE: self.servicer.add_to},
             run=lambda _readiness: running(),
-            metrics=[self.metrics],
+            metrics=[self._metrics],
             reflection=[self.types],
         )
 
@@ -85,12 +83,3 @@ class Registry:
             last = now
             self._presence.sweep(now)
             self.streams.wake()
-
-    def _measure(self) -> None:
-        for name, text, read in (
-            ("agents", "Agents that are there.", lambda: len(self._presence)),
-            ("watchers", "Watchers of presence.", lambda: self.streams.watchers),
-            ("revision", "Revision of presence.", lambda: self._presence.revision),
-        ):
-            gauge = Gauge(f"muster_registry_{name}", text, registry=self.metrics)
-            gauge.set_function(read)

@@ -7,7 +7,7 @@ durable is told at once: it goes through the same writer in order, and nobody wa
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
@@ -49,6 +49,7 @@ class Applying:
         listen: Callable[[int, Listener], None],
         look_up: Callable[[fx.LookUpReport], None],
         counts: EndedCounts,
+        observe: Callable[[list[fx.Change], Collection[int]], None],
     ) -> None:
         self._counts = counts
         self.ending: dict[int, str] = {}  # id -> tenant: ended, and not committed yet
@@ -58,6 +59,7 @@ class Applying:
         self._hub = hub
         self._outbound = outbound
         self._listen = listen
+        self._observe = observe
         # Submissions that the ledger did not take: what was decided on them meanwhile is void.
         self._withdrawn: OrderedDict[int, MusterError | int] = OrderedDict()
         self._now = Now(0.0, 0)  # of the call that is under way
@@ -168,6 +170,7 @@ class Applying:
             self._refused(refused)
         for tell, what, more in pending.after:
             tell(what, more)
+        self._observe(pending.changes, self._withdrawn)
         self._publish(result.position, pending.changes)
 
     @failpoint("events_unpublished")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from muster.backends.ledger_base import Ledger, LedgerFull
 from muster.model.ledger import Batch, CommitResult, Row
+from muster.runtime.distribution import COUNT, MICROSECONDS, Distribution
 from muster.scheduler.effects import Change
 
 RETRY_SECONDS = 0.25  # pause before a batch that the ledger could not take is tried again
@@ -42,6 +43,8 @@ class Committer:
         self.commits = 0
         self.position = 0  # of the last commit
         self.times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self.durations = Distribution(MICROSECONDS)
+        self.sizes = Distribution(COUNT)  # changes in each
         self.failing = False  # the last try failed: refuse what can be refused
         self._broken: Exception | None = None
         self._ledger = ledger
@@ -78,6 +81,8 @@ class Committer:
                 result = CommitResult(0, (), 0.0)
             else:
                 result = await self._commit(pending.batch)
+                self.durations.add(int(result.seconds * 1e6))
+                self.sizes.add(len(pending.changes))
             self._on_commit(pending, result)
             for barrier in pending.barriers:
                 if not barrier.done():

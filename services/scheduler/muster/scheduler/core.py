@@ -192,6 +192,7 @@ class Core:
             agent,
             size,
         )
+        lease.queued_ms = contract.queued_ms
         self.fleet.take(agent)
         host.leases[contract.id] = contract
         host.offered_bytes += size
@@ -259,8 +260,10 @@ class Core:
         for child in contract.open_children():
             if not child.keyed and child.parent_epoch == lease.epoch:
                 self.end_by_mesh(now, child, Trigger.CANCEL, "PARENT_ENDED", "its attempt ended")
+        contract.queued_ms = now.wall_ms
         if pause > 0:
             contract.ready_at = now.mono + pause
+            contract.queued_ms += int(pause * 1000)
         else:
             self.placing.enqueue(contract)
         self.arm(contract)

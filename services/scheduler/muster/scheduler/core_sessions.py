@@ -323,6 +323,7 @@ class Sessions:
         contract.sequence = len(events_of(stored))
         for attempt in stored.attempts:
             self._count_attempt(contract, attempt.outcome, attempt)
+            contract.queued_ms = attempt.ended_ms or contract.queued_ms
         core.keep(contract)
         if stored.open_attempt is not None:
             self._restore_lease(now, contract, stored, progress)
@@ -368,6 +369,7 @@ class Sessions:
             last_item=now.mono,
             items=items,
             chunks=chunks,
+            queued_ms=contract.queued_ms,
         )
         contract.state = stored.state
         self._orphans.setdefault((stored.tenant, attempt.host), {})[contract.id] = contract

@@ -36,6 +36,11 @@ class Links:
         self._scheduler = scheduler
         self._peers: dict[str, LinkPeer] = {}  # by executor
 
+    @property
+    def count(self) -> int:
+        """How many executors are linked."""
+        return len(self._peers)
+
     async def link(self, frames: AsyncIterator[LinkRequest]) -> AsyncIterator[LinkResponse]:
         """One link, from hello to its end. Has the shape of the gRPC method and needs no gRPC."""
         first = await anext(aiter(frames), None)

@@ -66,7 +66,11 @@ def contract_of_plain(
     request: Request, tenant: str, principal: str, selector: str, wall_ms: int
 ) -> Contract:
     """What `contract_of` makes of a plain request (see `muster.scheduler.plain_requests`)."""
-    body = request.SerializeToString(deterministic=True)
+    if request.HasField("trace_context"):
+        sha256, body = body_sha256(request)
+    else:
+        body = request.SerializeToString(deterministic=True)
+        sha256 = hashlib.sha256(body).digest()
     deadline_ms = wall_ms + _DEADLINE_DEFAULT_MS
     if request.HasField("deadline"):
         deadline_ms = _deadline_ms(request, wall_ms, None)
@@ -74,7 +78,7 @@ def contract_of_plain(
         tenant,
         principal,
         request.request_id,
-        hashlib.sha256(body).digest(),
+        sha256,
         request.capability.name,
         selector,
         PRIORITY_NORMAL,

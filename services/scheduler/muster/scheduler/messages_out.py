@@ -14,6 +14,7 @@ from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, e
 from muster.model.states import ContractState
 from muster.scheduler.effects import End
 from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.spans import name_attempt
 from muster.v1.contract_pb2 import Contract as ContractMessage
 from muster.v1.event_pb2 import Event
 from muster.v1.link_pb2 import SessionItems
@@ -50,7 +51,8 @@ def set_ms(timestamp: Timestamp, ms: int) -> None:
 class Assignments:
     """Makes assignments. What those of one capability and caller have in common is made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, traced: bool = False) -> None:
+        self._traced = traced  # attempts have spans
         self._common: dict[tuple[Any, ...], Assignment] = {}
 
     def add(self, items: SessionItems, contract: Contract, lease: Lease, now: Now) -> None:
@@ -80,6 +82,8 @@ class Assignments:
             item.labels.update(request.labels)
         if request.HasField("trace_context"):
             item.trace_context.CopyFrom(request.trace_context)
+            if self._traced:
+                name_attempt(item.trace_context, name, lease.epoch)
         if contract.last_failure is not None:
             item.last_failure.CopyFrom(contract.last_failure)
 

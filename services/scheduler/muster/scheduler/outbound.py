@@ -20,9 +20,9 @@ from muster.wire.errors import status_of
 class Outbound:
     """The way to the sessions. What is for one that is gone is dropped: its leases are lost too."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, traced: bool = False) -> None:
         self._core = core
-        self._assignments = Assignments()
+        self._assignments = Assignments(traced=traced)
 
     def items_for(self, session_id: str, size: int | None = None) -> SessionItems | None:
         """What is about to be sent to a session; None when it or its link is gone. `size`, in

@@ -93,6 +93,6 @@ def scheduler_part(
             ExternalScalerServicer(scheduler, router, statistics), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler, publisher),)
+    metrics = (scheduler_metrics(scheduler, links, publisher),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

@@ -44,6 +44,7 @@ class Publisher:
     def __init__(self, scheduler: Scheduler, bus: Bus) -> None:
         self.published = 0  # events, since the process started
         self.failures = 0  # tries of which something was not acknowledged
+        self.well = True  # whatever the bus was last given, it has taken
         self.gaps = 0  # shards of which events had been trimmed before they got out
         self.feeding = asyncio.Event()  # everything that is committed from here on is published
         self._scheduler = scheduler
@@ -153,7 +154,8 @@ class Publisher:
         ] + self._gaps[len(gaps) :]
         self._unpublished.settle(entries, acknowledged[len(gaps) :])
         self.published += sum(acknowledged[len(gaps) :])
-        if not all(acknowledged):
+        self.well = all(acknowledged)
+        if not self.well:
             self.failures += 1
             await asyncio.sleep(limits.BUS_RETRY_SECONDS)
 

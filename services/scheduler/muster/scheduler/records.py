@@ -44,6 +44,7 @@ class Lease:
     items: int = 0  # highest index of a stream item
     chunks: int = 0  # output chunks seen, contiguous from 0
     log_bytes: int = 0
+    queued_ms: int = 0  # since when it could have been leased
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +82,7 @@ class Contract:
     id: int = 0
     name: str = ""  # the id as it stands on the wire
     accepted_ms: int = 0
+    queued_ms: int = 0  # since when it can be leased, or could when it was
     deadline: float = 0.0  # monotonic seconds
     parent: Contract | None = None
     root_id: int = 0
@@ -119,7 +121,7 @@ class Contract:
         """Give it its id and its times: it is accepted now, or was before a restart."""
         self.id = number
         self.name = format_id(number)
-        self.accepted_ms = accepted_ms
+        self.accepted_ms = self.queued_ms = accepted_ms
         self.deadline = now.mono + (self.deadline_ms - now.wall_ms) / 1000
 
     def adopt(self, child: Contract) -> None:

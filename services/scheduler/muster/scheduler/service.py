@@ -40,6 +40,7 @@ from muster.scheduler.housekeeping import EndedCounts, count_and_forget, note_se
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.look_ups import LookUps
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
+from muster.scheduler.observing import Observer
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.plain_requests import is_plain
 from muster.scheduler.records import Contract, Lease, Now
@@ -48,6 +49,7 @@ from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, identity_of
 from muster.scheduler.settled import settled_marks
+from muster.scheduler.spans import ContractSpans, inherit
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
@@ -85,6 +87,7 @@ class Scheduler:
         self.catalogue = Catalogue()
         self.payloads = PayloadChecks()
         self.committer = Committer(ledger, self._on_commit)
+        self.observer = Observer(ContractSpans.of_process())
         self.catalogue_changed = asyncio.Event()
         self.something_waits = asyncio.Event()  # contracts for which there is no slot just now
         self.ended = EndedCounts(ledger)
@@ -126,7 +129,7 @@ class Scheduler:
         self.core = Core(IdMaker())
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
-        self.outbound = Outbound(self.core)
+        self.outbound = Outbound(self.core, traced=self.observer.spans is not None)
         self.applying = Applying(
             self.core,
             self.committer,
@@ -135,6 +138,7 @@ class Scheduler:
             self.listen,
             self._look_up_report,
             self.ended,
+            self.observer.committed,
         )
         self._last_tick = self.clock().mono
         self.take_over(opening)
@@ -269,6 +273,7 @@ class Scheduler:
             parent = self.core.contracts.get(id_of(request.parent.contract_id))
             if parent is not None and parent.tenant != tenant:
                 parent = None
+            inherit(request, parent, traced=self.observer.spans is not None)
         return contract_of(request, tenant, principal, selector, now.wall_ms, parent)
 
     def _route(self, tenant: str, name: str, version: str) -> tuple[str, PayloadCheck]:
@@ -337,7 +342,7 @@ class Scheduler:
             now = self.clock()
             self._behind = self.committer.batch.bytes > limits.BATCH_BYTES_MAX
             # What is placed is reported on; a disk that cannot keep up gets no more of that.
-            more = not self._behind and self.core.plan(now)
+            more = not self._behind and self.observer.plan(self.core, now)
             self.applying.apply(self.core.take_effects(), now)
         except Exception as error:  # noqa: BLE001 - the committer raises it
             # Part of what was decided is lost, so nothing more may be written or told: the process

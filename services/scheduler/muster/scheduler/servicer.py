@@ -79,6 +79,9 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         peer = self._router.of_request(request.request, caller, context)
         if peer is not None:
             return await peer.ask(peer.stub.Submit, request, context)
+        if scheduler.observer.spans is not None:
+            parent = scheduler.core.contracts.get(id_of(request.request.parent.contract_id))
+            scheduler.observer.spans.continue_call(request.request, parent)
         answer = OneAnswer()
 
         def submit() -> str:

@@ -196,6 +196,11 @@ class Upkeep:
         self._look = dict.fromkeys((*self._wanted, *there))
         self.is_read = True
 
+    @property
+    def count(self) -> int:
+        """How many entries are wanted."""
+        return len(self._wanted)
+
     def lost(self) -> None:
         """The directory does not answer: nothing is known of it any more."""
         self._kept.clear()

@@ -210,3 +210,11 @@ DIRECTORY_CALL_SECONDS = 3.0  # until a Consul that says nothing is taken for ab
 DIRECTORY_WAIT_SECONDS = 60.0  # of one blocking query, which changes end at once
 DIRECTORY_LEAVE_SECONDS = 2.0  # for taking oneself out on the way out; time does the rest
 DIRECTORY_META_BYTES_MAX = 512  # of one value; Consul's own limit
+
+# --- telemetry ------------------------------------------------------------------------------------
+
+SPANS_WAITING_MAX = 2_048  # for the receiver of traces, at about 1 KB each; beyond it they drop
+SPANS_EXIT_SECONDS = 1.5  # a process that ends tries for so long to get rid of what waits
+CAPABILITIES_MEASURED_MAX = 50  # have series of their own; the others are counted together
+KINDS_MEASURED_MAX = 50  # of agents; the same
+LOOP_LAG_PERIOD_SECONDS = 0.25  # how often it is looked how late the event loop is

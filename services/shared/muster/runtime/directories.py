@@ -18,6 +18,7 @@ from muster.backends.directory_memory import MemoryDirectory
 from muster.model import limits
 from muster.model.directory import Entry, Probe, meta_text
 from muster.runtime.config import DIRECTORY_SCHEMES, Config, ConfigError
+from muster.runtime.directory_metrics import directory_metrics
 from muster.runtime.lifetime import Run, background
 from muster.runtime.looking_up import OnLevel, follow
 from muster.runtime.registering import Keeper
@@ -125,4 +126,6 @@ def directory_part(
         # Consul would only see that it is critical, and after a minute take it out.
         keeper.leave()
 
-    return Part(name="directory", services={}, run=run, drain=drain)
+    return Part(
+        name="directory", services={}, run=run, drain=drain, metrics=[directory_metrics(keeper)]
+    )

@@ -14,6 +14,8 @@ from muster.failpoints import check as check_failpoints
 from muster.runtime.config import Config, ConfigError, Role, load_config
 from muster.runtime.logs import configure_logs, get_logger
 from muster.runtime.serve import Part, Server
+from muster.telemetry import tracing
+from muster.telemetry.wanted import TelemetryInvalid
 
 # Objects that live for one contract die by reference count; the collector is for the few cycles. At
 # its default threshold it took 4 % of a busy mesh's time.
@@ -37,6 +39,7 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
         config = load_config(role)
         configure_logs(config.logs.log_level, config.logs.log_format)
         _check_failpoints()
+        _begin_traces(role, config)
         run_in_loop(_run(config, build))
     except (ConfigError, LedgerForeign) as error:
         print(f"muster: {error}", file=sys.stderr)  # noqa: T201 - for whoever typed the command
@@ -47,7 +50,18 @@ def run_process(role: Role, build: Callable[[Config], Sequence[Part]]) -> int:
     except Exception:  # noqa: BLE001 - logged with its traceback; the code tells the supervisor
         get_logger("muster.runtime").exception("the process failed")
         return EXIT_FAILED
+    finally:
+        tracing.end()
     return EXIT_OK
+
+
+def _begin_traces(role: Role, config: Config) -> None:
+    """Before anything else is imported that needs to know whether there are traces."""
+    service = "muster" if role is Role.ALL else f"muster-{role.value}"
+    try:
+        tracing.begin(service, config.name)
+    except TelemetryInvalid as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_failpoints() -> None:

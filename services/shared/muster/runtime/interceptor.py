@@ -38,9 +38,9 @@ from muster.model.errors import (
 from muster.runtime.health import Condition, Health
 from muster.runtime.identity.callers import Identify, by_metadata
 from muster.runtime.lifetime import Owned
-from muster.runtime.logs import get_logger
+from muster.runtime.logs import bind, get_logger
 from muster.runtime.metrics import CallMetrics
-from muster.runtime.permissions import roles_of_method
+from muster.runtime.permissions import request_fields, roles_of_method
 from muster.runtime.principal import ROLE_NAMES, set_current_principal
 from muster.runtime.validation import check
 from muster.wire.errors import DETAILS_TRAILER, GRPC_CODES, status_of
@@ -156,6 +156,7 @@ class _Method:
         self.metrics = owner.metrics_of(name)
         self._roles = roles_of_method(name)
         self._has_rules = name.startswith("/muster.")
+        self._names_contract = "contract_id" in request_fields(name)
         self.takes_stream = handler.request_streaming
         self.gives_stream = handler.response_streaming
         self.is_stream = self.takes_stream or self.gives_stream
@@ -231,6 +232,8 @@ class _Method:
         message = self._decode(request)
         if self._has_rules:
             check(message)
+        if self._names_contract and message.contract_id:
+            bind(contract_id=message.contract_id)  # for the lines of this call
         return message
 
     async def _decode_each(self, raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:

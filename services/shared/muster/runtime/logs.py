@@ -1,12 +1,14 @@
 """Structured logs: one line per event, JSON unless a person watches.
 
-`bind(contract_id=…, trace_id=…)` adds ids to every line that the same task writes afterwards. What
-libraries log through `logging` comes out in the same shape.
+`bind(contract_id=…)` adds ids to every line that the same task writes afterwards; `trace_id` and
+`span_id` come by themselves where a sampled span is under way. What libraries log through `logging`
+comes out in the same shape.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
@@ -14,9 +16,13 @@ from typing import Any, TextIO
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars, merge_contextvars
 
+from muster.telemetry.tracing import current_span
+
 # Values of these keys never reach a log, whatever a caller passes.
 _SECRET_WORDS = ("password", "passwd", "secret", "credential", "authorization", "api_key")
 _REDACTED = "[redacted]"
+# Nor do passwords in URLs, whatever the key: nats://user:password@host.
+_URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 bind = bind_contextvars
 bound = bound_contextvars
@@ -40,6 +46,7 @@ def configure_logs(level: str = "info", form: str = "auto", stream: TextIO | Non
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_span,
         redact,
     ]
     structlog.configure(
@@ -67,11 +74,23 @@ def configure_logs(level: str = "info", form: str = "auto", stream: TextIO | Non
     logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
 
 
+def add_span(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Names the span that is under way, unless the line names another."""
+    span = current_span()
+    if span is not None and "trace_id" not in event:
+        event["trace_id"], event["span_id"] = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+    return event
+
+
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Hides the values of keys that sound like secrets."""
-    for key in event:
+    """Hides the values of keys that sound like secrets, and passwords in URLs."""
+    for key, value in event.items():
         if any(word in key.lower() for word in _SECRET_WORDS):
             event[key] = _REDACTED
+        elif isinstance(value, str) and "://" in value:
+            event[key] = _URL_PASSWORD.sub(rf"\1{_REDACTED}@", value)
     return event
 
 

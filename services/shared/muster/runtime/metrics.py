@@ -1,11 +1,14 @@
 """Prometheus metrics: a registry of its own for each part of a process, one exposition for all.
 
-Metric names begin with "muster_" and the part's name, so that parts in one process never collide.
+Metric names begin with "muster_", and no two parts share one, so that in one process they never
+collide. Labels have few values: states, methods, and capabilities and kinds of agents up to a
+bound (`largest`); never tenants, contracts, agents or hosts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +21,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from muster.runtime.loop_lag import LoopLag
+from muster.telemetry import tracing
 
 # A second series beside every counter, only to say when it began, is more noise than use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -81,13 +89,88 @@ class MethodMetrics:
             self._seconds.observe(seconds)
 
 
-def process_registry() -> CollectorRegistry:
-    """A registry with what Python and the operating system tell about this process."""
+class ProcessMetrics(Collector):
+    """What a process tells of itself, besides what the operating system and Python know."""
+
+    def __init__(self, lag: LoopLag) -> None:
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:
+        """What a scrape gets."""
+        yield labelled(gauge("muster_build", "Always 1.", "version"), {tracing.version(): 1})
+        yield self._lag.late.family(
+            "muster_event_loop_lag_seconds", "By how much the event loop woke up too late."
+        )
+        on = tracing.current()
+        counts = on.counts if on is not None else []
+        yield counter(
+            "muster_spans_exported",
+            "Spans that the receiver of traces has taken.",
+            sum(each.exported for each in counts),
+        )
+        yield labelled(
+            counter(
+                "muster_spans_dropped",
+                "Spans that were lost: the queue was full, or the receiver did not take them.",
+                "reason",
+            ),
+            {
+                "queue_full": sum(each.overflowed for each in counts),
+                "not_taken": sum(each.failed for each in counts),
+            },
+        )
+        yield gauge(
+            "muster_spans_waiting",
+            "Spans that wait for the receiver of traces.",
+            sum(each.waiting for each in counts),
+        )
+
+
+def process_registry(lag: LoopLag) -> CollectorRegistry:
+    """A registry with what Python, the operating system and we ourselves tell of this process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(ProcessMetrics(lag))
     return registry
+
+
+# --- for collectors -------------------------------------------------------------------------------
+
+OTHER = "(other)"
+
+_Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
+
+
+def gauge(name: str, text: str, what: str | float) -> GaugeMetricFamily:
+    """A gauge with a value, or with the label of that name, for `labelled`."""
+    if isinstance(what, str):
+        return GaugeMetricFamily(name, text, labels=[what])
+    return GaugeMetricFamily(name, text, value=what)
+
+
+def counter(name: str, text: str, what: str | float) -> CounterMetricFamily:
+    """The same for a counter, whose name gets "_total" at its end."""
+    if isinstance(what, str):
+        return CounterMetricFamily(name, text, labels=[what])
+    return CounterMetricFamily(name, text, value=what)
+
+
+def labelled(family: _Family, values: Mapping[str, float]) -> _Family:
+    """The family with a series for each value of its label."""
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family
+
+
+def largest(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """The largest of them, at most so many, and what the others come to together."""
+    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    kept = dict(sorted(ranked[:most]))
+    if len(ranked) > most:
+        kept[OTHER] = sum(count for _, count in ranked[most:])
+    return kept
 
 
 def exposition(registries: Iterable[CollectorRegistry]) -> bytes:

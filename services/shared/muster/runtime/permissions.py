@@ -49,6 +49,16 @@ def roles_of_method(path: str) -> Roles | None:
     return _roles(found)
 
 
+def request_fields(path: str) -> frozenset[str]:
+    """The names of the fields that a request of `/package.Service/Method` has."""
+    service, _, method = path.removeprefix("/").partition("/")
+    try:
+        found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
+    except KeyError:
+        return frozenset()
+    return frozenset(found.input_type.fields_by_name)
+
+
 def _roles(method: MethodDescriptor) -> Roles:
     return frozenset(method.GetOptions().Extensions[permission].roles) & EVERY_ROLE
 

@@ -51,6 +51,11 @@ class Keeper:
             self.upkeep.want(replace(entry, meta={**entry.meta, key: value}))
         self._changed.set()
 
+    @property
+    def well(self) -> bool:
+        """Whether the directory answered when it was last asked."""
+        return self._well is True
+
     def wake(self) -> None:
         """Something was changed in `upkeep`."""
         self._changed.set()

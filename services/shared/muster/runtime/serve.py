@@ -31,10 +31,12 @@ from muster.runtime.config import Listen, Tls
 from muster.runtime.health import Condition, Health
 from muster.runtime.health_port import serve_health
 from muster.runtime.interceptor import CallInterceptor
-from muster.runtime.lifetime import Owned
+from muster.runtime.lifetime import Owned, background
 from muster.runtime.logs import get_logger
+from muster.runtime.loop_lag import LoopLag
 from muster.runtime.reflection import Reflection, ReflectionSource
 from muster.runtime.tls import Doors
+from muster.telemetry.calls import server_interceptors
 from muster.wire.channel import SERVER_OPTIONS
 
 NO_TLS = Tls()
@@ -118,7 +120,8 @@ class Server:
         self._parts = parts
         names = [name for part in parts for name in part.services]
         self._health = Health(names)
-        self._registry = metrics.process_registry()
+        self._lag = LoopLag()
+        self._registry = metrics.process_registry(self._lag)
         self._calls = CallInterceptor(
             self._health,
             metrics.CallMetrics(self._registry),
@@ -218,6 +221,7 @@ class Server:
             stack.push_async_callback(grpc_server.stop, None)
             await self._start_http(stack)
             await self._start_health(stack)
+            await stack.enter_async_context(background(self._lag.run))
             await grpc_server.start()
             for part in self._parts:
                 address = self._listen.advertise or self._address
@@ -239,7 +243,9 @@ class Server:
     def _bind(self) -> grpc.aio.Server:
         doors = Doors(self._listen, self._tls)
         self._calls.identify = doors.identify
-        server = grpc.aio.server(interceptors=[self._calls], options=SERVER_OPTIONS)
+        # Spans of calls go around all else: a refusal is part of what happened, too.
+        interceptors = [*server_interceptors(), self._calls]
+        server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
         # From 1.84 on gRPC waits for each method that generated code registers on its own, which
         # makes a unary call a fifth dearer with as many methods as here.
         server.add_registered_method_handlers = _serve_generically  # type: ignore[method-assign,assignment]

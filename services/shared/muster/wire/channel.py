@@ -14,6 +14,7 @@ import grpc
 
 from muster.model import limits
 from muster.model.errors import NotAuthenticated
+from muster.telemetry.calls import client_interceptors
 from muster.wire.lookup import is_lookup
 from muster.wire.security import NO_TLS, Security, Stamp
 from muster.wire.targets import channel_target, first_host, places_of
@@ -129,15 +130,16 @@ def open_channel(
     Without `retries` a call to a service that is away fails at once, as a person at a prompt wants.
     """
     options = (*options, ("grpc.enable_retries", int(retries)))
+    interceptors = client_interceptors()
     credentials = security.credentials()
     target = places_of(target)
     place = channel_target(target)
     if credentials is None:
-        return grpc.aio.insecure_channel(place, options=options)
+        return grpc.aio.insecure_channel(place, options=options, interceptors=interceptors)
     if place != target:
         # Of several, gRPC would compare their certificates with all of the text.
         options = (*options, ("grpc.ssl_target_name_override", first_host(target)))
-    return grpc.aio.secure_channel(place, credentials, options=options)
+    return grpc.aio.secure_channel(place, credentials, options=options, interceptors=interceptors)
 
 
 class Channels:
