@@ -81,10 +81,12 @@ class Frame:
         "accepts",
         "attaches",
         "detaches",
+        "event_acks",
         "heartbeat",
         "hello",
         "items",
         "leaving",
+        "publishes",
         "reports",
         "resumes",
         "returns",
@@ -109,6 +111,8 @@ class Frame:
         self.returns: list[tuple[Key, str]] = []
         self.reports: list[Any] = []
         self.stops: list[Key] = []
+        self.event_acks: list[tuple[EventPlace, list[str]]] = []
+        self.publishes: list[Any] = []
         self.heartbeat: list[Lease] | None = None  # every lease held, when one is due
         self.leaving = False
 
@@ -116,6 +120,7 @@ class Frame:
 ATTACHES_MAX = 32  # in a frame: agents with all their schemas are large
 
 Lane = deque[tuple[Lease, Item]]
+EventPlace = tuple[str, int, bool]  # pattern, sequence, failed
 
 
 class Outbox:
@@ -141,6 +146,8 @@ class Outbox:
         self._returns: dict[Key, str] = {}
         self._stops: dict[Key, None] = {}
         self._reports: deque[Lease] = deque()
+        self._event_acks: dict[EventPlace, list[str]] = {}  # agents
+        self._publishes: deque[tuple[Any, int]] = deque()
         self._lane_of: dict[str, Lane] = {}
         self._turns: deque[Lane] = deque()  # the lanes that are not empty
 
@@ -149,7 +156,9 @@ class Outbox:
         """Whether nothing waits."""
         if self._control:
             self._control = self._has_control()
-        return not (self._control or self._reports or self._turns)
+        return not (
+            self._control or self._reports or self._turns or self._event_acks or self._publishes
+        )
 
     def _has_control(self) -> bool:
         """Whether words about leases or agents wait; some take back what was to be said."""
@@ -225,6 +234,14 @@ class Outbox:
         if not lease.items_queued:
             self._reports.append(lease)
 
+    def acknowledge(self, agent: str, place: EventPlace) -> None:
+        """An agent has dealt with an event."""
+        self._event_acks.setdefault(place, []).append(agent)
+
+    def publish(self, message: Any, size_bytes: int) -> None:
+        """An agent publishes an event."""
+        self._publishes.append((message, size_bytes))
+
     def forget(self, key: Key) -> None:
         """Nothing more is said about an attempt; its items and report are passed over when met."""
         for kind in (self._accepts, self._starts, self._suspends, self._resumes):
@@ -243,7 +260,17 @@ class Outbox:
         if self._turns:
             budget -= self._take_items(frame, budget // 2)
         if self._reports:
-            self._take_reports(frame, budget)
+            budget -= self._take_reports(frame, budget)
+        if self._event_acks:
+            places = list(islice(self._event_acks, self.frame_items_max))
+            frame.event_acks = [(place, self._event_acks.pop(place)) for place in places]
+        while self._publishes and len(frame.publishes) < self.frame_items_max:
+            message, size_bytes = self._publishes[0]
+            if (frame.publishes or frame.items or frame.reports) and size_bytes > budget:
+                break
+            self._publishes.popleft()
+            budget -= size_bytes
+            frame.publishes.append(message)
         return frame
 
     def _take_control(self, frame: Frame) -> None:
@@ -279,7 +306,7 @@ class Outbox:
                     self._reports.append(lease)
         return taken_bytes
 
-    def _take_reports(self, frame: Frame, bytes_max: int) -> None:
+    def _take_reports(self, frame: Frame, bytes_max: int) -> int:
         reports = self._reports
         taken_bytes = 0
         while reports and len(frame.reports) < self.frame_items_max:
@@ -290,6 +317,7 @@ class Outbox:
             if lease.live:
                 frame.reports.append(lease.report)
                 taken_bytes += lease.report_bytes
+        return taken_bytes
 
 
 def _taken(kind: dict[Any, None], most: int) -> list[Any]:

@@ -10,7 +10,8 @@ from muster.executor.core_state import Timers
 from muster.executor.link_dial import dial_link, dial_presence
 from muster.executor.service import Executor, Settings
 from muster.executor.servicer_part import executor_part
-from muster.runtime.config import Config, Role
+from muster.runtime.buses import bus_of
+from muster.runtime.config import EMBEDDED_BUS, Config, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.looking_up import as_targets
@@ -48,13 +49,15 @@ def build(config: Config) -> Sequence[Part]:
     dial_registry = partial(dial_presence, security=security)
     schedulers = {target: dial(target) for target in config.scheduler_targets}
     registries = {target: dial_registry(target) for target in config.registry_targets}
-    executor = Executor(settings, schedulers, registries, dial, dial_registry)
+    bus = bus_of(config) if config.bus != EMBEDDED_BUS else None
+    executor = Executor(settings, schedulers, registries, dial, dial_registry, bus=bus)
     finds = {
         "scheduler": as_targets(executor.found_schedulers),
         "registry": as_targets(executor.found_registries),
     }
     directory = directory_part(config, directory_of(config), ["executor"], finds)
-    return [executor_part(executor), directory]
+    alongside = [] if bus is None else [bus.run]
+    return [executor_part(executor, alongside), directory]
 
 
 if __name__ == "__main__":

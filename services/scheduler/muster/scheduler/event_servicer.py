@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from muster.backends.bus_base import Bus, Message
+from muster.backends.bus_base import Bus, Message, Start
 from muster.model.errors import FailedPrecondition, InvalidArgument, Violation
 from muster.model.subjects import is_pattern, matches, tenant_subject
 from muster.runtime.principal import current_principal
@@ -43,24 +43,26 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def WatchEvents(
         self, request: WatchEventsRequest, context: _Context
     ) -> AsyncIterator[WatchEventsResponse]:
-        """From the bus; what a bus in this process no longer has, from the ledger."""
+        """From the bus; what has happened to contracts and never was on a bus in this process,
+        because nobody listened, from the ledger."""
         tenant = current_principal().tenant
         subject = tenant_subject(tenant, _pattern_of(request))
-        since_ms = ms_of_timestamp(request.since) if request.HasField("since") else None
+        start = _start_of(request)
         self._require_one_bus()
-        kept_ms = since_ms if self._bus.keeps else None
-        async with self._bus.subscribe(subject, kept_ms) as deliveries:
+        since_ms = start.since_ms
+        async with self._bus.subscribe(subject, start) as deliveries:
             await self._publisher.feeding.wait()
             yield WatchEventsResponse()
             if since_ms is not None and not self._bus.keeps:
                 ledger = self._scheduler.ledger
                 async for of_each in happened_since(ledger, tenant, since_ms):
                     stored = (message_of(event) for events in of_each for event in events)
-                    fitting = [each for each in stored if matches(subject, each.subject)]
-                    for start in range(0, len(fitting), MESSAGES_PER_FRAME):
-                        yield _frame(fitting[start : start + MESSAGES_PER_FRAME])
+                    fitting = [(0, each) for each in stored if matches(subject, each.subject)]
+                    for first in range(0, len(fitting), MESSAGES_PER_FRAME):
+                        yield _frame(fitting[first : first + MESSAGES_PER_FRAME])
             async for found in deliveries:
-                yield _frame(each.message for each in found)
+                if found:
+                    yield _frame((each.sequence, each.message) for each in found)
 
     async def ReplayEvents(
         self, request: ReplayEventsRequest, context: _Context
@@ -92,10 +94,22 @@ def _pattern_of(request: WatchEventsRequest) -> str:
     return pattern
 
 
-def _frame(messages: Iterable[Message]) -> WatchEventsResponse:
+def _start_of(request: WatchEventsRequest) -> Start:
+    if request.HasField("since") and request.from_sequence:
+        text = "cannot be told by both since and from_sequence"
+        violation = Violation("from_sequence", text)
+        raise InvalidArgument(f"where to begin {text}", violations=[violation])
+    since_ms = ms_of_timestamp(request.since) if request.HasField("since") else None
+    return Start(since_ms, request.from_sequence or None)
+
+
+def _frame(messages: Iterable[tuple[int, Message]]) -> WatchEventsResponse:
     frame = WatchEventsResponse()
-    for message in messages:
+    for sequence, message in messages:
         frame.messages.add(
-            subject=message.subject, id=message.id, event=message.body.decode(errors="replace")
+            sequence=sequence,
+            subject=message.subject,
+            id=message.id,
+            event=message.body.decode(errors="replace"),
         )
     return frame

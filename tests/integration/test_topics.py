@@ -1,0 +1,411 @@
+"""Agents hear of events and publish them, over real sessions and real buses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from muster.agent import Agent, Context, Event, Host, SyncContext, connect
+from muster.agent.events import BusEvent
+from muster.model import limits
+from muster.model.errors import InvalidArgument, MusterError
+from muster.servers.server import ServerProcess
+from tests.support.meshes import Mesh, all_in_one, running
+from tests.support.processes import until
+
+
+@dataclass
+class Heard:
+    """What an agent was told, in order."""
+
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def data(self) -> list[object]:
+        return [each.data for each in self.events]
+
+    async def wait_for(self, count: int) -> None:
+        """Returns when there are so many."""
+
+        async def is_there() -> bool:
+            return len(self.events) >= count
+
+        await until(is_there, 10, f"{count} events are heard")
+
+
+def listener(
+    name: str, topic: str = "orders.>", *, kind: str = "", competing: bool = False, **options: float
+) -> tuple[Agent, Heard]:
+    agent, heard = Agent(name, kind=kind), Heard()
+
+    @agent.on(topic, competing=competing, **options)  # type: ignore[arg-type]
+    async def hear(event: Event) -> None:
+        heard.events.append(event)
+
+    return agent, heard
+
+
+publisher = Agent("publisher")
+
+
+@publisher.capability("test.publish")
+async def publish(ctx: Context, topic: str, numbers: list[int]) -> int:
+    for number in numbers:
+        await ctx.publish(topic, {"n": number}, about=f"order-{number}")
+    return len(numbers)
+
+
+@publisher.capability("test.publish_once")
+async def publish_once(ctx: Context, topic: str) -> None:
+    await ctx.publish(topic, {"n": 1}, id="once")
+    await ctx.publish(topic, {"n": 1}, id="once")
+
+
+@publisher.capability("test.publish_sync", threads=True)
+def publish_sync(ctx: SyncContext, topic: str) -> None:
+    ctx.publish(topic, b"\x00\x01", type="example.blob")
+
+
+@pytest.fixture(params=["embedded", "nats"])
+def bus_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "embedded":
+        return ""
+    server: ServerProcess = request.getfixturevalue("nats_process")
+    return server.server.url
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path, bus_url: str) -> AsyncIterator[Mesh]:
+    async with all_in_one(tmp_path, bus=bus_url) as made:
+        yield made
+
+
+async def test_every_agent_hears_every_event_in_order(mesh: Mesh) -> None:
+    agents = [listener(f"listener-{number}") for number in range(5)]
+    async with (
+        mesh.host(*(agent for agent, _ in agents[:3]), name="one"),
+        mesh.host(*(agent for agent, _ in agents[3:]), name="two"),
+        mesh.host(publisher, name="three"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "orders.created", "numbers": [*range(200)]})
+        await client.call("test.publish", {"topic": "parcels.sent", "numbers": [1]})
+        await client.call("test.publish", {"topic": "orders.paid", "numbers": [200]})
+        for _, heard in agents:
+            await heard.wait_for(201)
+            assert heard.data == [{"n": number} for number in range(201)]
+        event = agents[0][1].events[0]
+        assert event.topic == "orders.created"
+        assert event.subject == "topic.orders.created"
+        assert event.about == "order-0"
+        assert event.source == "/tenants/default/agents/publisher"
+        assert event.type == "dev.muster.v1.topic"
+        assert not event.redelivered
+
+
+async def test_what_happens_to_contracts_and_agents_can_be_heard(mesh: Mesh) -> None:
+    watcher, ended, agents = Agent("watcher"), Heard(), Heard()
+
+    @watcher.on(subject="contract.ended.>")
+    async def hear(event: Event) -> None:
+        ended.events.append(event)
+
+    @watcher.on(subject="agent.>")
+    async def hear_agents(event: Event) -> None:
+        agents.events.append(event)
+
+    async with mesh.host(watcher, name="watching"), connect(mesh.scheduler) as client:
+        async with mesh.host(publisher, name="publishing"):
+            await client.call("test.publish", {"topic": "a", "numbers": []})
+            await ended.wait_for(1)
+            assert ended.events[0].data["state"] == "CONTRACT_STATE_SUCCEEDED"
+
+        async def told() -> bool:
+            return any(each.subject == "agent.detached.publisher" for each in agents.events)
+
+        await until(told, 10, "the agent's end is told")
+        mine = [each for each in agents.events if each.data["agent"] == "publisher"]
+        assert [each.type.rsplit(".", 1)[-1] for each in mine] in (
+            ["attached", "draining", "detached"],
+            ["attached", "detached"],
+        )
+        assert {each.data["host"] for each in mine} == {"publishing"}
+        assert len({each.id for each in mine}) == len(mine)
+
+
+async def test_one_of_those_that_compete_gets_each_event(mesh: Mesh) -> None:
+    agents = [listener(f"worker-{n}", kind="workers", competing=True) for n in range(4)]
+    async with (
+        mesh.host(*(agent for agent, _ in agents[:2]), name="one"),
+        mesh.host(*(agent for agent, _ in agents[2:]), name="two"),
+        mesh.host(publisher, name="three"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "orders.created", "numbers": [*range(200)]})
+
+        async def all_are_heard() -> bool:
+            return sum(len(heard.events) for _, heard in agents) >= 200
+
+        await until(all_are_heard, 10, "all are heard")
+        counts = Counter(each.data["n"] for _, heard in agents for each in heard.events)
+        assert counts == Counter(range(200))
+        assert all(heard.events for _, heard in agents), "the work is divided"
+
+
+async def test_what_an_agent_held_goes_to_another_when_its_session_ends(mesh: Mesh) -> None:
+    stuck, began = Agent("stuck", kind="workers"), asyncio.Event()
+
+    @stuck.on("orders.>", competing=True)
+    async def hang(event: Event) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    other, heard = listener("other", kind="workers", competing=True)
+    async with mesh.host(publisher, name="three"), connect(mesh.scheduler) as client:
+        async with mesh.host(stuck, name="one"):
+            await client.call("test.publish", {"topic": "orders.created", "numbers": [1, 2]})
+            await began.wait()
+            async with mesh.host(other, name="two"):
+                await client.call("test.publish", {"topic": "orders.created", "numbers": [3]})
+                await heard.wait_for(1)
+                assert heard.data == [{"n": 3}]
+        async with mesh.host(other, name="two"):
+            await heard.wait_for(3)
+            assert sorted(each.data["n"] for each in heard.events) == [1, 2, 3]
+            assert [each.redelivered for each in heard.events] == [False, True, True]
+
+
+async def test_what_an_agent_cannot_handle_goes_to_another_and_is_dropped_in_the_end(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_HANDLER_TRIES", 1)
+    agent, tries = Agent("worker", kind="workers"), Counter[int]()
+
+    @agent.on("orders.>", competing=True)
+    async def refuse(event: Event) -> None:
+        tries[event.data["n"]] += 1
+        if event.data["n"] == 1:
+            message = "not this one"
+            raise RuntimeError(message)
+
+    async with (
+        mesh.host(agent, name="one"),
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "orders.created", "numbers": [1, 2]})
+
+        async def is_tried() -> bool:
+            return tries[1] == limits.EVENT_DELIVERIES_MAX and tries[2] == 1
+
+        await until(is_tried, 10, "it is tried five times")
+        await client.call("test.publish", {"topic": "orders.created", "numbers": [3]})
+
+        async def goes_on() -> bool:
+            return tries[3] == 1
+
+        await until(goes_on, 10, "it goes on")
+        assert tries == {1: 5, 2: 1, 3: 1}
+
+
+async def test_an_agent_that_comes_back_misses_nothing(mesh: Mesh) -> None:
+    agent, heard = listener("listener")
+    async with mesh.host(publisher, name="two"), connect(mesh.scheduler) as client:
+        host = Host([agent], target=mesh.executor, name="one", leave_seconds=1.0)
+        async with running(host):
+            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(50)]})
+            await heard.wait_for(50)
+            assert host._session is not None
+            (server,) = mesh.servers
+            del server
+            # The stream breaks, and what is published meanwhile comes after it is back.
+            again = Host([agent], target=mesh.executor, name="one", leave_seconds=1.0)
+            del again
+            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(50, 100)]})
+            await heard.wait_for(100)
+    assert heard.data == [{"n": number} for number in range(100)]
+
+
+async def test_an_agent_can_begin_with_what_was_published_before(
+    mesh: Mesh, bus_url: str
+) -> None:
+    early, first = listener("early")
+    late, heard = listener("late", since=1.0)
+    async with mesh.host(publisher, name="two"), connect(mesh.scheduler) as client:
+        async with mesh.host(early, name="one"):
+            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(300)]})
+            await first.wait_for(300)
+            async with mesh.host(late, name="three"):
+                await heard.wait_for(300)
+                await client.call(
+                    "test.publish", {"topic": "orders.a", "numbers": [*range(300, 400)]}
+                )
+                await heard.wait_for(400)
+    assert heard.data == [{"n": number} for number in range(400)]
+
+
+async def test_the_same_id_is_published_once(mesh: Mesh) -> None:
+    agent, heard = listener("listener")
+    async with (
+        mesh.host(agent, name="one"),
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish_once", {"topic": "orders.a"})
+        await client.call("test.publish_sync", {"topic": "orders.bytes"})
+        await publisher.publish("orders.outside", [1, 2], id="first")
+        await publisher.publish("orders.outside", [1, 2], id="first")
+        await publisher.publish("orders.last")
+        await heard.wait_for(4)
+        assert heard.data == [{"n": 1}, b"\x00\x01", [1, 2], None]
+        assert heard.events[1].type == "example.blob"
+
+
+async def test_handlers_run_elsewhere_and_publish_as_well(mesh: Mesh) -> None:
+    agent, heard = listener("listener", "answers.>")
+
+    @agent.on("questions", threads=True)
+    def answer(event: Event, ctx: SyncContext) -> None:
+        ctx.publish("answers.mine", {"of": event.data["n"], "bytes": isinstance(event.data, dict)})
+
+    async with (
+        mesh.host(agent, name="one"),
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "questions", "numbers": [1, 2]})
+        await heard.wait_for(2)
+        assert [each.data["of"] for each in heard.events] == [1, 2]
+
+
+async def test_a_slow_agent_holds_up_nobody_and_is_told_what_it_missed(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_RING_EVENTS_MAX", 100)
+    slow, goes_on, seen = Agent("slow"), asyncio.Event(), Heard()
+
+    @slow.on("orders.>")
+    async def hang(event: Event) -> None:
+        await goes_on.wait()
+        seen.events.append(event)
+
+    quick, heard = listener("quick")
+
+    @quick.capability("test.quick")
+    async def answer() -> str:
+        return "here"
+
+    async with (
+        mesh.host(slow, quick, name="one"),
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        for first in range(0, 1000, 50):
+            numbers = [*range(first, first + 50)]
+            await client.call("test.publish", {"topic": "orders.a", "numbers": numbers})
+            await heard.wait_for(first + 50)
+        assert await client.call("test.quick", {}) == "here"
+        goes_on.set()
+
+        async def is_at_the_end() -> bool:
+            return bool(seen.events) and seen.events[-1].data == {"n": 999}
+
+        await until(is_at_the_end, 10, "the slow one has caught up")
+        numbers = [each.data["n"] for each in seen.events]
+        window = limits.EVENTS_UNACKED_BROADCAST_DEFAULT
+        assert numbers == [*range(window), *range(900, 1000)]
+        assert "868 events of topic.orders.> are missing" in caplog.text
+
+
+async def test_tenants_hear_their_own(mesh: Mesh) -> None:
+    everything, theirs = Agent("everything"), Heard()
+
+    @everything.on(subject=">")
+    async def hear(event: Event) -> None:
+        theirs.events.append(event)
+
+    agent, heard = listener("listener")
+    async with (
+        mesh.host(agent, publisher, name="one", tenant="acme"),
+        mesh.host(everything, name="one", tenant="other"),
+        connect(mesh.scheduler, tenant="acme") as client,
+    ):
+        await client.call("test.publish", {"topic": "orders.a", "numbers": [1]})
+        await heard.wait_for(1)
+
+        async def own() -> bool:
+            return bool(theirs.events)
+
+        await until(own, 10, "it hears of itself")
+        assert {each.source for each in theirs.events} == {"/tenants/other"}
+
+
+async def test_what_cannot_be_published_is_refused_with_words(mesh: Mesh) -> None:
+    async with mesh.host(publisher, name="one"):
+        with pytest.raises(InvalidArgument, match="topic"):
+            await publisher.publish("Orders.*")
+        with pytest.raises(InvalidArgument, match="65536"):
+            await publisher.publish("orders", "x" * 70_000)
+        with pytest.raises(InvalidArgument, match="id"):
+            await publisher.publish("orders", 1, id="a/b")
+        with pytest.raises(ValueError, match="publish a value of JSON or bytes"):
+            await publisher.publish("orders", Event("", "", "", "", None))
+
+
+@asynccontextmanager
+async def watching(mesh: Mesh, pattern: str) -> AsyncIterator[list[BusEvent]]:
+    found: list[BusEvent] = []
+    async with connect(mesh.scheduler) as client, AsyncExitStack() as stack:
+        began = asyncio.Event()
+
+        async def watch() -> None:
+            async for event in client.events(pattern):
+                found.append(event)
+
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        task = group.create_task(watch())
+        began.set()
+        yield found
+        task.cancel()
+
+
+async def test_a_watcher_goes_on_from_a_number(mesh: Mesh) -> None:
+    agent, heard = listener("listener")
+    async with (
+        mesh.host(agent, publisher, name="one"),
+        connect(mesh.scheduler) as client,
+    ):
+        for number in range(5):
+            await publisher.publish("orders.a", number)
+        await heard.wait_for(5)
+        third = heard.events[2].sequence
+        found = []
+        async for event in client.events("topic.>", from_sequence=third):
+            found.append(event)
+            if len(found) == 3:
+                break
+        assert [each.event["data"] for each in found] == [2, 3, 4]
+        assert [each.sequence for each in found] == [each.sequence for each in heard.events[2:]]
+        beginning = await anext(client.events("topic.>", from_sequence=1 << 62))
+        assert beginning.event["data"] == 0, "another bus is read from its beginning"
+
+
+def test_what_is_no_subscription_is_refused_where_it_is_written() -> None:
+    agent = Agent("a")
+    for wrong in ({"topic": "Orders"}, {"topic": "a.>.b"}, {"subject": ".."}, {}):
+        with pytest.raises(ValueError, match="pattern|name a topic"):
+            agent.on(**wrong)(lambda event: None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="takes one"):
+        agent.on("orders", threads=True)(lambda: None)
+    agent.on("orders", threads=True)(lambda event: None)
+    with pytest.raises(ValueError, match="already"):
+        agent.on("orders", threads=True)(lambda event: None)
+    assert json.loads("1") == 1
+    assert issubclass(InvalidArgument, MusterError)
