@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from muster.agent import Agent, Context, Event, Host, SyncContext, connect
-from muster.agent.events import BusEvent
+from muster.agent import Agent, Context, Event, SyncContext, connect
 from muster.model import limits
-from muster.model.errors import InvalidArgument, MusterError
+from muster.model.errors import InvalidArgument
 from muster.servers.server import ServerProcess
-from tests.support.meshes import Mesh, all_in_one, running
+from tests.support.meshes import Mesh, all_in_one
 from tests.support.processes import until
 
 
@@ -215,39 +212,21 @@ async def test_what_an_agent_cannot_handle_goes_to_another_and_is_dropped_in_the
         assert tries == {1: 5, 2: 1, 3: 1}
 
 
-async def test_an_agent_that_comes_back_misses_nothing(mesh: Mesh) -> None:
-    agent, heard = listener("listener")
-    async with mesh.host(publisher, name="two"), connect(mesh.scheduler) as client:
-        host = Host([agent], target=mesh.executor, name="one", leave_seconds=1.0)
-        async with running(host):
-            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(50)]})
-            await heard.wait_for(50)
-            assert host._session is not None
-            (server,) = mesh.servers
-            del server
-            # The stream breaks, and what is published meanwhile comes after it is back.
-            again = Host([agent], target=mesh.executor, name="one", leave_seconds=1.0)
-            del again
-            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(50, 100)]})
-            await heard.wait_for(100)
-    assert heard.data == [{"n": number} for number in range(100)]
-
-
-async def test_an_agent_can_begin_with_what_was_published_before(
-    mesh: Mesh, bus_url: str
-) -> None:
+async def test_an_agent_can_begin_with_what_was_published_before(mesh: Mesh, bus_url: str) -> None:
     early, first = listener("early")
     late, heard = listener("late", since=1.0)
-    async with mesh.host(publisher, name="two"), connect(mesh.scheduler) as client:
-        async with mesh.host(early, name="one"):
-            await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(300)]})
-            await first.wait_for(300)
-            async with mesh.host(late, name="three"):
-                await heard.wait_for(300)
-                await client.call(
-                    "test.publish", {"topic": "orders.a", "numbers": [*range(300, 400)]}
-                )
-                await heard.wait_for(400)
+    async with (
+        mesh.host(publisher, name="two"),
+        mesh.host(early, name="one"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "orders.a", "numbers": [*range(300)]})
+        await first.wait_for(300)
+        async with mesh.host(late, name="three"):
+            await heard.wait_for(300)
+            numbers = [*range(300, 400)]
+            await client.call("test.publish", {"topic": "orders.a", "numbers": numbers})
+            await heard.wait_for(400)
     assert heard.data == [{"n": number} for number in range(400)]
 
 
@@ -355,25 +334,6 @@ async def test_what_cannot_be_published_is_refused_with_words(mesh: Mesh) -> Non
             await publisher.publish("orders", "x" * 70_000)
         with pytest.raises(InvalidArgument, match="id"):
             await publisher.publish("orders", 1, id="a/b")
-        with pytest.raises(ValueError, match="publish a value of JSON or bytes"):
-            await publisher.publish("orders", Event("", "", "", "", None))
-
-
-@asynccontextmanager
-async def watching(mesh: Mesh, pattern: str) -> AsyncIterator[list[BusEvent]]:
-    found: list[BusEvent] = []
-    async with connect(mesh.scheduler) as client, AsyncExitStack() as stack:
-        began = asyncio.Event()
-
-        async def watch() -> None:
-            async for event in client.events(pattern):
-                found.append(event)
-
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        task = group.create_task(watch())
-        began.set()
-        yield found
-        task.cancel()
 
 
 async def test_a_watcher_goes_on_from_a_number(mesh: Mesh) -> None:
@@ -400,12 +360,10 @@ async def test_a_watcher_goes_on_from_a_number(mesh: Mesh) -> None:
 def test_what_is_no_subscription_is_refused_where_it_is_written() -> None:
     agent = Agent("a")
     for wrong in ({"topic": "Orders"}, {"topic": "a.>.b"}, {"subject": ".."}, {}):
-        with pytest.raises(ValueError, match="pattern|name a topic"):
+        with pytest.raises(ValueError, match=r"pattern|name a topic"):
             agent.on(**wrong)(lambda event: None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes one"):
         agent.on("orders", threads=True)(lambda: None)
     agent.on("orders", threads=True)(lambda event: None)
     with pytest.raises(ValueError, match="already"):
         agent.on("orders", threads=True)(lambda event: None)
-    assert json.loads("1") == 1
-    assert issubclass(InvalidArgument, MusterError)

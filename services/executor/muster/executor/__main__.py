@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from muster.backends.bus_base import Bus
 from muster.executor.core_state import Timers
 from muster.executor.link_dial import dial_link, dial_presence
 from muster.executor.service import Executor, Settings
 from muster.executor.servicer_part import executor_part
+from muster.runtime.bus_remote import RemoteBus
 from muster.runtime.buses import bus_of
 from muster.runtime.config import EMBEDDED_BUS, Config, Role
 from muster.runtime.directories import directory_of, directory_part
@@ -39,6 +41,15 @@ def settings_of(
     )
 
 
+def _bus(config: Config) -> Bus | None:
+    """NATS, or else that of the one scheduler; None where it is not known to be the only one."""
+    if config.bus != EMBEDDED_BUS:
+        return bus_of(config)
+    if len(config.scheduler_targets) != 1:
+        return None
+    return RemoteBus(config.scheduler_targets[0], config.tls.security)
+
+
 def build(config: Config) -> Sequence[Part]:
     """The parts of an executor process."""
     settings = settings_of(
@@ -49,7 +60,7 @@ def build(config: Config) -> Sequence[Part]:
     dial_registry = partial(dial_presence, security=security)
     schedulers = {target: dial(target) for target in config.scheduler_targets}
     registries = {target: dial_registry(target) for target in config.registry_targets}
-    bus = bus_of(config) if config.bus != EMBEDDED_BUS else None
+    bus = _bus(config)
     executor = Executor(settings, schedulers, registries, dial, dial_registry, bus=bus)
     finds = {
         "scheduler": as_targets(executor.found_schedulers),

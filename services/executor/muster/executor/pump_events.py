@@ -38,8 +38,8 @@ from muster.wire.payload import BINARY_MEDIA_TYPE
 from muster.wire.times import ms_of_timestamp
 
 NO_BUS: Final = (
-    "this executor reaches no bus, so its agents have no events and publish none; start the mesh "
-    "with NATS (MUSTER_BUS, or muster up --with nats), or all of it in one process"
+    "several schedulers without NATS have no bus in common, so agents hear no events and publish "
+    "none; start the mesh with it (MUSTER_BUS, or muster up --with nats)"
 )
 
 

@@ -75,8 +75,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
     def _require_one_bus(self) -> None:
         """Raises `FailedPrecondition` where each of several schedulers has a bus of its own."""
-        sharing = self._router.sharing
-        if not self._bus.keeps and sharing is not None and len(sharing.addresses) > 1:
+        if not self._bus.keeps and self._router.has_others:
             raise FailedPrecondition(
                 "several schedulers have no bus in common; start them with NATS (MUSTER_BUS, or "
                 "muster up --with nats), or watch contracts instead"

@@ -66,6 +66,11 @@ class Router:
         """Close the connections to the others."""
         await self._channels.close()
 
+    @property
+    def has_others(self) -> bool:
+        """Whether other schedulers share the ledger."""
+        return self.sharing is not None and len(self.sharing.addresses) > 1
+
     def shares(self, context: Context) -> bool:
         """Whether the call is for this scheduler to divide among all that share the ledger."""
         return self.sharing is not None and not is_forwarded(context)

@@ -1,0 +1,329 @@
+"""Who gets which events, without a bus: rings, groups and feeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.executor.core_groups import Group, Offered
+from muster.executor.core_rings import Entry, Ring
+from muster.executor.core_state import Agent, Session
+from muster.executor.core_topics import Topics, Wish
+from muster.model import limits
+from muster.model.errors import InvalidArgument, ResourceExhausted
+
+
+def entry(sequence: int, size: int = 100) -> Entry:
+    return Entry(sequence, size, sequence)
+
+
+class Desk:
+    """Topics, and the sessions that were woken."""
+
+    def __init__(self) -> None:
+        self.woken: list[Session] = []
+        self.topics = Topics(self.woken.append)
+
+    def session(self, name: str = "s", tenant: str = "t") -> Session:
+        return Session(name, tenant, "p", name)
+
+    def subscribe(self, session: Session, name: str, *wishes: Wish) -> None:
+        agent = session.agents.setdefault(name, Agent(session, name, 0))
+        self.topics.admit(session, name, wishes)
+        for source in self.topics.subscribe(agent, wishes):
+            source.is_open = True
+
+    def ring(self, pattern: str = "a", tenant: str = "t") -> Ring:
+        return self.topics.rings[tenant, pattern]
+
+    def group(self, name: str = "g", pattern: str = "a") -> Group:
+        return self.topics.groups["t", pattern, name]
+
+    def behind(self) -> list[Ring]:
+        return [x for x in self.topics.opened if isinstance(x, Ring) and x.live is not None]
+
+
+def had(session: Session, room: int = 1 << 20) -> list[tuple[int, list[str]]]:
+    """Everything that waits for a session."""
+    found = []
+    while session.feed is not None and session.feed.has_some:
+        taken = session.feed.take(room)
+        found += [(event.item, event.agents) for event in taken.events]
+    return found
+
+
+def take(desk: Desk, session: Session, agent: str, pattern: str = "a") -> list[int]:
+    """Has the agent take and acknowledge all there is, until there is nothing more."""
+    found = []
+    while events := [number for number, agents in had(session) if agent in agents]:
+        found += events
+        desk.topics.acknowledge(session, agent, pattern, events, failed=False)
+    return found
+
+
+def test_an_event_stands_in_a_frame_once_for_all_agents_at_the_same_place() -> None:
+    desk, session = Desk(), Desk().session()
+    for name in "xyz":
+        desk.subscribe(session, name, Wish("a", None))
+    desk.ring().add([entry(5), entry(6)])
+    assert had(session) == [(5, ["x", "y", "z"]), (6, ["x", "y", "z"])]
+    assert desk.woken
+
+
+def test_no_more_is_unacknowledged_than_the_window() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None, window=3))
+    desk.subscribe(session, "y", Wish("a", None, window=5))
+    desk.ring().add(map(entry, range(1, 11)))
+    assert had(session) == [
+        *((n, ["x", "y"]) for n in (1, 2, 3)),
+        *((n, ["y"]) for n in (4, 5)),
+    ]
+    desk.topics.acknowledge(session, "x", "a", [2], failed=False)
+    assert had(session) == [(4, ["x"])]
+    desk.topics.acknowledge(session, "x", "a", [2, 99], failed=False)
+    assert had(session) == []
+
+
+def test_who_is_slower_than_the_ring_is_long_is_told_how_many_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_RING_EVENTS_MAX", 10)
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None, window=1))
+    ring = desk.ring()
+    ring.add([entry(1)])
+    assert had(session) == [(1, ["x"])]
+    ring.add(map(entry, range(2, 32)))
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    assert session.feed is not None
+    taken = session.feed.take(1 << 20)
+    assert [(gap.agents, gap.count) for gap in taken.gaps] == [(["x"], 20)]
+    assert [event.item for event in taken.events] == [22]
+
+
+def test_a_ring_keeps_so_many_bytes_and_one_event_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_RING_BYTES_MAX", 1000)
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None))
+    ring = desk.ring()
+    ring.add(entry(n, 300) for n in range(1, 10))
+    assert ring.next - ring.base == 3
+    ring.add([entry(10, 5000)])
+    assert ring.next - ring.base == 1
+
+
+def test_a_frame_closes_where_it_is_full_and_what_is_left_comes_next() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None))
+    desk.ring().add(entry(n, 400) for n in range(1, 4))
+    assert session.feed is not None
+    assert [event.item for event in session.feed.take(1000).events] == [1, 2]
+    assert [event.item for event in session.feed.take(100).events] == [3], "one at least"
+    assert not session.feed.has_some
+
+
+def test_who_comes_later_begins_with_what_comes_then() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None))
+    desk.ring().add([entry(1), entry(2)])
+    desk.subscribe(session, "y", Wish("a", None))
+    desk.ring().add([entry(3)])
+    assert had(session) == [(1, ["x"]), (3, ["y"]), (2, ["x"]), (3, ["x"])]
+
+
+def test_who_comes_back_goes_on_within_the_ring() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None))
+    desk.ring().add([entry(3), entry(5), entry(9)])
+    desk.subscribe(session, "y", Wish("a", None, from_sequence=5))
+    assert (5, ["y"]) in had(session)
+    assert not desk.behind()
+
+
+def test_who_wants_what_is_past_catches_up_and_then_goes_on_with_the_others() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None))
+    desk.ring().add([entry(7)])
+    desk.subscribe(session, "y", Wish("a", None, from_sequence=4))
+    desk.subscribe(session, "z", Wish("a", None, from_sequence=2))
+    (ring,) = desk.behind()
+    assert ring.from_sequence == 2
+    ring.add(map(entry, range(2, 8)))
+    assert take(desk, session, "y") == [4, 5, 6, 7]
+    desk.topics.caught_up(ring)
+    assert not ring.followers
+    desk.ring().add([entry(8)])
+    assert had(session)[-1][0] == 8
+    assert ring in desk.topics.deserted(0.0)
+
+
+def test_the_end_of_a_bus_that_has_begun_again_hides_nothing() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None, from_sequence=1000))
+    (ring,) = desk.behind()
+    desk.topics.caught_up(ring)
+    desk.ring().add([entry(1), entry(2)])
+    assert take(desk, session, "x") == [1, 2]
+    desk.ring().add([entry(1)])
+    assert take(desk, session, "x") == [1]
+
+
+def test_sessions_that_end_leave_nothing_behind() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None), Wish("b", "g"))
+    desk.topics.end(session)
+    assert desk.topics.subscriptions == 0
+    desk.ring().add([entry(1)])
+    desk.topics.deserted(0.0)
+    assert desk.topics.deserted(limits.EVENT_LINGER_SECONDS)
+    assert not desk.topics.rings
+    assert not desk.topics.groups
+
+
+def test_what_an_agent_subscribes_to_no_longer_does_not_come() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None), Wish("b", None))
+    desk.ring().add([entry(1)])
+    desk.subscribe(session, "x", Wish("b", None))
+    assert had(session) == []
+    desk.ring("b").add([entry(2)])
+    assert had(session) == [(2, ["x"])]
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def offer(group: Group, *sequences: int, now: float = 0.0) -> None:
+    for number in sequences:
+        group.offer(Offered(number, 100, number, again=False), now)
+
+
+def test_events_of_a_group_are_divided_and_no_more_are_fetched_than_fit() -> None:
+    desk, session = Desk(), Desk().session()
+    for name in "xyz":
+        desk.subscribe(session, name, Wish("a", "g", window=2))
+    group = desk.group()
+    assert group.room == 6
+    offer(group, 1, 2, 3, 4, 5, 6, 7)
+    assert group.room == 0
+    assert group.returned == [7]
+    assert Counter(agents[0] for _, agents in had(session)) == {"x": 2, "y": 2, "z": 2}
+
+
+def test_what_is_acknowledged_is_done_and_what_failed_goes_back() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", "g", window=2))
+    group = desk.group()
+    offer(group, 1, 2)
+    had(session)
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    desk.topics.acknowledge(session, "x", "a", [2, 2, 3], failed=True)
+    assert (group.done, group.returned) == ([1], [2])
+    assert group.room == 2
+
+
+def test_what_an_agent_holds_goes_back_when_it_leaves() -> None:
+    desk, session, other = Desk(), Desk().session(), Desk().session("o")
+    desk.subscribe(session, "x", Wish("a", "g"))
+    desk.subscribe(other, "y", Wish("a", "g"))
+    group = desk.group()
+    offer(group, 1, 2, 3, 4)
+    had(session)
+    desk.topics.end(session)
+    assert group.returned == [1, 3]
+    assert [number for number, _ in had(other)] == [2, 4]
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    assert group.done == []
+
+
+def test_an_event_that_takes_too_long_goes_back_and_its_late_ack_is_nothing() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", "g", window=1))
+    group = desk.group()
+    offer(group, 1)
+    had(session)
+    group.sweep(limits.EVENT_ACK_SECONDS - 1)
+    assert group.returned == []
+    group.sweep(limits.EVENT_ACK_SECONDS)
+    assert group.returned == [1]
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    assert group.done == []
+    assert group.room == 1
+
+
+def test_an_agent_that_drains_gets_nothing_new_and_finishes_what_it_has() -> None:
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", "g", window=2))
+    group = desk.group()
+    offer(group, 1)
+    desk.topics.close(session)
+    assert group.room == 0
+    offer(group, 2)
+    assert group.returned == [2]
+    assert had(session) == [(1, ["x"])]
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    assert group.done == [1]
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_what_is_too_much_is_refused_before_anything_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_PATTERNS_PER_TENANT_MAX", 2)
+    monkeypatch.setattr(limits, "EVENT_SUBSCRIPTIONS_PER_SESSION_MAX", 3)
+    desk, session = Desk(), Desk().session()
+    with pytest.raises(InvalidArgument, match="twice"):
+        desk.subscribe(session, "x", Wish("a", None), Wish("a", "g"))
+    with pytest.raises(ResourceExhausted, match="different patterns"):
+        desk.subscribe(session, "x", Wish("a", None), Wish("b", None), Wish("c", None))
+    desk.subscribe(session, "x", Wish("a", None), Wish("b", None))
+    desk.subscribe(session, "y", Wish("a", None))
+    with pytest.raises(ResourceExhausted, match="of a session"):
+        desk.subscribe(session, "z", Wish("a", None))
+    assert desk.topics.subscriptions == 3
+
+
+@given(st.data())
+def test_everybody_gets_everything_in_order_or_is_told_how_much_is_missing(
+    data: st.DataObject,
+) -> None:
+    """However slow each is, delivered and missing are together what was published."""
+    desk, session = Desk(), Desk().session()
+    windows = {name: data.draw(st.integers(1, 4), name) for name in "xyz"}
+    for name, window in windows.items():
+        desk.subscribe(session, name, Wish("a", None, window=window))
+    got: dict[str, list[int]] = {name: [] for name in windows}
+    missing = Counter[str]()
+    unacked: dict[str, list[int]] = {name: [] for name in windows}
+    published = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "EVENT_RING_EVENTS_MAX", 5)
+        for step in data.draw(st.lists(st.integers(0, 3), max_size=60), "steps") + [1, 2, 3] * 40:
+            if step == 0:
+                published += 1
+                desk.ring().add([entry(published)])
+            elif step == 1 and session.feed is not None:
+                taken = session.feed.take(data.draw(st.just(250)))
+                for gap in taken.gaps:
+                    missing.update(dict.fromkeys(gap.agents, gap.count))
+                for event in taken.events:
+                    for name in event.agents:
+                        got[name].append(event.item)
+                        unacked[name].append(event.item)
+                        assert len(unacked[name]) <= windows[name]
+            else:
+                for name, numbers in unacked.items():
+                    if numbers:
+                        number = numbers.pop(0)
+                        desk.topics.acknowledge(session, name, "a", [number], failed=False)
+    for name, numbers in got.items():
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) + missing[name] == published
