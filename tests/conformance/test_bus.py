@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
-import grpc
 import pytest
 
 from muster.backends.bus_base import Bus, BusUnavailable, Delivery, Group, Message, Start

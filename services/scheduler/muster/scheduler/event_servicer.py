@@ -12,6 +12,7 @@ from muster.model.errors import FailedPrecondition, InvalidArgument, Violation
 from muster.model.subjects import is_pattern, matches, tenant_subject
 from muster.runtime.principal import current_principal
 from muster.scheduler.cloud_events import message_of
+from muster.scheduler.event_merging import merged
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.replaying import happened_since, replay
 from muster.scheduler.routing import Router
@@ -43,19 +44,28 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def WatchEvents(
         self, request: WatchEventsRequest, context: _Context
     ) -> AsyncIterator[WatchEventsResponse]:
+        caller = current_principal()
+        subject = tenant_subject(caller.tenant, _pattern_of(request))
+        frames = self._watch(caller.tenant, subject, _start_of(request))
+        if not self._bus.keeps and self._router.has_others and self._router.shares(context):
+            if request.from_sequence:
+                text = "numbers are of one bus, and here each scheduler has its own; say since"
+                raise FailedPrecondition(f"from_sequence: {text}, or use NATS (MUSTER_BUS)")
+            frames = merged(self._router, caller, request, frames)
+        async for frame in frames:
+            yield frame
+
+    async def _watch(
+        self, tenant: str, subject: str, start: Start
+    ) -> AsyncIterator[WatchEventsResponse]:
         """From the bus; what has happened to contracts and never was on a bus in this process,
         because nobody listened, from the ledger."""
-        tenant = current_principal().tenant
-        subject = tenant_subject(tenant, _pattern_of(request))
-        start = _start_of(request)
-        self._require_one_bus()
-        since_ms = start.since_ms
         async with self._bus.subscribe(subject, start) as deliveries:
             await self._publisher.feeding.wait()
             yield WatchEventsResponse()
-            if since_ms is not None and not self._bus.keeps:
+            if start.since_ms is not None and not self._bus.keeps:
                 ledger = self._scheduler.ledger
-                async for of_each in happened_since(ledger, tenant, since_ms):
+                async for of_each in happened_since(ledger, tenant, start.since_ms):
                     stored = (message_of(event) for events in of_each for event in events)
                     fitting = [(0, each) for each in stored if matches(subject, each.subject)]
                     for first in range(0, len(fitting), MESSAGES_PER_FRAME):
@@ -77,8 +87,8 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         """Raises `FailedPrecondition` where each of several schedulers has a bus of its own."""
         if not self._bus.keeps and self._router.has_others:
             raise FailedPrecondition(
-                "several schedulers have no bus in common; start them with NATS (MUSTER_BUS, or "
-                "muster up --with nats), or watch contracts instead"
+                "several schedulers have no bus in common that could be refilled; whoever watches "
+                "them since a time gets it from the ledger anyway"
             )
 
 
