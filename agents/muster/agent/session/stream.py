@@ -81,6 +81,7 @@ class Session:
 
     def _greeting(self) -> ConnectRequest:
         frame = self._core.open()
+        self._work.topics.new_session()
         request = request_of(frame, self._spec_of, 0)
         hello = request.hello
         hello.protocol_version = PROTOCOL_VERSION

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -17,6 +18,7 @@ from muster.agent.topics.event_job import EventJob
 from muster.agent.topics.publisher import Publisher
 from muster.model import limits
 from muster.v1.agent_pb2 import AgentSpec
+from muster.v1.subscription_pb2 import SUBSCRIPTION_MODE_COMPETING
 from muster.v1.topic_pb2 import EventDelivery, EventGap, PublishResult
 
 if TYPE_CHECKING:
@@ -45,20 +47,33 @@ class Topics:
         self._agents = agents
         self._tasks = tasks
         self._hearings: dict[tuple[str, str], Hearing] = {}
+        # When each was first attached; whole seconds, for then the mesh can read once for many.
+        self._begun: dict[tuple[str, str], int] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     def published(self, result: PublishResult) -> None:
         """The mesh has answered."""
         self.publisher.published(result)
 
+    def new_session(self) -> None:
+        """What waits comes again, here or, where others compete for it, there."""
+        for hearing in self._hearings.values():
+            hearing.forget_waiting()
+
     def resume(self, spec: AgentSpec) -> None:
         """An agent is about to be attached anew: has it go on where it was."""
         for subscription in spec.event_subscriptions:
-            hearing = self._hearings.get((spec.name, subscription.pattern))
-            if hearing is not None:
-                hearing.new_session()
-                if hearing.reached and not hearing.handler.competing:
-                    subscription.from_sequence = hearing.reached + 1
+            key = (spec.name, subscription.pattern)
+            hearing = self._hearings.get(key)
+            if subscription.mode == SUBSCRIPTION_MODE_COMPETING:
+                continue  # the group has its place on the bus
+            if hearing is not None and hearing.reached:
+                subscription.from_sequence = hearing.reached + 1
+            elif key not in self._begun:
+                self._begun[key] = int(time.time())
+            elif not subscription.HasField("since"):
+                # It has heard nothing since it was there first, and may have missed something.
+                subscription.since.seconds = self._begun[key]
 
     def deliver(self, delivery: EventDelivery) -> None:
         """An event has come, for some of the agents."""
@@ -138,8 +153,8 @@ class Hearing:
             self._running += 1
             self._topics.begin(self)
 
-    def new_session(self) -> None:
-        """What waits comes again, here or, where others compete for it, there."""
+    def forget_waiting(self) -> None:
+        """What waits comes again."""
         for _, number, _ in self._waiting:
             self._known.discard(number)
         self._waiting.clear()

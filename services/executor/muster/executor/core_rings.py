@@ -76,13 +76,15 @@ class Ring:
             self.last = entry.sequence
             self._entries.append(entry)
             self._bytes += entry.size
-            if (
-                self._bytes > limits.EVENT_RING_BYTES_MAX
-                or len(self._entries) > limits.EVENT_RING_EVENTS_MAX
-            ) and len(self._entries) > 1:
+            while len(self._entries) > 1 and self._is_over:
                 self._lose()
         for follower in self.followers:
             follower.look()
+
+    @property
+    def _is_over(self) -> bool:
+        too_many = len(self._entries) > limits.EVENT_RING_EVENTS_MAX
+        return too_many or self._bytes > limits.EVENT_RING_BYTES_MAX
 
     def _lose(self) -> None:
         entry = self._entries.popleft()

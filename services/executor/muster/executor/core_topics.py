@@ -60,19 +60,19 @@ class Topics:
             most = limits.EVENT_SUBSCRIPTIONS_PER_SESSION_MAX
             raise ResourceExhausted(f"the agents of a session have at most {most} subscriptions")
         tenant = session.tenant
-        new = {each for each in wishes if not self._has(tenant, each)}
+        new = {(each.pattern, each.group) for each in wishes if not self._has(tenant, each)}
         if self._patterns.get(tenant, 0) + len(new) > limits.EVENT_PATTERNS_PER_TENANT_MAX:
             most = limits.EVENT_PATTERNS_PER_TENANT_MAX
             raise ResourceExhausted(
                 f"a tenant's agents subscribe to at most {most} different patterns and groups here"
             )
-        if len(self.rings) + len(self.groups) + len(new) > limits.EVENT_PATTERNS_MAX:
+        sources = len(self.rings) + len(self.groups) + len(self._behind) + len(new)
+        if sources > limits.EVENT_PATTERNS_MAX:
             raise ResourceExhausted("this executor has as many subscriptions as it can")
 
     def _has(self, tenant: str, wish: Wish) -> bool:
         if wish.group is None:
-            is_live = wish.since_ms is None and wish.from_sequence is None
-            return is_live and (tenant, wish.pattern) in self.rings
+            return (tenant, wish.pattern) in self.rings
         return (tenant, wish.pattern, wish.group) in self.groups
 
     def subscribe(self, agent: Agent, wishes: Sequence[Wish]) -> list[Source]:
@@ -199,7 +199,8 @@ class Topics:
         return group
 
     def _open(self, source: Source) -> None:
-        self._patterns[source.tenant] = self._patterns.get(source.tenant, 0) + 1
+        if isinstance(source, Group) or source.live is None:
+            self._patterns[source.tenant] = self._patterns.get(source.tenant, 0) + 1
         self.opened.append(source)
 
     # --- the shell's side -------------------------------------------------------------------------
@@ -232,18 +233,19 @@ class Topics:
         return gone
 
     def _forget(self, source: Source) -> None:
+        if isinstance(source, Ring) and source.live is not None:
+            del self._behind[source]
+            key = (source.tenant, source.pattern, source.since_ms)
+            if self._beginning.get(key) is source:
+                del self._beginning[key]
+            return
         self._patterns[source.tenant] -= 1
         if not self._patterns[source.tenant]:
             del self._patterns[source.tenant]
         if isinstance(source, Group):
             del self.groups[source.tenant, source.pattern, source.name]
-        elif source.live is None:
-            del self.rings[source.tenant, source.pattern]
         else:
-            del self._behind[source]
-            key = (source.tenant, source.pattern, source.since_ms)
-            if self._beginning.get(key) is source:
-                del self._beginning[key]
+            del self.rings[source.tenant, source.pattern]
 
 
 def _group_of(place: Follower | Member) -> str | None:
