@@ -28,20 +28,22 @@ MakeBus = Callable[[], Bus]  # another way to the same one, as another process h
 
 @pytest.fixture(params=["embedded", "jetstream", "remote"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Of the bus."""
+    """Of the bus; where NATS is, for that."""
+    if request.param == "jetstream":
+        nats_server: ServerProcess = request.getfixturevalue("nats_server")
+        return nats_server.server.url
     assert isinstance(request.param, str)
     return request.param
 
 
 @pytest.fixture
-async def make_bus(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[MakeBus]:
+async def make_bus(kind: str) -> AsyncIterator[MakeBus]:
     """Makes one of this kind."""
     embedded = EmbeddedBus()
     if kind == "embedded":
         yield lambda: embedded
-    elif kind == "jetstream":
-        nats_server: ServerProcess = request.getfixturevalue("nats_server")
-        yield lambda: JetStreamBus(nats_server.server.url, "test")
+    elif kind != "remote":
+        yield lambda: JetStreamBus(kind, "test")
     else:
         async with serve(Listen(grpc_port=0, http_port=None), [bus_part(embedded)]) as server:
             yield lambda: RemoteBus(server.address)
@@ -165,7 +167,7 @@ async def test_a_subscriber_begins_with_a_number(bus: Bus, tenant: str) -> None:
         more = message(subject, 5)
         await bus.publish([more])
         assert await read(from_third, 4) == [*sent[2:], more]
-        assert (await read(from_before, 4))[-3:] == [*sent[3:], more]
+        assert await read(from_before, 5) == [*sent[1:], more]
         assert await read(from_next, 1) == [more]
         assert await read(from_another_bus, 6) == [*sent, more]
 
@@ -203,7 +205,7 @@ async def test_the_members_of_a_group_divide_what_comes(bus: Bus, other: Bus, te
         assert {each.deliveries for each in (*mine, *theirs)} == {1}
         await one.acknowledge([each.sequence for each in mine])
         await two.acknowledge([each.sequence for each in theirs])
-        assert await one.fetch(10) == []
+        assert not await one.fetch(10)
         async with bus.join(subject, f"{tenant}/other") as another:
             await bus.publish([message(subject, 20)])
             assert len(await fetch(another, 1)) == 1
@@ -227,7 +229,7 @@ async def test_what_is_given_back_goes_to_another_and_is_counted(
             (third,) = await fetch(two, 1)
             assert third.deliveries == 3
             await two.acknowledge([third.sequence])
-            assert await two.fetch(5) == []
+            assert not await two.fetch(5)
     async with other.join(subject, name) as two:
         (left,) = await fetch(two, 1)
         assert left == first[2]._replace(deliveries=2), "who leaves gives back what he holds"
@@ -263,7 +265,7 @@ async def test_who_says_nothing_of_a_message_loses_it_and_who_does_keeps_it(
             (found,) = await fetch(two, 1)
             assert found == lost._replace(deliveries=2)
             await two.acknowledge([found.sequence])
-            assert await two.fetch(1) == []
+            assert not await two.fetch(1)
         await one.acknowledge([kept.sequence])
 
 
@@ -278,7 +280,7 @@ async def test_what_is_delivered_too_often_is_dropped(bus: Bus, tenant: str) -> 
             await one.give_back([bad.sequence])
             assert await fetch(one, 1) == [bad._replace(deliveries=count)]
         await one.give_back([bad.sequence])
-        assert await one.fetch(1) == []
+        assert not await one.fetch(1)
 
 
 async def test_tenants_whose_names_resemble_each_other_do_not_see_each_other(
