@@ -7,6 +7,7 @@ are events per second as agents get them, and what a subscription costs the mesh
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -50,6 +51,12 @@ def rss_kib(pid: int) -> int:
     raise AssertionError(pid)
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @asynccontextmanager
 async def mesh(bus: str) -> AsyncIterator[tuple[int, str]]:
     """A mesh of one process: its pid and where it is."""
@@ -64,15 +71,15 @@ async def mesh(bus: str) -> AsyncIterator[tuple[int, str]]:
             await made.terminate()
 
 
-async def fan_out(target: str, *, competing: bool) -> tuple[float, float]:
-    """Events published per second, and got by agents per second."""
+async def fan_out(pid: int, target: str, *, competing: bool) -> str:
+    """What it took that all agents heard what was published."""
     fleet, talker = Fleet(1, competing=competing), Agent("talker")
     events = EVENTS * 5 if competing else EVENTS // 4
     fleet.wanted = events if competing else events * AGENTS
     listening = Host(fleet.agents, target=target, name=_FLEET)
     talking = Host([talker], target=target, name="talker")
     async with listening.running(), talking.running():
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), (cpu_seconds(pid), time.process_time())
         async with asyncio.TaskGroup() as group:
             for part in range(64):
                 group.create_task(_publish(talker, range(part, events, 64)))
@@ -80,7 +87,13 @@ async def fan_out(target: str, *, competing: bool) -> tuple[float, float]:
         async with asyncio.timeout(120):
             await fleet.done.wait()
         took = time.perf_counter() - began
-    return events / published, fleet.heard / took
+        mesh_us = (cpu_seconds(pid) - busy[0]) * 1e6 / fleet.heard
+        host_us = (time.process_time() - busy[1]) * 1e6 / fleet.heard
+    how = "one of" if competing else "each of"
+    return (
+        f"{how} {AGENTS} agents: {events / published:.0f} published/s, {fleet.heard / took:.0f} "
+        f"got/s; CPU for each that was got: mesh {mesh_us:.1f} µs, hosts {host_us:.1f} µs"
+    )
 
 
 async def _publish(talker: Agent, numbers: range) -> None:
@@ -104,9 +117,7 @@ async def main(bus: str) -> None:
     async with mesh(bus) as (pid, target):
         print(f"memory: {await memory(pid, target):.0f} bytes a subscription")
         for competing in (False, True):
-            published, got = await fan_out(target, competing=competing)
-            how = "one of" if competing else "each of"
-            print(f"{how} {AGENTS} agents: {published:.0f} published/s, {got:.0f} got/s")
+            print(await fan_out(pid, target, competing=competing))
 
 
 if __name__ == "__main__":

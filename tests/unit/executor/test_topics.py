@@ -102,7 +102,7 @@ def test_who_is_slower_than_the_ring_is_long_is_told_how_many_are_missing(
     desk.topics.acknowledge(session, "x", "a", [1], failed=False)
     assert session.feed is not None
     taken = session.feed.take(1 << 20)
-    assert [(gap.agents, gap.count) for gap in taken.gaps] == [(["x"], 20)]
+    assert [(gap.agents, gap.missing) for gap in taken.gaps] == [(["x"], 20)]
     assert [event.item for event in taken.events] == [22]
 
 
@@ -314,7 +314,7 @@ def test_everybody_gets_everything_in_order_or_is_told_how_much_is_missing(
             elif step == 1 and session.feed is not None:
                 taken = session.feed.take(data.draw(st.just(250)))
                 for gap in taken.gaps:
-                    missing.update(dict.fromkeys(gap.agents, gap.count))
+                    missing.update(dict.fromkeys(gap.agents, gap.missing))
                 for event in taken.events:
                     for name in event.agents:
                         got[name].append(event.item)

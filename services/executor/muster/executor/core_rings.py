@@ -298,7 +298,7 @@ class Gap(NamedTuple):
 
     pattern: str
     agents: list[str]
-    count: int
+    missing: int
 
 
 class Taken(NamedTuple):

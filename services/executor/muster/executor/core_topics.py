@@ -91,7 +91,7 @@ class Topics:
             return []
         if session.feed is None:
             session.feed = Feed(partial(self._wake, session))
-        found = []
+        found: list[Source] = []
         for wish in wanted.values():
             self.subscriptions += 1
             session.feed.count += 1

@@ -208,7 +208,7 @@ def _wrong_data(why: str) -> InvalidArgument:
 def fill_events(frame: ConnectResponse, taken: Taken) -> None:
     """Adds what was taken of a session's feed."""
     for gap in taken.gaps:
-        frame.event_gaps.add(pattern=gap.pattern, agents=gap.agents, events_missing=gap.count)
+        frame.event_gaps.add(pattern=gap.pattern, agents=gap.agents, events_missing=gap.missing)
     for event in taken.events:
         message = event.item.message
         frame.events.add(
