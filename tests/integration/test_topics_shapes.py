@@ -134,11 +134,13 @@ async def test_a_bus_that_is_away_costs_publishers_an_error_and_nobody_else_anyt
         assert time.monotonic() - began < 9
         for _ in range(20):
             assert await client.call("test.other", {}) == "done"
-        waiting = asyncio.ensure_future(publisher.publish("orders.a", {"n": 3}, timeout=30))
         late, after = listener("late")
-        async with hosts(mesh.executor, late):  # its attach does not wait for ever
-            await nats_process.start()
-            await waiting
+        async with AsyncExitStack() as stack:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(publisher.publish("orders.a", {"n": 3}, timeout=30))
+                # Its attach does not wait for ever.
+                await stack.enter_async_context(hosts(mesh.executor, late))
+                await nats_process.start()
             await publisher.publish("orders.a", {"n": 4})
 
             async def all_have_heard() -> bool:
