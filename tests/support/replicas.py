@@ -81,22 +81,30 @@ async def _knows_every_owner(scheduler: str) -> None:
             await until(partial(answers, shard), 15, f"shard {shard} has an owner")
 
 
-def _config(role: Role, number: int, data_dir: Path, ledger: str, tls: Tls = NO_TLS) -> Config:
+def _config(
+    role: Role, number: int, data_dir: Path, ledger: str, tls: Tls = NO_TLS, bus: str = ""
+) -> Config:
     listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
     name = f"{role.value}-{number}"
     return replace(
-        default_config(role), listen=listen, tls=tls, data_dir=data_dir, name=name, ledger=ledger
+        default_config(role),
+        listen=listen,
+        tls=tls,
+        data_dir=data_dir,
+        name=name,
+        ledger=ledger,
+        bus=bus,
     )
 
 
 @asynccontextmanager
 async def replicas(
-    data_dir: Path, ledger: str, count: int = 2, tls: Tls = NO_TLS
+    data_dir: Path, ledger: str, count: int = 2, tls: Tls = NO_TLS, bus: str = ""
 ) -> AsyncIterator[Replicas]:
     """`count` of each service."""
 
     def config(role: Role, number: int) -> Config:
-        return _config(role, number, data_dir, ledger, tls)
+        return _config(role, number, data_dir, ledger, tls, bus)
 
     async with AsyncExitStack() as stack:
         schedulers: list[Server] = []
