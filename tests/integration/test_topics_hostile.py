@@ -12,6 +12,7 @@ import pytest
 
 from muster.agent import connect
 from muster.model import limits
+from muster.runtime.principal import Grants, Principal
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 from muster.v1.executor_service_pb2_grpc import ExecutorServiceStub
@@ -173,6 +174,22 @@ async def test_what_cannot_be_published_is_answered_by_its_id(mesh: Mesh) -> Non
         for word, publish in wrong.items():
             assert word in error_of_status(said[publish.id].error).message, publish.id
         assert not said["good"].HasField("error")
+
+
+async def test_who_may_not_publish_to_a_topic_is_told(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted = Principal("default", "local", grants=Grants(publishes=("mine.*",)))
+    monkeypatch.setattr("muster.executor.servicer.current_principal", lambda: granted)
+    async with session(mesh) as raw:
+        await raw.attach()
+        mine, theirs = await raw.publish(
+            Publish(id="1", agent="a", topic="mine.a"), Publish(id="2", agent="a", topic="theirs")
+        )
+        if mine.id != "1":  # what is refused is answered first
+            mine, theirs = theirs, mine
+        assert not mine.HasField("error")
+        assert error_of_status(theirs.error).reason == "NOT_ALLOWED"
 
 
 async def test_a_flood_of_publishes_is_bounded_and_harms_nobody(

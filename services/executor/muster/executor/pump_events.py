@@ -132,6 +132,7 @@ class Events:
                 answer(self._core.book, session, publish, error)
 
     def _require_publisher(self, session: Session, publish: Publish) -> None:
+        session.caller.require_publish(publish.topic)
         agent = session.agents.get(publish.agent)
         if publish.HasField("attempt"):
             key = (publish.attempt.contract_id, publish.attempt.epoch)
