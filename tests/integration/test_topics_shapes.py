@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -154,3 +155,56 @@ def last_of(*all_heard: Heard) -> list[Event]:
     """The last of each; something else where there is none."""
     nothing = Event("", "", "", "", {"n": 0})
     return [heard.events[-1] if heard.events else nothing for heard in all_heard]
+
+
+@pytest.mark.timeout(120)
+async def test_a_bus_that_has_lost_everything_goes_on_from_its_beginning(
+    tmp_path: Path, nats_process: ServerProcess
+) -> None:
+    agent, heard = listener("listener")
+    worker, shared = listener("worker", kind="workers", competing=True)
+    async with (
+        separate(tmp_path, bus=nats_process.server.url) as mesh,
+        hosts(mesh.executor, publisher, agent, worker),
+    ):
+        for number in range(20):
+            await publisher.publish("orders.a", {"n": number})
+        await heard.wait_for(20)
+        await shared.wait_for(20)
+        await nats_process.kill()
+        shutil.rmtree(nats_process.server.folder / "jetstream")
+        await nats_process.start()
+        for number in range(20, 30):
+            await publisher.publish("orders.a", {"n": number}, timeout=30)
+
+        async def all_have_heard() -> bool:
+            return all(each.data["n"] == 29 for each in last_of(heard, shared))
+
+        await until(all_have_heard, 30, "everybody hears again")
+        assert [each.data["n"] for each in heard.events] == [*range(30)]
+        assert {each.data["n"] for each in shared.events} == {*range(30)}
+
+
+@pytest.mark.timeout(120)
+async def test_a_scheduler_that_comes_back_with_an_empty_bus_is_heard_again(tmp_path: Path) -> None:
+    agent, heard = listener("listener")
+    worker, shared = listener("worker", kind="workers", competing=True)
+    async with (
+        two_executors(tmp_path, "") as mesh,
+        hosts(mesh.address("executor"), publisher, agent, worker),
+    ):
+        await publisher.publish("orders.a", {"n": 1})
+        await heard.wait_for(1)
+        await shared.wait_for(1)
+        await mesh.kill("scheduler")
+        with pytest.raises(MusterError, match="does not answer"):
+            await publisher.publish("orders.a", {"n": 2}, timeout=2)
+        await mesh.start("scheduler")
+        for number in range(3, 10):
+            await publisher.publish("orders.a", {"n": number}, timeout=30)
+
+        async def all_have_heard() -> bool:
+            return all(each.data["n"] == 9 for each in last_of(heard, shared))
+
+        await until(all_have_heard, 30, "everybody hears again")
+        assert [each.data["n"] for each in heard.events if each.data["n"] != 2][:2] == [1, 3]
