@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from muster.executor.core_groups import Group, Offered
 from muster.executor.core_rings import Entry, Ring
-from muster.executor.core_state import Agent, Session
+from muster.executor.core_state import Agent, Counts, Session
 from muster.executor.core_topics import Topics, Wish
 from muster.model import limits
 from muster.model.errors import InvalidArgument, ResourceExhausted
@@ -25,7 +25,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.woken: list[Session] = []
-        self.topics = Topics(self.woken.append)
+        self.topics = Topics(Counts(), self.woken.append)
 
     def session(self, name: str = "s", tenant: str = "t") -> Session:
         return Session(name, tenant, "p", name)

@@ -50,5 +50,5 @@ class Core:
         self.host = HostSide(self.book, self.sessions)
         self.scheduler = SchedulerSide(self.book, self.lending)
         self.judge = Judge(self.book, self.sessions)
-        self.topics = Topics(lambda session: self.book.wake(session, 0))
+        self.topics = Topics(self.book.counts, lambda session: self.book.wake(session, 0))
         self.book.on_detach = lambda agent: self.topics.unsubscribe(agent.session, agent.name)

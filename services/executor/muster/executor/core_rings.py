@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from muster.executor.core_groups import Member
+from muster.executor.core_state import Counts
 from muster.model import limits
 
 NAME_BYTES = 24  # of an agent, in a frame
@@ -217,9 +218,10 @@ class Follower:
 class Feed:
     """What waits for one session. `wake` is called when there is something."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, counts: Counts, wake: Callable[[], None]) -> None:
         self.places: dict[str, dict[str, Follower | Member]] = {}  # agent -> pattern -> place
         self.count = 0  # of places
+        self._counts = counts
         self._wake = wake
         self._buckets: dict[tuple[Ring, int], list[Follower]] = {}
         self._members: deque[Member] = deque()
@@ -254,6 +256,7 @@ class Feed:
             offered = member.take()
             event = Event(member.group.pattern, [member.agent], offered.item, offered.again)
             taken.events.append(event)
+            self._counts.events += 1
             self._members.rotate(-1)
         while self._buckets and len(taken.events) < limits.FRAME_ITEMS_MAX:
             ring, place = next(iter(self._buckets))
@@ -269,6 +272,7 @@ class Feed:
             del self._buckets[ring, place]
             agents = [each.agent for each in followers if not each.is_gone and each.take(entry)]
             if agents:
+                self._counts.events += len(agents)
                 taken.events.append(Event(ring.pattern, agents, entry.item, again=False))
         return taken
 
@@ -280,6 +284,7 @@ class Feed:
             each.is_queued = False
             each.look()
         if followers:
+            self._counts.events_missed += len(followers) * (ring.base - place)
             agents = [each.agent for each in followers]
             taken.gaps.append(Gap(ring.pattern, agents, ring.base - place))
 

@@ -62,7 +62,11 @@ class Counts:
 
     __slots__ = (
         "assignments",
+        "events",
+        "events_missed",
         "losses",
+        "publish_failures",
+        "publishes",
         "refusals",
         "reports",
         "returns",
@@ -72,7 +76,11 @@ class Counts:
 
     def __init__(self) -> None:
         self.assignments = 0
+        self.events = 0
+        self.events_missed = 0
         self.losses = 0
+        self.publish_failures = 0
+        self.publishes = 0
         self.refusals = 0
         self.reports = 0
         self.returns = 0

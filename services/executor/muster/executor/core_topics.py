@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from muster.executor.core_groups import Group, Member
 from muster.executor.core_rings import Feed, Follower, Ring
-from muster.executor.core_state import Agent, Session
+from muster.executor.core_state import Agent, Counts, Session
 from muster.model import limits
 from muster.model.errors import InvalidArgument, ResourceExhausted, Violation
 
@@ -34,11 +34,12 @@ Source: TypeAlias = Ring | Group
 class Topics:
     """All subscriptions. `wake` is called with sessions for which there is something."""
 
-    def __init__(self, wake: Callable[[Session], None]) -> None:
+    def __init__(self, counts: Counts, wake: Callable[[Session], None]) -> None:
         self.rings: dict[tuple[str, str], Ring] = {}
         self.groups: dict[tuple[str, str, str], Group] = {}
         self.opened: list[Source] = []  # that the shell has not heard of
         self.subscriptions = 0
+        self._counts = counts
         self._wake = wake
         self._behind: dict[Ring, None] = {}  # rings that catch up, and of these by where they …
         self._beginning: dict[tuple[str, str, int | None], Ring] = {}  # … begin the newest
@@ -90,7 +91,7 @@ class Topics:
         if not wanted:
             return []
         if session.feed is None:
-            session.feed = Feed(partial(self._wake, session))
+            session.feed = Feed(self._counts, partial(self._wake, session))
         found: list[Source] = []
         for wish in wanted.values():
             self.subscriptions += 1

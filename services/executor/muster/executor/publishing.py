@@ -32,8 +32,6 @@ class Publishing:
     """Use it while `run` runs."""
 
     def __init__(self, book: Book, bus: Bus) -> None:
-        self.published = 0
-        self.failures = 0
         self._book = book
         self._bus = bus
         self._waiting: deque[_Waiting] = deque()
@@ -77,9 +75,9 @@ class Publishing:
     def _settle(self, waiting: _Waiting, *, is_there: bool) -> None:
         self._bytes -= len(waiting.message.body)
         if is_there:
-            self.published += 1
+            self._book.counts.publishes += 1
         else:
-            self.failures += 1
+            self._book.counts.publish_failures += 1
         if waiting.session is not None and waiting.publish is not None:
             waiting.session.publishing -= 1
             error = None if is_there else BusUnavailable(_AWAY)
