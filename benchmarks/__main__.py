@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks import (
     assigning,
     auditing,
+    distributed,
     durable,
     growing,
     looking_up,
@@ -39,6 +40,7 @@ MEASUREMENTS: tuple[ModuleType, ...] = (
     growing,
     starting,
     auditing,
+    distributed,
 )
 TABLE_COLUMNS_MIN = 110
 

@@ -77,7 +77,7 @@ async def _mesh_round(bench: Bench, *, profile: bool) -> dict[str, Any]:
 
 
 def _memory(bench: Bench, running_mesh: Mesh) -> None:
-    everything = memory_mib(child.pid for child in running_mesh.children)
+    everything = memory_mib(running_mesh.pids.values())
     for name, mib in zip(("PSS", "RSS"), everything, strict=True):
         bench.add("memory", name, mib * MB_PER_MIB)
     pss, rss = memory_mib([running_mesh.mesh.pid])
@@ -87,7 +87,7 @@ def _memory(bench: Bench, running_mesh: Mesh) -> None:
 
 async def _loaded(bench: Bench, running_mesh: Mesh, client: Client, in_flight: int) -> Load:
     await closed_loop(echo(client), in_flight, bench.seconds / 4)
-    costs = Costs(running_mesh.children)
+    costs = Costs(running_mesh.pids)
     load = await closed_loop(echo(client), in_flight, bench.seconds)
     beside = ("raw",) if in_flight == IN_FLIGHT_MANY else PEERS
     keys = next(key for key in beside if bench.wants(key))
@@ -130,7 +130,7 @@ def _compare(bench: Bench, name: str, answer: dict[str, Any], figures: dict[str,
 async def _raw(bench: Bench, many: Load) -> None:
     port = free_port()
     async with running("raw", "-m", "benchmarks.raw_echo", str(port)) as child:
-        costs = Costs([child])
+        costs = Costs({child.name: child.pid})
         load = await raw_echoes(port, bench.seconds)
         used = costs.microseconds(len(load.seconds))
     bench.add("raw", "ratio", many.per_second / load.per_second)
@@ -140,7 +140,7 @@ async def _raw(bench: Bench, many: Load) -> None:
 
 async def _profile(bench: Bench, running_mesh: Mesh, client: Client, folder: Path) -> None:
     bench.say(f"profile of the mesh at {IN_FLIGHT} in flight, to {folder}")
-    costs = Costs(running_mesh.children)
+    costs = Costs(running_mesh.pids)
     async with profiled(running_mesh.mesh.pid, folder, bench.seconds) as recorded:
         load = await closed_loop(echo(client), IN_FLIGHT, recorded.seconds)
     recorded.conclude(costs.microseconds(len(load.seconds))["mesh"])

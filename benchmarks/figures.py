@@ -21,6 +21,7 @@ class Verdict(Enum):
     SHORT = "short"
     REACHED = "reached"
     AIM = "aim"
+    TOLD = "no bar"
 
 
 _ORDER = list(Verdict)
@@ -53,7 +54,7 @@ class Metric:
         if not samples:
             return Verdict.MISSING
         if self.reach is None or self.aim is None:
-            return Verdict.AIM
+            return Verdict.TOLD
         if self._holds(statistics.median(samples), self.aim):
             return Verdict.AIM
         return (

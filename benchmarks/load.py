@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
 
 from benchmarks.figures import percentile
-from benchmarks.processes import Child, cpu_seconds
+from benchmarks.processes import cpu_of_tree, cpu_seconds
 from benchmarks.raw_echo import METHOD
 from muster.agent import Client
 
@@ -20,6 +21,13 @@ PAYLOAD_BYTES = 200
 TEXT = "x" * PAYLOAD_BYTES
 RAW_IN_FLIGHT = 256
 WARM_UP_SHARE = 0.25  # of the time of a measurement, spent on the same load before it
+
+PLURALS = {
+    "host": "hosts",
+    "scheduler": "schedulers",
+    "registry": "registries",
+    "executor": "executors",
+}
 
 Ask = Callable[[], Awaitable[object]]
 
@@ -62,6 +70,16 @@ def echo(client: Client) -> Ask:
     return lambda: client.call("bench.echo", {"text": TEXT})
 
 
+def in_turn(asks: Sequence[Ask]) -> Ask:
+    """Asks one after the other, each when its turn comes."""
+    turns = itertools.cycle(asks)
+
+    def ask() -> Awaitable[object]:
+        return next(turns)()
+
+    return ask
+
+
 def echo_with_random_id(client: Client) -> Ask:
     """The same with an id that is not ordered in time."""
     return lambda: client.call("bench.echo", {"text": TEXT}, request_id=str(uuid.uuid4()))
@@ -70,18 +88,26 @@ def echo_with_random_id(client: Client) -> Ask:
 class Costs:
     """CPU time of processes and of this one, from when it is made."""
 
-    def __init__(self, children: Iterable[Child]) -> None:
-        self._pids = {child.name: child.pid for child in children} | {"client": os.getpid()}
-        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        """What counts by which name, with its children; "host 1" and "host 2" count together, as
+        "hosts"."""
+        self._pids = pids
+        self._before = self._used()
+
+    def _used(self) -> dict[str, float]:
+        used = {"client": cpu_seconds(os.getpid())}
+        for name, pid in self._pids.items():
+            kind = name.rstrip("0123456789")
+            kind = name if kind == name else PLURALS[kind.rstrip(" -")]
+            used[kind] = used.get(kind, 0.0) + cpu_of_tree(pid)
+        return used
 
     def microseconds(self, done: int) -> dict[str, float]:
-        """CPU time since then for each of `done` things, hosts together."""
-        used: dict[str, float] = {}
-        for name, pid in self._pids.items():
-            kind = "hosts" if name.startswith("host") else name
-            spent = (cpu_seconds(pid) - self._before[name]) / max(1, done) * 1e6
-            used[kind] = used.get(kind, 0.0) + spent
-        return used
+        """CPU time since then for each of `done` things."""
+        return {
+            kind: (now - self._before[kind]) / max(1, done) * 1e6
+            for kind, now in self._used().items()
+        }
 
 
 async def raw_echoes(port: int, seconds: float) -> Load:

@@ -38,9 +38,9 @@ class Mesh:
     hosts: list[Child]
 
     @property
-    def children(self) -> list[Child]:
+    def pids(self) -> dict[str, int]:
         """Every process of it."""
-        return [self.mesh, *self.hosts]
+        return {child.name: child.pid for child in (self.mesh, *self.hosts)}
 
 
 def environment_of(folder: Path, port: int) -> dict[str, str]:
@@ -79,14 +79,15 @@ async def mesh(
 
 
 @asynccontextmanager
-async def fleet_of(target: str, fleet: Fleet) -> AsyncIterator[list[Child]]:
-    """Host processes whose agents are all attached to the mesh at `target`."""
+async def fleet_of(target: str, fleet: Fleet, registry: str = "") -> AsyncIterator[list[Child]]:
+    """Host processes whose agents are all attached to the mesh at `target`; its registry may be
+    elsewhere."""
     async with AsyncExitStack() as stack:
         hosts = [
             await stack.enter_async_context(running(f"host {number}", *command))
             for number, command in enumerate(_commands(target, fleet))
         ]
-        await until_attached(target, fleet.agents)
+        await until_attached(registry or target, fleet.agents)
         yield hosts
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 READY_SECONDS = 120.0  # the 10,000 sessions take half of it
 STOP_SECONDS = 20.0
+IDLE_CORES, IDLE_SECONDS = 0.1, 1.0  # what counts as doing nothing, and for how long
 KIB = 1024
 # What reading of a process or a thread in /proc raises when it has ended.
 _GONE = (FileNotFoundError, ProcessLookupError)
@@ -114,6 +115,16 @@ def cpu_seconds(pid: int) -> float:
     """CPU time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def idle(pids: Sequence[int]) -> None:
+    """Returns when processes together use less than a tenth of a core. Raises `TimeoutError`."""
+    async with asyncio.timeout(READY_SECONDS):
+        used = IDLE_CORES
+        while used >= IDLE_CORES:
+            before = sum(map(cpu_seconds, pids))
+            await asyncio.sleep(IDLE_SECONDS)
+            used = (sum(map(cpu_seconds, pids)) - before) / IDLE_SECONDS
 
 
 def cpu_of_tree(pid: int) -> float:

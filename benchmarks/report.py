@@ -17,6 +17,7 @@ STYLES = {
     Verdict.REACHED: "green",
     Verdict.SHORT: "red",
     Verdict.MISSING: "yellow",
+    Verdict.TOLD: "default",
 }
 
 

@@ -73,7 +73,7 @@ async def _streamed(client: Client, target: str, mesh: Child, items: int, pause:
     handle = await client.submit("bench.stream", {"items": items, "pause": pause})
     contract_id = await handle.accepted()
     async with _watchers(target, contract_id) as children:
-        costs = Costs([mesh])
+        costs = Costs({"mesh": mesh.pid})
         async with fleet_of(target, FLEET):
             figures = [await _figures(child) for child in children]
             await handle.result()

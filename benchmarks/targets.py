@@ -9,6 +9,10 @@ def _ratio(reach: float, aim: float, name: str = "ratio", digits: int = 1) -> Me
     return Metric(name, "x", reach, aim, digits=digits)
 
 
+def _told(name: str, unit: str, digits: int = 2) -> Metric:
+    return Metric(name, unit, digits=digits)
+
+
 def _at_most(name: str, unit: str, reach: float, aim: float, digits: int = 1) -> Metric:
     return Metric(name, unit, reach, aim, more_is_better=False, digits=digits)
 
@@ -129,6 +133,25 @@ ROWS = (
             _at_most("wall", "x", 1.5, 1.2, digits=2),
             _at_most("mesh's share of the CPU", " %", 25, 10),
         ),
+    ),
+    Row(
+        "full",
+        "durable contracts/s on PostgreSQL, NATS and Consul; one at a time, p50",
+        "the embedded mesh, in one process",
+        (
+            _told("1 of each, 200 in flight", "x"),
+            _told("1 of each, 1,000 in flight", "x"),
+            _told("2 of each, 200 in flight", "x"),
+            _told("2 of each, 1,000 in flight", "x"),
+            _told("1 of each, one at a time, p50", " ms"),
+            _told("2 of each, one at a time, p50", " ms"),
+        ),
+    ),
+    Row(
+        "scaling",
+        "the same with two of each service, schedulers and executors on a fifth of a core each",
+        "itself with one of each",
+        (_told("ratio", "x"),),
     ),
 )
 

@@ -71,7 +71,8 @@ async def test_a_restart_raises_the_generation_and_finds_what_is_open(
     assert list(second.open_contracts) == before
     assert before[0].state is ContractState.RUNNING
     assert second.output_chunks == {(ONE, 5): (3, 2)}
-    assert second.ended == {("acme", ContractState.SUCCEEDED): 1}
+    counted = await ledger.ended(range(SHARDS), second.last_id, [ONE, TWO])
+    assert counted == {(0, "acme", ContractState.SUCCEEDED): 1}
     (row,) = second.catalogue
     assert (row.tenant, row.name, row.version, row.revision) == ("acme", "echo", "1.0.0", 1)
     assert row.capability == b"capability"

@@ -34,7 +34,7 @@ async def test_what_ended_before_is_forgotten_and_the_rest_is_kept(ledger: Ledge
         )
     )
     forgotten = await ledger.trim(LATE, 100)
-    assert forgotten == {("acme", ContractState.SUCCEEDED): 2}
+    assert forgotten == {(0, "acme", ContractState.SUCCEEDED): 2}
     assert [each.id for each in await ledger.load([ONE, TWO, THREE, FOUR])] == [THREE, FOUR]
     assert await ledger.items(ONE, 0, 0, 10) == []
     assert await ledger.trim(LATE, 100) == {}

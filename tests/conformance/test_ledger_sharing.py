@@ -135,7 +135,8 @@ async def test_what_is_released_moves_with_everything_in_it_and_the_rest_stays(
     opening = await second.claim(EVERY)
     assert opening.generations == {3: before[3] + 1}
     assert [each.id for each in opening.open_contracts] == [A]
-    assert opening.ended == {("acme", ContractState.SUCCEEDED): 1}
+    counted = await second.ended([3], opening.last_id, [A])
+    assert counted == {(3, "acme", ContractState.SUCCEEDED): 1}
     assert opening.output_chunks == {(A, 5): (1, 1)}
     assert opening.last_id == max(A, B, ended)
     assert opening.position >= done.position
@@ -346,10 +347,10 @@ async def test_a_scheduler_forgets_old_contracts_of_its_own_shards_only(
     await first.release([3])
     await second.claim([3])
     late = 2**50
-    assert await second.trim(late, 10) == {("acme", ContractState.SUCCEEDED): 1}
+    assert await second.trim(late, 10) == {(3, "acme", ContractState.SUCCEEDED): 1}
     assert [shard_of_id(each.id) for each in await first.load([A, B])] == [40]
     assert await second.trim(late, 10) == {}
-    assert await first.trim(late, 10) == {("acme", ContractState.SUCCEEDED): 1}
+    assert await first.trim(late, 10) == {(40, "acme", ContractState.SUCCEEDED): 1}
 
 
 @only_shared

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from muster.servers.server import ServerProcess
 from tests.support.meshes import SHAPES, Mesh, Start
 from tests.support.replicas import replicated
 
 
 @pytest.fixture(params=[*SHAPES, "replicas"])
 def start(request: pytest.FixtureRequest) -> Start:
-    """Starts a mesh in a shape: those of `SHAPES`, and two of every service."""
+    """Starts a mesh in a shape: those of `SHAPES`, and two of every service, on all servers."""
     if request.param == "replicas":
-        return partial(replicated, ledger=request.getfixturevalue("postgres_url"))
+        consul: ServerProcess = request.getfixturevalue("consul_server")
+        ledger: str = request.getfixturevalue("postgres_url")
+        return partial(replicated, ledger=ledger, directory=consul.server.url)
     return SHAPES[request.param]
 
 

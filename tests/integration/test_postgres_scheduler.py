@@ -54,7 +54,7 @@ async def test_a_scheduler_outlives_its_database(postgres_process: ServerProcess
             accepted = await asyncio.gather(*(each.accepted for each in answers))
         answers.append(submit())
         await answers[2].accepted
-        await until(scheduler._look_ups.empty, BACK_SECONDS, "the question was asked again")
+        await until(lambda: not scheduler._look_ups, BACK_SECONDS, "the question was asked again")
         assert len({*accepted, await answers[2].accepted}) == 3
     later = PostgresLedger(Database(postgres_process.server.url), "later")
     opening = await later.open()

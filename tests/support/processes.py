@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SERVING_SECONDS = 20.0  # from start to SERVING; about 2 s are usual
 GONE_SECONDS = 10.0  # from a signal to the end
+DUMP_SECONDS = 1.0  # of what its threads are doing
 SAID_CHARS = 8000  # of its output, in an error
 POLL_SECONDS = 0.02  # between two looks at what cannot be waited for otherwise
 
@@ -96,7 +97,8 @@ class Process:
             return await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
             self.signal(signal.SIGABRT)  # faulthandler's
-        await asyncio.wait({asyncio.ensure_future(self._process.wait())}, timeout=1.0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), DUMP_SECONDS)
         said = self.said[-SAID_CHARS:]
         raise AssertionError(f"{self.name} still runs after {seconds} s:\n{said}")
 

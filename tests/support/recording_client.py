@@ -128,6 +128,7 @@ class Recorder:
     async def by_calls(self, request_id: str, capability: str, **values: object) -> Response:
         """Submits with bare calls, again as long as the outcome is unknown, and waits."""
         contract_id = await self.submit(request_id, capability, **values)
+        assert contract_id, f"{request_id} was refused: {self.history.refusals[-1]}"
         return await self.wait(contract_id)
 
     def submitting(
@@ -171,7 +172,8 @@ class Recorder:
         try:
             reply = await self._persist(once, SUBMIT, CALL_SECONDS, request_id)
         except MusterError as error:
-            self.note(Refusal(request_id, body, error.reason, *self._caller))
+            reason = error.reason or error.code.name
+            self.note(Refusal(request_id, body, reason, *self._caller))
             return ""
         contract_id = reply.accepted.contract_id
         self.note(Acknowledgement(request_id, contract_id, *self._caller, body))

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import grpc
@@ -23,6 +24,7 @@ from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import open_channel
 from tests.support.meshes import Mesh
 from tests.support.processes import until
+from tests.support.servers import own_server
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,22 @@ async def _knows_every_owner(scheduler: str) -> None:
             await until(partial(answers, shard), 15, f"shard {shard} has an owner")
 
 
-def _config(
-    role: Role, number: int, data_dir: Path, ledger: str, tls: Tls = NO_TLS, bus: str = ""
-) -> Config:
+def _config(role: Role, number: int, data_dir: Path, ledger: str, **more: Any) -> Config:
     listen = Listen(grpc_port=0, http_port=None, drain_seconds=0.5)
     name = f"{role.value}-{number}"
     return replace(
-        default_config(role),
-        listen=listen,
-        tls=tls,
-        data_dir=data_dir,
-        name=name,
-        ledger=ledger,
-        bus=bus,
+        default_config(role), listen=listen, data_dir=data_dir, name=name, ledger=ledger, **more
     )
 
 
 @asynccontextmanager
 async def replicas(
-    data_dir: Path, ledger: str, count: int = 2, tls: Tls = NO_TLS, bus: str = ""
+    data_dir: Path, ledger: str, count: int = 2, tls: Tls = NO_TLS, **more: Any
 ) -> AsyncIterator[Replicas]:
-    """`count` of each service."""
+    """`count` of each service. `more` is further configuration."""
 
     def config(role: Role, number: int) -> Config:
-        return _config(role, number, data_dir, ledger, tls, bus)
+        return _config(role, number, data_dir, ledger, tls=tls, **more)
 
     async with AsyncExitStack() as stack:
         schedulers: list[Server] = []
@@ -134,9 +128,12 @@ async def replicas(
 
 
 @asynccontextmanager
-async def replicated(data_dir: Path, ledger: str) -> AsyncIterator[Mesh]:
-    """Two of each service, as somebody sees them who knows both."""
-    async with replicas(data_dir, ledger) as made:
+async def replicated(data_dir: Path, ledger: str, directory: str) -> AsyncIterator[Mesh]:
+    """Two of each service on all servers, NATS their own, as somebody sees them who knows both."""
+    async with (
+        own_server("nats", data_dir) as nats,
+        replicas(data_dir, ledger, bus=nats.server.url, directory=directory) as made,
+    ):
         await made.shared_by(2)
         groups = (made.schedulers, made.executors, made.registries)
         scheduler, executor, registry = (

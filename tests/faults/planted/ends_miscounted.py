@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from muster.model.ledger import CommitResult
-from muster.scheduler.applying import Applying
-from muster.scheduler.committer import Pending
-from muster.scheduler.effects import End
-from muster.scheduler.records import Now
+from muster.model.states import ContractState
+from muster.scheduler.housekeeping import EndedCounts
 from tests.faults.planted import put
 
 
 def plant() -> None:
-    """Counts once more after each commit."""
-    committed = Applying.committed
+    """Counts once more."""
+    add = EndedCounts.add
 
-    def and_count(self: Applying, pending: Pending, result: CommitResult, now: Now) -> None:
-        committed(self, pending, result, now)
-        for change in pending.changes:
-            if isinstance(change, End):
-                self.ended[change.contract.tenant, change.state] += 1
+    def add_twice(self: EndedCounts, shard: int, tenant: str, state: ContractState) -> None:
+        add(self, shard, tenant, state)
+        add(self, shard, tenant, state)
 
-    put(Applying, "committed", and_count)
+    put(EndedCounts, "add", add_twice)

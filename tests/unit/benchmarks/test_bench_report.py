@@ -91,8 +91,9 @@ def test_json_holds_every_sample_and_survives_a_round_trip() -> None:
 def test_rows_have_keys_of_their_own_and_aims_beyond_what_is_to_be_reached() -> None:
     assert len(BY_KEY) == len(ROWS)
     for metric in (metric for row in ROWS for metric in row.metrics):
-        assert metric.reach is not None
-        assert metric.aim is not None
+        if metric.reach is None or metric.aim is None:
+            assert metric.reach is metric.aim is None  # it is only told
+            continue
         assert (metric.aim > metric.reach) is metric.more_is_better, metric
 
 

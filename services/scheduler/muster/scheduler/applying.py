@@ -6,14 +6,14 @@ durable is told at once: it goes through the same writer in order, and nobody wa
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 from muster.backends.ledger_base import LedgerBroken
 from muster.failpoints import failpoint
 from muster.model.errors import AlreadyExists, MusterError
-from muster.model.ids import format_id
+from muster.model.ids import format_id, shard_of_id
 from muster.model.ledger import (
     CONTRACT_BODY,
     CONTRACT_EPOCH,
@@ -21,12 +21,12 @@ from muster.model.ledger import (
     CommitResult,
     Refused,
 )
-from muster.model.states import ContractState
 from muster.scheduler import effects as fx
 from muster.scheduler.admission import reused_message
 from muster.scheduler.committer import Committer, Pending
 from muster.scheduler.core import Core
 from muster.scheduler.events import events_of_change
+from muster.scheduler.housekeeping import EndedCounts
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_out import response_of
 from muster.scheduler.outbound import Outbound
@@ -48,8 +48,9 @@ class Applying:
         outbound: Outbound,
         listen: Callable[[int, Listener], None],
         look_up: Callable[[fx.LookUpReport], None],
+        counts: EndedCounts,
     ) -> None:
-        self.ended: Counter[tuple[str, ContractState]] = Counter()  # by tenant and state
+        self._counts = counts
         self.ending: dict[int, str] = {}  # id -> tenant: ended, and not committed yet
         self.submitters: dict[int, Listener] = {}  # of contracts that are not durable yet
         self._core = core
@@ -225,7 +226,7 @@ class Applying:
         contract = effect.contract
         self.ending.pop(contract.id, None)
         if contract.id not in self._withdrawn:
-            self.ended[contract.tenant, effect.state] += 1
+            self._counts.add(shard_of_id(contract.id), contract.tenant, effect.state)
             self._hub.ended(contract.id, response)
 
     def _acknowledge(self, effect: fx.Acknowledge, _: None) -> None:

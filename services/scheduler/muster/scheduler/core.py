@@ -17,7 +17,7 @@ attempt keeps its slot until the host confirms that it has stopped.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from muster.model.errors import (
@@ -74,6 +74,10 @@ class Core:
         """Own more shards. `last_id` is the largest id that their owners before may have made."""
         self._ids.pass_by(last_id)
         self.shards.update(epochs)
+
+    def bounds(self, shards: Iterable[int]) -> dict[int, int]:
+        """For each shard an id above which nothing has been made, and below which nothing will."""
+        return {shard: self._ids.bound(shard) for shard in shards}
 
     def owns(self, contract_id: int) -> bool:
         """Whether the contract, open or not, is of a shard that is owned."""

@@ -22,7 +22,7 @@ class SchedulerCollector(Collector):
         """What a scrape gets."""
         core, committer = self._scheduler.core, self._scheduler.committer
         states = Counter((c.tenant, c.state.name.lower()) for c in core.contracts.values())
-        for (tenant, ended), count in self._scheduler.applying.ended.items():
+        for (tenant, ended), count in self._scheduler.ended.totals().items():
             states[tenant, ended.name.lower()] = count
         gauge = GaugeMetricFamily(
             "muster_contracts", "Contracts in the ledger", labels=["tenant", "state"]

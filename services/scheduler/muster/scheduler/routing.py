@@ -163,7 +163,9 @@ async def relayed(
 
 
 def _said(error: grpc.aio.AioRpcError) -> MusterError:
-    """What a peer said. A stream that breaks while it is being written to ends with gRPC's own
-    INTERNAL, and nobody's word."""
+    """What a peer said. What has no reason is nobody's word but gRPC's own: a peer that dies breaks
+    off calls with whatever code fits the moment."""
     said = error_of_rpc(error)
-    return moving() if said.code is Code.INTERNAL and not said.reason else said
+    if said.reason or said.code in (Code.CANCELLED, Code.DEADLINE_EXCEEDED):
+        return said
+    return moving()

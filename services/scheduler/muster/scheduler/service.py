@@ -12,12 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
-from muster.backends.ledger_base import Ended, Ledger
+from muster.backends.ledger_base import Ledger
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import ContractUnknown, MusterError, ResourceExhausted, Unavailable
+from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -32,13 +31,14 @@ from muster.scheduler import effects as fx
 from muster.scheduler.admission import moving
 from muster.scheduler.applying import Applying
 from muster.scheduler.catalogue import Catalogue, Entry
-from muster.scheduler.committer import RETRY_SECONDS, Committer, Pending
+from muster.scheduler.committer import Committer, Pending
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.entries import entry_of
-from muster.scheduler.forgetting import forget_old
+from muster.scheduler.housekeeping import EndedCounts, count_and_forget, note_settled
 from muster.scheduler.hub import Hub, Listener
+from muster.scheduler.look_ups import LookUps
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.plain_requests import is_plain
@@ -47,15 +47,15 @@ from muster.scheduler.restoring import restored
 from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, identity_of
+from muster.scheduler.settled import settled_marks
 from muster.v1.capability_pb2 import Capability
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
 
 ROUTES_MAX = 10_000  # kept; beyond it they are found anew
-LOOK_UPS_MAX = 10_000  # questions to the ledger that wait; beyond it resends go unanswered
 
-NOTHING = Opening(0, 0, 0, [], {}, [], {}, {})  # of a shared ledger, before anything is claimed
+NOTHING = Opening(0, 0, 0, [], [], {}, {})  # of a shared ledger, before anything is claimed
 
 _log = get_logger("muster.scheduler")
 
@@ -63,18 +63,6 @@ _log = get_logger("muster.scheduler")
 def read_clock() -> Now:
     """Both clocks, now."""
     return Now(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-async def _answered(look_up: Callable[[], Any]) -> None:
-    """Asks the ledger, again and again while it is elsewhere and does not answer."""
-    while True:
-        try:
-            await look_up()
-            return
-        except MusterError as error:
-            if error.reason != "LEDGER_UNAVAILABLE":
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Scheduler:
@@ -99,8 +87,9 @@ class Scheduler:
         self.committer = Committer(ledger, self._on_commit)
         self.catalogue_changed = asyncio.Event()
         self.something_waits = asyncio.Event()  # contracts for which there is no slot just now
+        self.ended = EndedCounts(ledger)
         self.generations: dict[int, int] = {}  # of the shards that are owned
-        self._look_ups: asyncio.Queue[Callable[[], Any]] = asyncio.Queue(LOOK_UPS_MAX)
+        self._look_ups = LookUps()
         self._retention_seconds = retention_seconds
         self._last_tick = 0.0
         self._replan = False
@@ -119,9 +108,12 @@ class Scheduler:
                 self._begin(NOTHING)
             else:
                 self._begin(await self.ledger.open())
-            forgetting = partial(forget_old, self, self._retention_seconds)
             async with background(
-                self.committer.run, self._tick_loop, self._look_up_loop, forgetting
+                self.committer.run,
+                self._tick_loop,
+                self._look_ups.run,
+                partial(count_and_forget, self, self._retention_seconds),
+                partial(note_settled, self),
             ):
                 self.settle()
                 await self.committer.barrier()
@@ -136,7 +128,13 @@ class Scheduler:
         self.sessions = Sessions(self.core, self.attempts)
         self.outbound = Outbound(self.core)
         self.applying = Applying(
-            self.core, self.committer, self.hub, self.outbound, self.listen, self._look_up_report
+            self.core,
+            self.committer,
+            self.hub,
+            self.outbound,
+            self.listen,
+            self._look_up_report,
+            self.ended,
         )
         self._last_tick = self.clock().mono
         self.take_over(opening)
@@ -151,10 +149,10 @@ class Scheduler:
         )
         self.generations |= opening.generations
         self.committer.position = max(self.committer.position, opening.position)
-        self.applying.ended.update(opening.ended)
         self.add_known(opening.catalogue)
         taken = restored(opening, self.catalogue, self.sessions, self.core, now)
         self.sessions.restored(now, taken)
+        self.ended.take_over(opening, [contract.id for contract in taken])
         if opening.generations:
             _log.info(
                 "shards taken over",
@@ -188,10 +186,18 @@ class Scheduler:
             self.generations.pop(shard, None)
         return [contract.id for contract in self.core.disown(shards)]
 
-    def forget_ended(self, counts: Ended) -> None:
-        """So many contracts are no longer among those that ended here."""
-        for key, count in counts.items():
-            self.applying.ended[key] -= count
+    def progress(self) -> object:
+        """Differs from before when contracts were accepted, have ended, or have moved."""
+        counts = self.core.counts
+        return counts["accepted"], counts["ended"], dict(self.generations)
+
+    async def note_settled(self) -> None:
+        """Note in the ledger how far back there is nothing open. Raises as its commits do."""
+        self.settle()  # what has ended in the core is among the endings from now on
+        generations = dict(self.generations)
+        open_ids = self.core.contracts.keys() | self.applying.ending.keys()
+        marks = settled_marks(self.core.bounds(generations), open_ids)
+        await self.ledger.mark_settled(generations, marks)
 
     def moved(self, contract_ids: Iterable[int]) -> None:
         """Tell whoever waits for these contracts to ask their new owner."""
@@ -214,11 +220,6 @@ class Scheduler:
             self.attempts.tick(now)
         self.sessions.tick(now, stalled)
         self.settle()
-
-    async def _look_up_loop(self) -> None:
-        while True:
-            look_up = await self._look_ups.get()
-            await _answered(look_up)
 
     # --- submitting -------------------------------------------------------------------------------
 
@@ -362,7 +363,7 @@ class Scheduler:
         if contract_id in self.core.contracts or contract_id in self.applying.ending:
             self.hub.listen(contract_id, listener)
         else:
-            self._look_up(lambda: self._tell_ended(contract_id, listener))
+            self._look_ups.add(lambda: self._tell_ended(contract_id, listener))
 
     async def _tell_ended(self, contract_id: int, listener: Listener) -> None:
         found = await self.ledger.load([contract_id])
@@ -371,14 +372,8 @@ class Scheduler:
 
     # --- questions to the ledger ------------------------------------------------------------------
 
-    def _look_up(self, question: Callable[[], Any]) -> None:
-        try:
-            self._look_ups.put_nowait(question)
-        except asyncio.QueueFull:
-            _log.warning("too many questions to the ledger wait; one goes unanswered")
-
     def _look_up_report(self, effect: fx.LookUpReport) -> None:
-        self._look_up(lambda: self._answer_resend(effect))
+        self._look_ups.add(lambda: self._answer_resend(effect))
 
     async def _answer_resend(self, effect: fx.LookUpReport) -> None:
         """A report for a contract that is not open: accepted before, or fenced."""

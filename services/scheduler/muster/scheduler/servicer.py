@@ -275,6 +275,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
             retries=core.counts["retries"],
             losses=core.counts["losses"],
         )
+        await scheduler.ended.complete(limits.COUNT_WAIT_SECONDS)
         count_states(scheduler, tenant, reply)
         if self._router.shares(context):
             for peer in self._router.peers(current_principal()):

@@ -152,8 +152,7 @@ class Sharing:
         waiting = scheduler.disown(shards)
         scheduler.settle()
         await scheduler.committer.barrier()
-        # Nobody else writes to them before they are released.
-        scheduler.forget_ended(await self._ledger.ended(shards))
+        scheduler.ended.disown(shards)
         await self._ledger.release(shards)
         self._links.tell_owners()
         scheduler.moved(waiting)

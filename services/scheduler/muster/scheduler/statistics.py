@@ -20,8 +20,9 @@ def count_states(scheduler: Scheduler, tenant: str, reply: GetStatisticsResponse
         lease = contract.lease
         what = "queued" if lease is None else "suspended" if lease.suspended else "active"
         rows.setdefault(contract.capability, Counter())[what] += 1
+    ended = scheduler.ended.totals()
     for state in TERMINAL:
-        states[state] = scheduler.applying.ended[tenant, state]
+        states[state] = ended[tenant, state]
     for state, count in sorted(states.items()):
         if count:
             reply.states.add(state=int(state), contracts=count)

@@ -19,6 +19,7 @@ from muster.model.ledger import (
     CommitResult,
     ContractQuery,
     Opening,
+    Settled,
     StoredContract,
 )
 from muster.model.states import ContractState
@@ -95,8 +96,8 @@ class ShardOwner(NamedTuple):
     trimmed: int  # positions up to this one are no longer in the shard's history
 
 
-# How many contracts, by tenant and by how they ended.
-Ended = Mapping[tuple[str, ContractState], int]
+# How many contracts, by shard, tenant and how they ended.
+Ended = Mapping[tuple[int, str, ContractState], int]
 
 
 class Ledger(Protocol):
@@ -124,7 +125,23 @@ class Ledger(Protocol):
 
     async def trim(self, before_ms: int, limit: int) -> Ended:
         """Delete contracts that ended before an instant, the oldest first, and all that is kept of
-        them; at most `limit`. Returns how many of each tenant ended how. Raises as `commit` does.
+        them; at most `limit`. Returns how many of each shard and tenant ended how. Raises as
+        `commit` does.
+        """
+        ...
+
+    async def mark_settled(
+        self, generations: Mapping[int, int], marks: Mapping[int, Settled]
+    ) -> None:
+        """Note of shards that whoever claims them next need not look farther back for open
+        contracts. Whatever may not be committed yet counts as open. What is no longer of these
+        generations is left alone. Raises as `commit` does.
+        """
+        ...
+
+    async def ended(self, shards: Collection[int], last_id: int, but: Collection[int]) -> Ended:
+        """How many contracts of these shards have ended, up to an id and without some that were
+        open then. Takes seconds for a million; nothing waits for it meanwhile.
         """
         ...
 
@@ -206,10 +223,6 @@ class Ledger(Protocol):
 
     async def release(self, shards: Collection[int]) -> None:
         """Give shards up, after what is being committed to them."""
-        ...
-
-    async def ended(self, shards: Collection[int]) -> Ended:
-        """How many contracts of these shards have ended."""
         ...
 
     def changes(self) -> AsyncIterator[None]:

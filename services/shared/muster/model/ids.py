@@ -80,6 +80,11 @@ class IdMaker:
         floor = (last_issued >> (_COUNT_BITS + _SHARD_BITS), _COUNT_MASK)
         self._last = [max(each, floor) for each in self._last]
 
+    def bound(self, shard: int) -> int:
+        """Every id of the shard to come is at least so large, and every one before is smaller."""
+        ms, count = self._last[shard]
+        return ((ms << (_COUNT_BITS + _SHARD_BITS)) | (shard << _COUNT_BITS) | count) + 1
+
     def make(self, shard: int, wall_ms: int) -> int:
         """A new id. `wall_ms` is Unix time; a clock that went back is made up for."""
         last_ms, count = self._last[shard]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from muster.model.states import Author, ContractState, EventType, Outcome
 
@@ -297,7 +297,14 @@ class CatalogueRow:
     capability: bytes
 
 
-@dataclass(slots=True)
+class Settled(NamedTuple):
+    """All contracts of a shard with ids below `before` have ended, but for those in `open`."""
+
+    before: int
+    open: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What a ledger tells its owner when it opens, or claims shards: about these shards."""
 
@@ -305,7 +312,6 @@ class Opening:
     last_id: int  # of any shard
     position: int
     catalogue: list[CatalogueRow]
-    ended: dict[tuple[str, ContractState], int]  # how many contracts of a tenant ended how
     open_contracts: Iterable[StoredContract]
     output_chunks: dict[tuple[int, int], tuple[int, int]]  # (id, epoch) -> (last item, chunks)
     generations: dict[int, int]  # of each shard that was taken

@@ -92,6 +92,10 @@ RETENTION_SECONDS_MIN = (
     24 * 3600.0
 )  # a request_id is kept with its contract, and at least that long
 RETENTION_SWEEP_SECONDS = 60.0
+SETTLED_MARK_SECONDS = 10.0  # how often is noted how far back there is nothing open
+SETTLED_OPEN_MAX = 256  # older contracts of a shard that are open all the same: 2 KiB of its note
+HOUSEKEEPING_RETRY_SECONDS = 1.0
+COUNT_WAIT_SECONDS = 2.0  # statistics wait so long for what has been taken over to be counted
 RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
 

@@ -34,13 +34,14 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import reads
+from muster.backends.sql import openings, reads
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
     CommitResult,
     ContractQuery,
     Opening,
+    Settled,
     StoredContract,
 )
 from muster.model.limits import SHARDS
@@ -128,7 +129,7 @@ class PostgresLedger:
             self._writer.position = max(self._writer.position, position)
         if taken:
             await self._writer.connect()
-        read = partial(reads.opening, generations=taken, position=self._writer.position)
+        read = partial(openings.opening, generations=taken, position=self._writer.position)
         return await self._database.read(read, seconds=None)
 
     async def release(self, shards: Collection[int]) -> None:
@@ -137,10 +138,6 @@ class PostgresLedger:
             await self._shards.release(shards)
             for shard in shards:
                 self._writer.owned.pop(shard, None)
-
-    async def ended(self, shards: Collection[int]) -> Ended:
-        """See `Ledger.ended`."""
-        return await self._database.read(partial(reads.ended, shards=shards), seconds=None)
 
     def changes(self) -> AsyncIterator[None]:
         """See `Ledger.changes`."""
@@ -172,6 +169,17 @@ class PostgresLedger:
     async def trim(self, before_ms: int, limit: int) -> Ended:
         """See `Ledger.trim`."""
         return await self._writer.trim(before_ms, limit)
+
+    async def mark_settled(
+        self, generations: Mapping[int, int], marks: Mapping[int, Settled]
+    ) -> None:
+        """See `Ledger.mark_settled`."""
+        await self._writer.mark_settled(generations, marks)
+
+    async def ended(self, shards: Collection[int], last_id: int, but: Collection[int]) -> Ended:
+        """See `Ledger.ended`."""
+        read = partial(openings.ended, shards=shards, last_id=last_id, but=but)
+        return await self._database.read(read, seconds=None)
 
     async def load(self, ids: Sequence[int]) -> list[StoredContract]:
         """See `Ledger.load`."""

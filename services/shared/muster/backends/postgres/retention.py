@@ -29,6 +29,12 @@ DELETES = tuple(
     )
 )
 
+SETTLED = (
+    "INSERT INTO settled (shard, before_id, open_ids) "
+    "SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) "
+    "ON CONFLICT (shard) DO UPDATE SET before_id = excluded.before_id, open_ids = excluded.open_ids"
+)
+
 # Of the shards $1, what is both far behind ($2, a position) and old ($3, Unix ms): whoever takes a
 # shard over may go on from a position far ahead of its own. What has not been published on the bus
 # is kept until it is farther behind ($4).

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +35,7 @@ from muster.backends.sql.keeping import (
 )
 from muster.failpoints import failpoint
 from muster.model.ids import first_id_at, shard_of_id
-from muster.model.ledger import Batch, CommitResult, Refused, Segment
+from muster.model.ledger import Batch, CommitResult, Refused, Segment, Settled
 from muster.model.states import ContractState
 
 # How long the server may take for a batch before it counts as away. Doubled each time, so that a
@@ -122,19 +123,37 @@ class Writer:
                     await self._forget(session.connection, [row["contract_id"] for row in rows])
                 await self._trim_outbox(session.connection)
             self._forgotten = []
-            return Counter((row["tenant"], ContractState(row["state"])) for row in rows)
+            return Counter(
+                (shard_of_id(row["contract_id"]), row["tenant"], ContractState(row["state"]))
+                for row in rows
+            )
+
+    async def mark_settled(
+        self, generations: Mapping[int, int], marks: Mapping[int, Settled]
+    ) -> None:
+        """See `Ledger.mark_settled`."""
+        async with self.lock, self._connected() as session:
+            shards = [x for x in sorted(marks) if self.owned.get(x) == generations[x]]
+            befores = [marks[shard].before for shard in shards]
+            open_ids = [array("q", marks[shard].open).tobytes() for shard in shards]
+            await self._begin_fenced(session.connection, shards)
+            await session.connection.execute(retention.SETTLED, shards, befores, open_ids)
+            await session.connection.execute("COMMIT")
 
     async def _forget(self, connection: Session, ids: Sequence[int]) -> None:
-        shards = sorted({shard_of_id(number) for number in ids})
+        await self._begin_fenced(connection, sorted({shard_of_id(number) for number in ids}))
+        for statement in retention.DELETES:
+            await connection.execute(statement, ids)
+        await connection.execute("COMMIT")
+
+    async def _begin_fenced(self, connection: Session, shards: Sequence[int]) -> None:
+        """Begin a transaction that only the owner of these shards may make."""
         generations = [self.owned.get(shard, -1) for shard in shards]
         await connection.execute("BEGIN")
         owned = await connection.fetch(hot.OWNED, shards, generations, self._owner)
         if len(owned) < len(shards):
             self._forgotten = []
             raise OwnershipLost("another process has taken shards over")
-        for statement in retention.DELETES:
-            await connection.execute(statement, ids)
-        await connection.execute("COMMIT")
 
     async def _trim_outbox(self, connection: Session) -> None:
         if self.position - self._trimmed_at < OUTBOX_TRIM_EVERY:

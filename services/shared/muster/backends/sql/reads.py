@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Select,
     exists,
-    false,
     func,
-    literal,
     select,
 )
 
@@ -34,43 +31,25 @@ from muster.backends.sql.schema import (
 from muster.backends.sql.schema import (
     items as items_table,
 )
-from muster.model.ids import SHARD_SHIFT, first_id_at, shard_of_id
+from muster.model.ids import first_id_at, shard_of_id
 from muster.model.ledger import (
-    ITEM_OUTPUT,
     CatalogueRow,
     ContractQuery,
-    Opening,
     StoredAttempt,
     StoredContract,
     StoredResponse,
 )
-from muster.model.limits import SHARDS
 from muster.model.states import TERMINAL, Author, ContractState, Outcome
 
 CHUNK = 500  # ids per IN list
 
 
-def opening(connection: Connection, generations: Mapping[int, int], position: int) -> Opening:
-    """Everything an owner needs to start on shards, with their generations."""
-    last_id = connection.execute(select(func.max(contracts.c.id))).scalar() or 0
-    return Opening(
-        generation=max(generations.values(), default=0),
-        last_id=last_id,
-        position=position,
-        catalogue=_entries(connection),
-        ended=ended(connection, generations),
-        open_contracts=list(_open(connection, generations)),
-        output_chunks=_progress(connection, generations),
-        generations=dict(generations),
-    )
-
-
 def versions(connection: Connection, tenant: str, capability: str) -> list[CatalogueRow]:
     """Every version of a capability."""
-    return _entries(connection, catalogue.c.tenant == tenant, catalogue.c.name == capability)
+    return entries(connection, catalogue.c.tenant == tenant, catalogue.c.name == capability)
 
 
-def _entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[CatalogueRow]:
+def entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[CatalogueRow]:
     rows = connection.execute(
         select(
             catalogue.c.tenant,
@@ -86,57 +65,9 @@ def _entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[C
     return [CatalogueRow(*row) for row in rows]
 
 
-def ended(connection: Connection, shards: Collection[int]) -> dict[tuple[str, ContractState], int]:
-    """How many contracts of these shards have ended, by tenant and by how they ended."""
-    rows = connection.execute(
-        select(contracts.c.tenant, responses.c.state, func.count())
-        .join_from(responses, contracts, contracts.c.id == responses.c.contract_id)
-        .where(*_in_shards(contracts.c.id, shards))
-        .group_by(contracts.c.tenant, responses.c.state)
-    )
-    return {(tenant, ContractState(state)): count for tenant, state, count in rows}
-
-
 def last_position(connection: Connection) -> int:
     """The newest position of a ledger with one owner; 0 when nothing has happened."""
     return connection.execute(select(func.max(outbox.c.position))).scalar() or 0
-
-
-def _in_shards(number: Any, wanted: Collection[int]) -> list[ColumnElement[bool]]:
-    """The condition that a contract id is of these shards; none where they are all."""
-    if len(wanted) == SHARDS:
-        return []
-    if not wanted:
-        return [false()]  # for which nothing is read
-    shard = number.op(">>")(literal(SHARD_SHIFT, Integer)).op("&")(SHARDS - 1)
-    return [shard.in_(sorted(wanted))]
-
-
-def _open(connection: Connection, wanted: Collection[int]) -> Iterator[StoredContract]:
-    """Contracts without a response, oldest first, so that parents come before their children."""
-    missing = ~exists().where(responses.c.contract_id == contracts.c.id)
-    ids = connection.execute(
-        select(contracts.c.id)
-        .where(missing, *_in_shards(contracts.c.id, wanted))
-        .order_by(contracts.c.id)
-    )
-    numbers = list(ids.scalars())
-    for start in range(0, len(numbers), CHUNK):
-        yield from by_ids(connection, numbers[start : start + CHUNK])
-
-
-def _progress(
-    connection: Connection, wanted: Collection[int]
-) -> dict[tuple[int, int], tuple[int, int]]:
-    """Last item and number of output chunks of every attempt of an open contract."""
-    missing = ~exists().where(responses.c.contract_id == items_table.c.contract_id)
-    chunk = func.sum((items_table.c.kind == ITEM_OUTPUT).cast(items_table.c.idx.type))
-    rows = connection.execute(
-        select(items_table.c.contract_id, items_table.c.epoch, func.max(items_table.c.idx), chunk)
-        .where(missing, *_in_shards(items_table.c.contract_id, wanted))
-        .group_by(items_table.c.contract_id, items_table.c.epoch)
-    )
-    return {(number, epoch): (last, chunks or 0) for number, epoch, last, chunks in rows}
 
 
 def by_scope(connection: Connection, scope: tuple[str, str, str]) -> StoredContract | None:
@@ -150,12 +81,16 @@ def by_scope(connection: Connection, scope: tuple[str, str, str]) -> StoredContr
     return next(iter(load(connection, query)), None)
 
 
+def chunks_of(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Ids, as many as one statement takes."""
+    return (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))
+
+
 def by_ids(connection: Connection, numbers: Sequence[int]) -> list[StoredContract]:
     """The contracts with these ids that are there, oldest first."""
     found: list[StoredContract] = []
-    for start in range(0, len(numbers), CHUNK):
-        wanted = contracts.c.id.in_(numbers[start : start + CHUNK])
-        found.extend(load(connection, select(contracts).where(wanted)))
+    for part in chunks_of(numbers):
+        found.extend(load(connection, select(contracts).where(contracts.c.id.in_(part))))
     return sorted(found, key=attrgetter("id"))
 
 

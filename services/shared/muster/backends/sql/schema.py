@@ -175,6 +175,15 @@ published = Table(
     Column("position", BigInteger, nullable=False),
 )
 
+# Every contract of a shard before this id has ended, but for those named, as an owner has noted.
+settled = Table(
+    "settled",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("before_id", BigInteger, nullable=False),
+    Column("open_ids", LargeBinary, nullable=False),  # 64-bit integers
+)
+
 # The schedulers that share a ledger. Who has not renewed by `expires_at`, on the database's clock,
 # is dead: others may take its shards.
 members = Table(

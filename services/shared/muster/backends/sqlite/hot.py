@@ -88,6 +88,8 @@ PUBLISHED = (
     "ON CONFLICT (shard) DO UPDATE SET position = max(position, excluded.position)"
 )
 
+SETTLED = "INSERT OR REPLACE INTO settled (shard, before_id, open_ids) VALUES (?1, ?2, ?3)"
+
 # Rows only of shards that somebody has taken over since.
 FOREIGN_SHARDS = "SELECT count(*) FROM shards WHERE generation != ?1"
 

@@ -30,7 +30,7 @@ from muster.backends.ledger_base import (
     ShardOwner,
     StoredItem,
 )
-from muster.backends.sql import reads
+from muster.backends.sql import openings, reads
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
 from muster.model.ledger import (
@@ -39,6 +39,7 @@ from muster.model.ledger import (
     CommitResult,
     ContractQuery,
     Opening,
+    Settled,
     StoredContract,
 )
 from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
@@ -133,10 +134,6 @@ class SqliteLedger:
     async def release(self, shards: Collection[int]) -> None:
         """See `Ledger.release`. There is nobody to take them: they stay."""
 
-    async def ended(self, shards: Collection[int]) -> Ended:
-        """See `Ledger.ended`."""
-        return await self._read(partial(reads.ended, shards=shards))
-
     async def changes(self) -> AsyncIterator[None]:
         """See `Ledger.changes`. Nothing ever does."""
         yield
@@ -183,6 +180,17 @@ class SqliteLedger:
         """See `Ledger.trim`."""
         assert self._writer is not None
         return await self._run(self._writing, partial(self._writer.trim, before_ms, limit))
+
+    async def mark_settled(
+        self, generations: Mapping[int, int], marks: Mapping[int, Settled]
+    ) -> None:
+        """See `Ledger.mark_settled`. There is one generation, and another's owner is refused."""
+        assert self._writer is not None
+        await self._run(self._writing, partial(self._writer.mark_settled, marks))
+
+    async def ended(self, shards: Collection[int], last_id: int, but: Collection[int]) -> Ended:
+        """See `Ledger.ended`."""
+        return await self._read(partial(openings.ended, shards=shards, last_id=last_id, but=but))
 
     async def load(self, ids: Sequence[int]) -> list[StoredContract]:
         """See `Ledger.load`."""
@@ -260,4 +268,4 @@ class SqliteLedger:
 
 def _opening(connection: Connection, generation: int) -> Opening:
     generations = dict.fromkeys(range(SHARDS), generation)
-    return reads.opening(connection, generations, reads.last_position(connection))
+    return openings.opening(connection, generations, reads.last_position(connection))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ from muster.backends.sql.keeping import (
 )
 from muster.backends.sqlite import hot, retention
 from muster.failpoints import failpoint
-from muster.model.ids import first_id_at
+from muster.model.ids import first_id_at, shard_of_id
 from muster.model.ledger import (
     Batch,
     CommitResult,
     Refused,
     Row,
     Segment,
+    Settled,
 )
 from muster.model.limits import LOG_BYTES_KEPT_MAX
 from muster.model.states import ContractState
@@ -75,7 +77,20 @@ class Writer:
                 ids = json.dumps([number for number, _, _ in rows])
                 for statement in retention.DELETES:
                     db.execute(statement, (ids,))
-        return Counter((tenant, ContractState(state)) for _, tenant, state in rows)
+        return Counter(
+            (shard_of_id(number), tenant, ContractState(state)) for number, tenant, state in rows
+        )
+
+    def mark_settled(self, marks: Mapping[int, Settled]) -> None:
+        """See `Ledger.mark_settled`."""
+        with self._transaction() as db:
+            db.executemany(
+                hot.SETTLED,
+                (
+                    (shard, before, array("q", ids).tobytes())
+                    for shard, (before, ids) in marks.items()
+                ),
+            )
 
     def mark_published(self, positions: Mapping[int, int]) -> None:
         """See `Ledger.mark_published`."""
