@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,8 @@ from muster.model import limits
 from muster.model.errors import InvalidArgument
 from muster.servers.server import ServerProcess
 from tests.support.meshes import Mesh, all_in_one
-from tests.support.processes import until
+from tests.support.processes import machine, until
+from tests.support.topic_workers import computing
 from tests.support.topics import Heard, listener, publisher
 
 
@@ -315,3 +318,43 @@ def test_what_is_no_subscription_is_refused_where_it_is_written() -> None:
     agent.on("orders", threads=True)(lambda event: None)
     with pytest.raises(ValueError, match="already"):
         agent.on("orders", threads=True)(lambda event: None)
+
+
+async def test_handlers_that_compute_run_in_worker_processes(mesh: Mesh) -> None:
+    agent, heard = listener("listener", "answers.>")
+    async with (
+        mesh.host(agent, computing, name="one"),
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        await client.call("test.publish", {"topic": "questions", "numbers": [1, 2]})
+        await heard.wait_for(2)
+        assert [each.data["of"] for each in heard.events] == [1, 2]
+        assert os.getpid() not in {each.data["in"] for each in heard.events}
+        assert {each.source for each in heard.events} == {"/tenants/default/agents/computing"}
+
+
+async def test_what_a_host_held_that_is_killed_goes_to_another(mesh: Mesh, tmp_path: Path) -> None:
+    other, heard = listener("other", kind="workers", competing=True)
+    async with (
+        machine(tmp_path) as started,
+        mesh.host(publisher, name="two"),
+        connect(mesh.scheduler) as client,
+    ):
+        told = {"MUSTER_ADDRESS": mesh.executor}
+        process = await started.start(
+            "stuck", "-m", "tests.support.topic_workers", environment=told
+        )
+
+        async def is_there() -> bool:
+            return "stuck" in {each.spec.name async for each in client.agents()}
+
+        await until(is_there, 10, "the host is there")
+        await client.call("test.publish", {"topic": "orders.a", "numbers": [1, 2, 3]})
+        await until(lambda: "'n': 1" in process.said, 10, "it has the first one")
+        async with mesh.host(other, name="one"):
+            began = time.monotonic()
+            await process.kill()
+            await heard.wait_for(3)
+            assert time.monotonic() - began < 5
+    assert sorted(each.data["n"] for each in heard.events) == [1, 2, 3]

@@ -24,6 +24,7 @@ class Desk:
     """Topics, and the sessions that were woken."""
 
     def __init__(self) -> None:
+        self.now = 0.0
         self.woken: list[Session] = []
         self.topics = Topics(Counts(), self.woken.append)
 
@@ -32,7 +33,7 @@ class Desk:
 
     def subscribe(self, session: Session, name: str, *wishes: Wish) -> None:
         agent = session.agents.setdefault(name, Agent(session, name, 0))
-        self.topics.admit(session, name, wishes)
+        self.topics.admit(session, name, wishes, self.now)
         self.topics.subscribe(agent, wishes)
         for source in self.topics.opened:
             source.is_open = True
@@ -290,6 +291,54 @@ def test_what_is_too_much_is_refused_before_anything_changes(
     with pytest.raises(ResourceExhausted, match="of a session"):
         desk.subscribe(session, "z", Wish("a", None))
     assert desk.topics.subscriptions == 3
+
+
+def test_groups_that_the_bus_keeps_are_bounded_for_as_long_as_it_keeps_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_GROUPS_KEPT_PER_TENANT_MAX", 3)
+    desk, session = Desk(), Desk().session()
+    for number in range(3):
+        desk.subscribe(session, "x", Wish("a", f"g{number}"))
+    with pytest.raises(ResourceExhausted, match="different groups"):
+        desk.subscribe(session, "x", Wish("a", "g3"))
+    desk.subscribe(session, "x", Wish("a", "g0"))
+    desk.subscribe(Desk().session(tenant="u"), "x", Wish("a", "g3"))
+    desk.now = limits.EVENT_GROUP_FORGET_SECONDS
+    desk.subscribe(session, "x", Wish("a", "g3"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=80))
+def test_each_event_of_a_group_is_with_one_agent_or_done_or_given_back(
+    steps: list[tuple[int, int]],
+) -> None:
+    desk, session = Desk(), Desk().session()
+    names, now, offered = "xyz", 0.0, 0
+    group = None
+    for step, which in steps:
+        name = names[which]
+        if step == 0:
+            desk.subscribe(session, name, Wish("a", "g", window=2))
+            group = desk.topics.groups.get(("t", "a", "g"))
+        elif group is None:
+            continue
+        elif step == 1 and group.room:
+            offered += 1
+            offer(group, offered, now=now)
+        elif step == 2:
+            had(session)
+        elif step == 3:
+            for number in group.held[:2]:
+                desk.topics.acknowledge(session, name, "a", [number], failed=which == 0)
+        elif step == 4:
+            desk.topics.unsubscribe(session, name)
+        else:
+            now += limits.EVENT_ACK_SECONDS / 2
+            group.sweep(now)
+        all_of_them = Counter([*group.held, *group.done, *group.returned])
+        assert all_of_them == Counter(range(1, offered + 1))
+        assert 0 <= group.room <= 6
+        assert all(0 <= member.held <= 2 for member in group.members)
 
 
 @given(st.data())

@@ -35,7 +35,7 @@ class WatchEventsRequest(_message.Message):
     from_sequence: _builtins.int
     """Begin with this number (BusMessage.sequence), or the first after it that the bus has. A number
     that the bus has not reached yet means the beginning: this is another bus. 0 means that "since"
-    tells; both are refused.
+    tells; both are refused, and so is a number where several schedulers each have a bus.
     """
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
@@ -98,7 +98,8 @@ class BusMessage(_message.Message):
     """The CloudEvent, in JSON."""
     sequence: _builtins.int
     """Its number on the bus. Numbers grow, and go on after a restart; they begin again where the bus
-    has lost everything. 0 for what came from the ledger because the bus no longer has it.
+    has lost everything. 0 for what came from the ledger, and where several schedulers without NATS
+    each have a bus, and so numbers, of their own.
     """
     def __init__(
         self,

@@ -44,10 +44,12 @@ class Topics:
         self._behind: dict[Ring, None] = {}  # rings that catch up, and of these by where they …
         self._beginning: dict[tuple[str, str, int | None], Ring] = {}  # … begin the newest
         self._patterns: dict[str, int] = {}  # tenant -> rings and groups
+        # Groups that the bus keeps for a tenant, some without members; when each was asked for last.
+        self._kept: dict[str, dict[tuple[str, str], float]] = {}
 
     # --- agents come and go -----------------------------------------------------------------------
 
-    def admit(self, session: Session, agent: str, wishes: Sequence[Wish]) -> None:
+    def admit(self, session: Session, agent: str, wishes: Sequence[Wish], now: float) -> None:
         """Raises `MusterError` where an agent cannot have these."""
         patterns = [each.pattern for each in wishes]
         for number, pattern in enumerate(patterns):
@@ -70,6 +72,23 @@ class Topics:
         sources = len(self.rings) + len(self.groups) + len(self._behind) + len(new)
         if sources > limits.EVENT_PATTERNS_MAX:
             raise ResourceExhausted("this executor has as many subscriptions as it can")
+
+        self._admit_groups(tenant, wishes, now)
+
+    def _admit_groups(self, tenant: str, wishes: Sequence[Wish], now: float) -> None:
+        asked = {(each.pattern, each.group): now for each in wishes if each.group is not None}
+        if not asked:
+            return
+        kept = self._kept.get(tenant, {})
+        if len(kept.keys() | asked.keys()) > limits.EVENT_GROUPS_KEPT_PER_TENANT_MAX:
+            before = now - limits.EVENT_GROUP_FORGET_SECONDS
+            kept = {key: last for key, last in kept.items() if last > before}
+            if len(kept.keys() | asked.keys()) > limits.EVENT_GROUPS_KEPT_PER_TENANT_MAX:
+                raise ResourceExhausted(
+                    "a tenant's agents have had too many different groups within a week; a group "
+                    "is for many agents, and not made anew by each"
+                )
+        self._kept[tenant] = kept | asked
 
     def _has(self, tenant: str, wish: Wish) -> bool:
         if wish.group is None:

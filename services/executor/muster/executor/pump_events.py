@@ -57,6 +57,7 @@ class Events:
     ) -> None:
         self._core = core
         self._bus = bus
+        self._clock = clock
         self._wall_ms = wall_ms
         self._flush = flush
         self.subscribing = Subscribing(core, bus, clock, flush) if bus is not None else None
@@ -89,7 +90,7 @@ class Events:
         if self._bus is None:
             raise FailedPrecondition(NO_BUS)
         wishes = [_wish(each, spec) for each in spec.event_subscriptions]
-        self._core.topics.admit(session, spec.name, wishes)
+        self._core.topics.admit(session, spec.name, wishes, self._clock())
         return wishes
 
     def subscribe(self, session: Session, name: str, wishes: list[Wish]) -> None:

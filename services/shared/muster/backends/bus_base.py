@@ -87,6 +87,9 @@ class Bus(Protocol):
     wanted: asyncio.Event
     unwanted: asyncio.Event
 
+    fed: asyncio.Event
+    # Set, unless somebody who feeds it while it is wanted has cleared it and not begun yet.
+
     async def run(self) -> None:
         """Be connected, as far as possible, until cancelled. A bus that is away is no error."""
         ...

@@ -42,6 +42,9 @@ class EmbeddedBus:
         self.wanted = asyncio.Event()  # somebody subscribes; `unwanted` is the opposite
         self.unwanted = asyncio.Event()
         self.unwanted.set()
+        # Whoever has begun to feed it when it was wanted sets it; subscribing waits for that.
+        self.fed = asyncio.Event()
+        self.fed.set()
         self._kept: deque[_Kept] = deque()
         self._bytes = 0
         self._last = time.time_ns() // 1_000  # sequence
@@ -91,6 +94,7 @@ class EmbeddedBus:
         after = self._before(start)
         self._begin()
         try:
+            await self.fed.wait()
             yield self._deliveries(pattern, after)
         finally:
             self._end()
@@ -158,6 +162,7 @@ class EmbeddedBus:
         self._begin()
         member = _Member(group)
         try:
+            await self.fed.wait()
             yield member
         finally:
             group.give_back(member, list(group.held))

@@ -41,6 +41,8 @@ class RemoteBus:
     def __init__(self, target: str, security: Security = NO_TLS) -> None:
         self.wanted, self.unwanted = asyncio.Event(), asyncio.Event()
         self.wanted.set()  # whoever subscribes does so there
+        self.fed = asyncio.Event()
+        self.fed.set()
         self._target = target
         # Without retries: what fails is tried again here.
         self._channels = Channels(security, retries=False)

@@ -116,6 +116,8 @@ class JetStreamBus:
         """`name` tells this process from others in the server's own views."""
         self.wanted, self.unwanted = asyncio.Event(), asyncio.Event()
         self.wanted.set()  # whoever subscribes does so there
+        self.fed = asyncio.Event()
+        self.fed.set()
         self._urls = [url.strip() for url in urls.split(",")]
         self._name = name
         self._client = Client()
