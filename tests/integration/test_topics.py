@@ -45,7 +45,9 @@ async def test_every_agent_hears_every_event_in_order(mesh: Mesh) -> None:
     ):
         await client.call("test.publish", {"topic": "orders.created", "numbers": [*range(200)]})
         await client.call("test.publish", {"topic": "parcels.sent", "numbers": [1]})
-        await client.call("test.publish", {"topic": "orders.paid", "numbers": [200]})
+        trace = f"00-{'a' * 32}-{'b' * 16}-01"
+        paid = {"topic": "orders.paid", "numbers": [200]}
+        await client.call("test.publish", paid, traceparent=trace)
         for _, heard in agents:
             await heard.wait_for(201)
             assert heard.data == [{"n": number} for number in range(201)]
@@ -56,6 +58,8 @@ async def test_every_agent_hears_every_event_in_order(mesh: Mesh) -> None:
         assert event.source == "/tenants/default/agents/publisher"
         assert event.type == "dev.muster.v1.topic"
         assert not event.redelivered
+        traced = agents[0][1].events[-1].traceparent
+        assert traced.split("-")[1] == "a" * 32, "what handles it is of the same trace"
 
 
 async def test_what_happens_to_contracts_and_agents_can_be_heard(mesh: Mesh) -> None:

@@ -120,7 +120,8 @@ class AttemptPort:
         self._published += 1
         number = publication.id or f"{lease.key[1]}.{self._published}"
         publisher = self._attempt.work.topics.publisher
-        await publisher.publish(lease.agent, publication, number, lease.key)
+        traceparent = self._attempt.facts.traceparent
+        await publisher.publish(lease.agent, publication, number, lease.key, traceparent)
 
     # --- children and blobs -----------------------------------------------------------------------
 

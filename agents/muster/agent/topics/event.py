@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from muster.agent.values import Content
 
 _TOPIC = "topic."
+_is_traceparent = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Event:
     about: str = ""  # the CloudEvent's subject
     sequence: int = 0  # its number on the bus
     redelivered: bool = False  # it may have been delivered before
+    traceparent: str = ""  # W3C trace context of whoever published it
 
     @property
     def topic(self) -> str:
@@ -40,6 +43,7 @@ def event_of(
     subject: str, cloud_event: dict[str, Any], sequence: int, *, redelivered: bool
 ) -> Event:
     """The event that a CloudEvent is."""
+    traceparent = str(cloud_event.get("traceparent", ""))
     data = cloud_event.get("data")
     if "data_base64" in cloud_event:
         data = b64decode(cloud_event["data_base64"])
@@ -53,6 +57,7 @@ def event_of(
         str(cloud_event.get("subject", "")),
         sequence,
         redelivered,
+        traceparent if _is_traceparent(traceparent) else "",
     )
 
 

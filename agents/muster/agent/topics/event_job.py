@@ -79,7 +79,8 @@ class EventJob:
 
     async def publish(self, publication: Publication) -> None:
         publisher = self._topics.publisher
-        await publisher.publish(self._agent, publication, publication.id or publisher.next_id())
+        number, traceparent = publication.id or publisher.next_id(), self._event.traceparent
+        await publisher.publish(self._agent, publication, number, None, traceparent)
 
     @property
     def blobs(self) -> Blobs:

@@ -39,10 +39,17 @@ class Publisher:
         return f"{self._prefix}.{self._count}"
 
     async def publish(
-        self, agent: str, publication: Publication, number: str, attempt: Key | None = None
+        self,
+        agent: str,
+        publication: Publication,
+        number: str,
+        attempt: Key | None = None,
+        traceparent: str = "",
     ) -> None:
         """Returns once the bus has it. Raises `MusterError`."""
         message = _message(agent, publication, number, attempt)
+        if traceparent:
+            message.trace_context.traceparent = traceparent
         key = f"{agent}/{message.attempt.contract_id}/{number}"
         if key in self._answers:
             text = f"{number!r} is being published already; give each event an id of its own"

@@ -26,10 +26,11 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from muster.v1 import payload_pb2 as muster_dot_v1_dot_payload__pb2
+from muster.v1 import request_pb2 as muster_dot_v1_dot_request__pb2
 from muster.v1 import session_pb2 as muster_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15muster/v1/topic.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17muster/v1/payload.proto\x1a\x17muster/v1/session.proto\"\x83\x01\n\rEventDelivery\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12\r\n\x05\x65vent\x18\x06 \x01(\t\x12\x13\n\x0bredelivered\x18\x07 \x01(\x08\"C\n\x08\x45ventGap\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x16\n\x0e\x65vents_missing\x18\x03 \x01(\x04\"{\n\x08\x45ventAck\x12\x19\n\x07pattern\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12$\n\x06\x61gents\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x90N\"\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\tsequences\x18\x03 \x03(\x04\x42\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\"\xe2\x02\n\x07Publish\x12\x35\n\x02id\x18\x01 \x01(\tB)\xbaH&r$\x10\x01\x18\x80\x01\x32\x1d^[A-Za-z0-9][A-Za-z0-9_.:-]*$\x12\x19\n\x05\x61gent\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12I\n\x05topic\x18\x03 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x01\x32.^[a-z0-9][a-z0-9_-]*([.][a-z0-9][a-z0-9_-]*)*$\x12 \n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12+\n\x04type\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[A-Za-z0-9_.:/-]*$\x12\x19\n\x07subject\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07\x61ttempt\x18\x08 \x01(\x0b\x32\x15.muster.v1.AttemptKey\"b\n\rPublishResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"\x86\x01\n\nAgentEvent\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.muster.v1.AgentEventType\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x06 \x01(\t*\xc8\x01\n\x0e\x41gentEventType\x12 \n\x1c\x41GENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41GENT_EVENT_TYPE_ATTACHED\x10\x01\x12\x1c\n\x18\x41GENT_EVENT_TYPE_CHANGED\x10\x02\x12\x1d\n\x19\x41GENT_EVENT_TYPE_DRAINING\x10\x03\x12\x1d\n\x19\x41GENT_EVENT_TYPE_DETACHED\x10\x04\x12\x19\n\x15\x41GENT_EVENT_TYPE_LOST\x10\x05\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15muster/v1/topic.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17muster/v1/payload.proto\x1a\x17muster/v1/request.proto\x1a\x17muster/v1/session.proto\"\x83\x01\n\rEventDelivery\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12\r\n\x05\x65vent\x18\x06 \x01(\t\x12\x13\n\x0bredelivered\x18\x07 \x01(\x08\"C\n\x08\x45ventGap\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x16\n\x0e\x65vents_missing\x18\x03 \x01(\x04\"{\n\x08\x45ventAck\x12\x19\n\x07pattern\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12$\n\x06\x61gents\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x90N\"\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\tsequences\x18\x03 \x03(\x04\x42\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\"\x92\x03\n\x07Publish\x12\x35\n\x02id\x18\x01 \x01(\tB)\xbaH&r$\x10\x01\x18\x80\x01\x32\x1d^[A-Za-z0-9][A-Za-z0-9_.:-]*$\x12\x19\n\x05\x61gent\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12I\n\x05topic\x18\x03 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x01\x32.^[a-z0-9][a-z0-9_-]*([.][a-z0-9][a-z0-9_-]*)*$\x12 \n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12+\n\x04type\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[A-Za-z0-9_.:/-]*$\x12\x19\n\x07subject\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07\x61ttempt\x18\x08 \x01(\x0b\x32\x15.muster.v1.AttemptKey\x12.\n\rtrace_context\x18\t \x01(\x0b\x32\x17.muster.v1.TraceContext\"b\n\rPublishResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"\x86\x01\n\nAgentEvent\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.muster.v1.AgentEventType\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x06 \x01(\t*\xc8\x01\n\x0e\x41gentEventType\x12 \n\x1c\x41GENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41GENT_EVENT_TYPE_ATTACHED\x10\x01\x12\x1c\n\x18\x41GENT_EVENT_TYPE_CHANGED\x10\x02\x12\x1d\n\x19\x41GENT_EVENT_TYPE_DRAINING\x10\x03\x12\x1d\n\x19\x41GENT_EVENT_TYPE_DETACHED\x10\x04\x12\x19\n\x15\x41GENT_EVENT_TYPE_LOST\x10\x05\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,18 +54,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISH'].fields_by_name['type']._serialized_options = b'\272H\032r\030\030\200\0012\023^[A-Za-z0-9_.:/-]*$'
   _globals['_PUBLISH'].fields_by_name['subject']._loaded_options = None
   _globals['_PUBLISH'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\002'
-  _globals['_AGENTEVENTTYPE']._serialized_start=1096
-  _globals['_AGENTEVENTTYPE']._serialized_end=1296
-  _globals['_EVENTDELIVERY']._serialized_start=174
-  _globals['_EVENTDELIVERY']._serialized_end=305
-  _globals['_EVENTGAP']._serialized_start=307
-  _globals['_EVENTGAP']._serialized_end=374
-  _globals['_EVENTACK']._serialized_start=376
-  _globals['_EVENTACK']._serialized_end=499
-  _globals['_PUBLISH']._serialized_start=502
-  _globals['_PUBLISH']._serialized_end=856
-  _globals['_PUBLISHRESULT']._serialized_start=858
-  _globals['_PUBLISHRESULT']._serialized_end=956
-  _globals['_AGENTEVENT']._serialized_start=959
-  _globals['_AGENTEVENT']._serialized_end=1093
+  _globals['_AGENTEVENTTYPE']._serialized_start=1169
+  _globals['_AGENTEVENTTYPE']._serialized_end=1369
+  _globals['_EVENTDELIVERY']._serialized_start=199
+  _globals['_EVENTDELIVERY']._serialized_end=330
+  _globals['_EVENTGAP']._serialized_start=332
+  _globals['_EVENTGAP']._serialized_end=399
+  _globals['_EVENTACK']._serialized_start=401
+  _globals['_EVENTACK']._serialized_end=524
+  _globals['_PUBLISH']._serialized_start=527
+  _globals['_PUBLISH']._serialized_end=929
+  _globals['_PUBLISHRESULT']._serialized_start=931
+  _globals['_PUBLISHRESULT']._serialized_end=1029
+  _globals['_AGENTEVENT']._serialized_start=1032
+  _globals['_AGENTEVENT']._serialized_end=1166
 # @@protoc_insertion_point(module_scope)

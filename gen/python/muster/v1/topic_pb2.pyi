@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from muster.v1 import payload_pb2 as _payload_pb2
+from muster.v1 import request_pb2 as _request_pb2
 from muster.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
@@ -204,7 +205,8 @@ class Publish(_message.Message):
 
       id: topic/<tenant>/agents/<agent>/<id>, or with an attempt topic/<tenant>/contracts/<contract>/<id>
       source: /tenants/<tenant>/agents/<agent>
-      type, subject, time, datacontenttype and data as here; with an attempt also its contractid
+      type, subject, time, datacontenttype, data and trace context as here; with an attempt also its
+      contractid
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -217,6 +219,7 @@ class Publish(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names it among what this agent, or this contract, publishes. It comes back in the result. What
     has an id that was there within the last two minutes is stored no second time, so after a
@@ -246,6 +249,10 @@ class Publish(_message.Message):
         Absent outside of attempts.
         """
 
+    @_builtins.property
+    def trace_context(self) -> _request_pb2.TraceContext:
+        """Trace context, for whoever handles the event: the CloudEvent's traceparent and tracestate."""
+
     def __init__(
         self,
         *,
@@ -257,10 +264,11 @@ class Publish(_message.Message):
         subject: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         attempt: _session_pb2.AttemptKey | None = ...,
+        trace_context: _request_pb2.TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "time", b"time", "trace_context", b"trace_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "data", b"data", "id", b"id", "subject", b"subject", "time", b"time", "topic", b"topic", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "data", b"data", "id", b"id", "subject", b"subject", "time", b"time", "topic", b"topic", "trace_context", b"trace_context", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,7 +44,7 @@ class Topics:
         self._behind: dict[Ring, None] = {}  # rings that catch up, and of these by where they …
         self._beginning: dict[tuple[str, str, int | None], Ring] = {}  # … begin the newest
         self._patterns: dict[str, int] = {}  # tenant -> rings and groups
-        # Groups that the bus keeps for a tenant, some without members; when each was asked for last.
+        # Groups that the bus keeps for a tenant, also without members; when each was last wanted.
         self._kept: dict[str, dict[tuple[str, str], float]] = {}
 
     # --- agents come and go -----------------------------------------------------------------------

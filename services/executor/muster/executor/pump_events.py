@@ -180,6 +180,8 @@ def _message(tenant: str, publish: Publish, now_ms: int) -> Message:
         _data(publish),
         subject=publish.subject,
         contractid=contract_id,
+        traceparent=publish.trace_context.traceparent,
+        tracestate=publish.trace_context.tracestate,
     )
     return Message(topic_subject(tenant, publish.topic), number, body)
 
