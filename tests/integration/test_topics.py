@@ -256,6 +256,7 @@ async def test_a_slow_agent_holds_up_nobody_and_is_told_what_it_missed(
         window = limits.EVENTS_UNACKED_BROADCAST_DEFAULT
         assert numbers == [*range(window), *range(900, 1000)]
         assert "868 events of topic.orders.> are missing" in caplog.text
+        assert {each.data["n"]: each.missed for each in seen.events if each.missed} == {900: 868}
 
 
 async def test_tenants_hear_their_own(mesh: Mesh) -> None:

@@ -219,6 +219,11 @@ async def test_senseless_acks_are_refused_or_passed_over(mesh: Mesh) -> None:
         (refusal,) = frame.refusals
         assert refusal.field == "event_acks"
         assert "sequences" in error_of_status(refusal.error).message
+        many = EventAck(pattern="topic.>", agents=["a"] * 256, sequences=range(1, 257))
+        await raw.say(event_acks=[many, many])
+        frame = await raw.hear(lambda each: bool(each.refusals))
+        (refusal,) = frame.refusals
+        assert "at most 65536" in error_of_status(refusal.error).message
         await raw.publish(Publish(id="1", agent="a", topic="orders"))
         await raw.has_heard(bool)
 

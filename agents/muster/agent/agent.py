@@ -109,7 +109,9 @@ class Agent:
         `group` that is named. It begins with what is published once the agent is attached, or
         `since` an instant (Unix seconds). Events come at least once, one at a time and in order,
         unless `concurrency` allows more. A function that raises is called again twice; then the
-        event goes to another agent that competes for it, or is passed over.
+        event goes to another agent that competes for it, or is passed over. So it does when an
+        agent that competes has had it for a minute. An agent that is much too slow for what every
+        agent gets misses some; the next event says how many (`Event.missed`).
 
         Sync functions run as sync capabilities do.
         """

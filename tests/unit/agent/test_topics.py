@@ -273,3 +273,20 @@ def test_an_event_is_the_same_at_a_worker_process() -> None:
         there = handler.decode(json.loads(json.dumps(as_json(event))))
         assert there == {"event": event}
         assert event.topic == "x"
+
+
+async def test_acknowledgements_of_very_many_agents_fit_into_frames() -> None:
+    agent, _, _ = recorder()
+    names = [f"{'n' * 100}{number}" for number in range(700)]
+    async with host_of(agent) as host:
+        for sequence in range(1, 11):
+            for name in names:
+                host.core.outbox.acknowledge(name, ("topic.x", sequence, False))
+        found: dict[int, list[str]] = {}
+        while (frame := host.core.take(0.0)) is not None:
+            sizes = [sum(map(len, each)) for _, each in frame.event_acks]
+            assert sum(sizes) <= limits.FRAME_BYTES_MAX
+            for (_, sequence, _), agents in frame.event_acks:
+                assert len(agents) <= limits.EVENT_AGENTS_MAX
+                found.setdefault(sequence, []).extend(agents)
+        assert found == dict.fromkeys(range(1, 11), names)

@@ -75,6 +75,20 @@ def test_an_event_stands_in_a_frame_once_for_all_agents_at_the_same_place() -> N
     assert desk.woken
 
 
+def test_an_event_for_very_many_agents_is_divided() -> None:
+    desk, session = Desk(), Desk().session()
+    for number in range(600):
+        desk.subscribe(session, f"agent-{number}", Wish("a", None))
+    desk.ring().add([entry(5), entry(6)])
+    found = had(session)
+    assert [(number, len(agents)) for number, agents in found] == [
+        (5, 256), (5, 256), (5, 88), (6, 256), (6, 256), (6, 88),
+    ]  # fmt: skip
+    for number in (5, 6):
+        everybody = Counter(name for item, agents in found if item == number for name in agents)
+        assert everybody == Counter(f"agent-{n}" for n in range(600))
+
+
 def test_no_more_is_unacknowledged_than_the_window() -> None:
     desk, session = Desk(), Desk().session()
     desk.subscribe(session, "x", Wish("a", None, window=3))

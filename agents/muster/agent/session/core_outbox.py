@@ -117,6 +117,7 @@ class Frame:
         self.leaving = False
 
 
+ACK_BYTES = 20  # of an event's acknowledgement, beside pattern and agents
 ATTACHES_MAX = 32  # in a frame: agents with all their schemas are large
 
 Lane = deque[tuple[Lease, Item]]
@@ -262,8 +263,7 @@ class Outbox:
         if self._reports:
             budget -= self._take_reports(frame, budget)
         if self._event_acks:
-            places = list(islice(self._event_acks, self.frame_items_max))
-            frame.event_acks = [(place, self._event_acks.pop(place)) for place in places]
+            budget -= self._take_event_acks(frame, max(budget, self.frame_bytes_max // 4))
         while self._publishes and len(frame.publishes) < self.frame_items_max:
             message, size_bytes = self._publishes[0]
             if (frame.publishes or frame.items or frame.reports) and size_bytes > budget:
@@ -304,6 +304,22 @@ class Outbox:
                 taken_bytes += item.size_bytes
                 if not lease.items_queued and lease.state is LeaseState.REPORTED:
                     self._reports.append(lease)
+        return taken_bytes
+
+    def _take_event_acks(self, frame: Frame, bytes_max: int) -> int:
+        taken_bytes = 0
+        while self._event_acks and len(frame.event_acks) < self.frame_items_max:
+            place, agents = next(iter(self._event_acks.items()))
+            chosen = agents[: limits.EVENT_AGENTS_MAX]
+            size = len(place[0]) + ACK_BYTES + sum(len(each) + 2 for each in chosen)
+            if frame.event_acks and taken_bytes + size > bytes_max:
+                break
+            taken_bytes += size
+            if len(agents) > len(chosen):
+                self._event_acks[place] = agents[len(chosen) :]
+            else:
+                del self._event_acks[place]
+            frame.event_acks.append((place, chosen))
         return taken_bytes
 
     def _take_reports(self, frame: Frame, bytes_max: int) -> int:

@@ -32,6 +32,7 @@ class Event:
     sequence: int = 0  # its number on the bus
     redelivered: bool = False  # it may have been delivered before
     traceparent: str = ""  # W3C trace context of whoever published it
+    missed: int = 0  # events before it that the agent was too slow for
 
     @property
     def topic(self) -> str:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,10 @@ class Topics:
         """Events are missing."""
         count = gap.events_missing or "some"
         logger.warning("%s events of %s are missing", count, gap.pattern)
+        for name in gap.agents:
+            hearing = self._hearings.get((name, gap.pattern))
+            if hearing is not None:
+                hearing.missed += max(1, gap.events_missing)
 
     def acknowledge(self, agent: str, pattern: str, sequence: int, *, failed: bool) -> None:
         """An agent has dealt with an event."""
@@ -133,6 +138,7 @@ class Hearing:
     def __init__(self, topics: Topics, agent: str, handler: Handler) -> None:
         self.handler = handler
         self.reached = 0  # everything up to here is dealt with
+        self.missed = 0  # events before the next one
         self._topics = topics
         self._agent = agent
         self._waiting: deque[tuple[int, str, Event]] = deque()
@@ -149,6 +155,8 @@ class Hearing:
             self._reach(sequence)
             self._topics.acknowledge(self._agent, self.handler.pattern, sequence, failed=False)
             return
+        if self.missed:
+            event, self.missed = replace(event, missed=self.missed), 0
         self._known.add(number)
         self._waiting.append((sequence, number, event))
         if self._running < self.handler.concurrency:

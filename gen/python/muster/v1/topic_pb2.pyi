@@ -73,7 +73,7 @@ class EventDelivery(_message.Message):
     The bus is fan-out and not the record: an event may be lost with it. What must not be lost is a
     contract.
 
-    An event for some of a host's agents. It stands in a frame once, whatever their number.
+    An event for some of a host's agents, at most 256.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -158,7 +158,9 @@ Global___EventGap: _TypeAlias = EventGap  # noqa: Y015
 
 @_typing.final
 class EventAck(_message.Message):
-    """Says what became of events: each of these, at each of these agents."""
+    """Says what became of events: each of these, at each of these agents. A frame acknowledges at most
+    65,536 events, counted for each agent.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -24,7 +24,7 @@ from muster.executor.core_groups import Member
 from muster.executor.core_state import Counts
 from muster.model import limits
 
-NAME_BYTES = 24  # of an agent, in a frame
+NAME_BYTES = 3  # of an agent in a frame, beside its characters
 
 
 class Entry(NamedTuple):
@@ -264,12 +264,16 @@ class Feed:
                 self._skip(ring, place, taken)
                 continue
             entry = ring.at(place)
-            followers = self._buckets[ring, place]
-            size = entry.size + NAME_BYTES * len(followers)
+            bucket = self._buckets[ring, place]
+            followers = bucket[: limits.EVENT_AGENTS_MAX]
+            size = entry.size + sum(len(each.agent) + NAME_BYTES for each in followers)
             if taken.events and size > room:
                 break
             room -= size
-            del self._buckets[ring, place]
+            if len(bucket) > len(followers):
+                self._buckets[ring, place] = bucket[len(followers) :]
+            else:
+                del self._buckets[ring, place]
             agents = [each.agent for each in followers if not each.is_gone and each.take(entry)]
             if agents:
                 self._counts.events += len(agents)

@@ -102,10 +102,14 @@ class Events:
 
     def acknowledge(self, session: Session, acks: Iterable[EventAck]) -> None:
         """A host has dealt with events."""
-        topics = self._core.topics
+        topics, cost = self._core.topics, 0
         for ack in acks:
+            cost += len(ack.agents) * len(ack.sequences)
             try:
                 check(ack)
+                if cost > limits.EVENT_ACKS_PER_FRAME_MAX:
+                    most = limits.EVENT_ACKS_PER_FRAME_MAX
+                    raise InvalidArgument(f"a frame acknowledges at most {most} events of agents")
             except InvalidArgument as error:
                 self._refuse(session, "event_acks", error)
                 continue
