@@ -49,14 +49,14 @@ async def make_bus(kind: str) -> AsyncIterator[MakeBus]:
             yield lambda: RemoteBus(server.address)
 
 
-def bus_part(bus: Bus) -> Part:
+def bus_part(bus: Bus, *, is_alone: bool = True) -> Part:
     """Serves a bus to others."""
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
         yield
 
-    servicer = BusServicer(bus, lambda: True)
+    servicer = BusServicer(bus, lambda: is_alone)
     add = {
         "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(servicer, server)
     }
@@ -369,3 +369,17 @@ async def test_without_a_server_nothing_is_acknowledged_and_nobody_can_subscribe
         with pytest.raises(BusUnavailable):
             async with bus.subscribe("muster.t.>"):
                 pass
+
+
+async def test_a_bus_that_is_one_of_several_is_refused_to_executors() -> None:
+    part = bus_part(EmbeddedBus(), is_alone=False)
+    async with serve(Listen(grpc_port=0, http_port=None), [part]) as server:
+        bus = RemoteBus(server.address)
+        async with background(bus.run):
+            with pytest.raises(BusUnavailable, match="no bus in common"):
+                async with bus.subscribe("muster.t.>"):
+                    pass
+            with pytest.raises(BusUnavailable, match="no bus in common"):
+                async with bus.join("muster.t.>", "t/g"):
+                    pass
+            assert await bus.publish([message("muster.t.topic.a")]) == [False]

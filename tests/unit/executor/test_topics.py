@@ -328,15 +328,14 @@ def test_each_event_of_a_group_is_with_one_agent_or_done_or_given_back(
 ) -> None:
     desk, session = Desk(), Desk().session()
     names, now, offered = "xyz", 0.0, 0
-    group = None
-    for step, which in steps:
+    group: Group | None = None
+    for step, which in [(0, 0), *steps]:
         name = names[which]
         if step == 0:
             desk.subscribe(session, name, Wish("a", "g", window=2))
-            group = desk.topics.groups.get(("t", "a", "g"))
-        elif group is None:
-            continue
-        elif step == 1 and group.room:
+            group = desk.group()
+        assert group is not None
+        if step == 1 and group.room:
             offered += 1
             offer(group, offered, now=now)
         elif step == 2:

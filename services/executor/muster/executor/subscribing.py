@@ -15,6 +15,9 @@ from muster.executor.core_topics import Source
 from muster.model import limits
 from muster.model.subjects import tenant_subject
 from muster.runtime.lifetime import background
+from muster.runtime.logs import get_logger
+
+_log = get_logger("muster.executor")
 
 MESSAGE_OVERHEAD_BYTES = 64  # of an event in a frame, beside its body
 
@@ -80,6 +83,7 @@ class Subscribing:
             group.sweep(now)
 
     async def _serve(self, source: Source) -> None:
+        said = False
         while True:
             try:
                 if isinstance(source, Group):
@@ -88,7 +92,10 @@ class Subscribing:
                     await self._read(source)
                 else:
                     await self._catch_up(source, source.live)
-            except BusUnavailable:
+            except BusUnavailable as error:
+                if not said:
+                    said = True
+                    _log.warning("no events", pattern=source.pattern, error=error.message)
                 self._settle(source)
             await asyncio.sleep(limits.EVENT_RETRY_SECONDS)
 

@@ -11,7 +11,7 @@ import grpc
 
 from muster.backends.bus_base import NOW, BusUnavailable, Delivery, Message, Start
 from muster.model import limits
-from muster.model.errors import NotAuthenticated
+from muster.model.errors import Code, NotAuthenticated
 from muster.v1.bus_service_pb2 import (
     BusDelivery,
     JoinRequest,
@@ -22,6 +22,7 @@ from muster.v1.bus_service_pb2 import (
 )
 from muster.v1.bus_service_pb2_grpc import BusServiceStub
 from muster.wire.channel import Channels
+from muster.wire.errors import error_of_rpc
 from muster.wire.security import NO_TLS, Security
 from muster.wire.times import timestamp_of_ms
 
@@ -206,17 +207,21 @@ class _Member:
 
 async def _first(call: grpc.aio.UnaryStreamCall | _JoinCall) -> None:  # type: ignore[type-arg]
     """Waits for the frame that says that it has begun. Raises `BusUnavailable`."""
+    why = _AWAY
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             if await call.read() is not grpc.aio.EOF:
                 return
-    except (grpc.RpcError, TimeoutError):
+    except TimeoutError:
         pass
+    except grpc.RpcError as error:
+        said = error_of_rpc(error)
+        why = said.message if said.code is Code.FAILED_PRECONDITION else _AWAY
     except BaseException:
         call.cancel()
         raise
     call.cancel()
-    raise BusUnavailable(_AWAY)
+    raise BusUnavailable(why)
 
 
 def _request(pattern: str, start: Start) -> SubscribeRequest:
