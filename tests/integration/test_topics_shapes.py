@@ -15,6 +15,7 @@ import pytest
 from muster.agent import Agent, Event, Host, connect
 from muster.model.errors import Code, MusterError
 from muster.servers.server import ServerProcess
+from tests.support.identities import Pki, environment
 from tests.support.meshes import running, separate
 from tests.support.processes import MeshProcesses, machine, until
 from tests.support.topics import Heard, listener, publisher
@@ -208,3 +209,16 @@ async def test_a_scheduler_that_comes_back_with_an_empty_bus_is_heard_again(tmp_
 
         await until(all_have_heard, 30, "everybody hears again")
         assert [each.data["n"] for each in heard.events if each.data["n"] != 2][:2] == [1, 3]
+
+
+async def test_over_tls_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki = Pki.make(tmp_path)
+    agent, heard = listener("teller")
+    async with separate(tmp_path, pki.tls) as mesh:
+        told = {**mesh.environment(), **environment(pki.caller("agent", "teller"))}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        async with running(Host([agent], name="teller", leave_seconds=1.0)):
+            await agent.publish("orders.a", 1)
+            await heard.wait_for(1)
+            assert heard.events[0].source == "/tenants/acme/agents/teller"
