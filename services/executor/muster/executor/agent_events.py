@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from muster.backends.bus_base import Bus, Message
 from muster.executor.core_book import Book
@@ -66,16 +67,24 @@ class AgentEvents:
             await asyncio.sleep(limits.PRESENCE_SECONDS)
 
     def tick(self) -> None:
-        """What has happened since the last time; what happened and was undone is not told."""
-        changed, gone = list(self._outbox.changed), list(self._outbox.gone)
-        self._outbox.changed.clear()
-        self._outbox.gone.clear()
-        for agent in changed:
+        """What has happened since the last time, as much as the bus has room for beside what agents
+        publish; what happened and was undone meanwhile is not told."""
+        changed, gone = self._outbox.changed, self._outbox.gone
+        room = max(0, limits.PUBLISHES_WAITING_MAX // 2 - len(self._publishing))
+        for agent in list(islice(changed, room)):
+            del changed[agent]
             self._change(agent)
-        for key in gone:
-            known = self._known.pop(key, None)
-            if known is not None:
-                self._tell(key, known, DETACHED)
+        for key in list(islice(gone, room)):
+            del gone[key]
+            self._end(key, told=True)
+        for key in list(islice(gone, max(0, len(gone) - limits.PUBLISHES_WAITING_MAX))):
+            del gone[key]  # the bus is away, and they are too many to remember
+            self._end(key, told=False)
+
+    def _end(self, key: Key, *, told: bool) -> None:
+        known = self._known.pop(key, None)
+        if known is not None and told:
+            self._tell(key, known, DETACHED)
 
     def _change(self, agent: Agent) -> None:
         session = agent.session
