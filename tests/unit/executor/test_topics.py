@@ -134,6 +134,26 @@ def test_a_ring_keeps_so_many_bytes_and_one_event_at_least(
     assert ring.next - ring.base == 1
 
 
+def test_what_everybody_has_had_is_let_go_but_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EVENT_RING_KEPT_EVENTS", 3)
+    desk, session = Desk(), Desk().session()
+    desk.subscribe(session, "x", Wish("a", None, window=9))
+    desk.subscribe(session, "y", Wish("a", None, window=5))
+    ring = desk.ring()
+    ring.add(map(entry, range(1, 11)))
+    had(session)
+    desk.topics.deserted(0.0)
+    assert (ring.base, ring.next) == (5, 10), "one has not had the rest"
+    desk.topics.acknowledge(session, "y", "a", range(1, 6), failed=False)
+    assert had(session) == [(number, ["y"]) for number in range(6, 11)]
+    desk.topics.acknowledge(session, "x", "a", [1], failed=False)
+    assert had(session) == [(10, ["x"])]
+    desk.topics.deserted(0.0)
+    assert (ring.base, ring.next) == (7, 10)
+    assert ring.has_all_from(8)
+    assert not ring.has_all_from(7)
+
+
 def test_a_frame_closes_where_it_is_full_and_what_is_left_comes_next() -> None:
     desk, session = Desk(), Desk().session()
     desk.subscribe(session, "x", Wish("a", None))

@@ -82,6 +82,19 @@ class Ring:
         for follower in self.followers:
             follower.look()
 
+    def trim(self) -> None:
+        """Let go what everybody has had, but for some for those that come back."""
+        if not self._is_more_than_kept:
+            return
+        slowest = min((each.place for each in self.followers), default=self.next)
+        while self.base < slowest and self._is_more_than_kept:
+            self._lose()
+
+    @property
+    def _is_more_than_kept(self) -> bool:
+        too_many = len(self._entries) > limits.EVENT_RING_KEPT_EVENTS
+        return too_many or self._bytes > limits.EVENT_RING_KEPT_BYTES
+
     @property
     def _is_over(self) -> bool:
         too_many = len(self._entries) > limits.EVENT_RING_EVENTS_MAX

@@ -233,6 +233,8 @@ class Topics:
 
     def deserted(self, now: float) -> list[Source]:
         """What nobody has wanted for a while. Forgets it; the shell closes it."""
+        for ring in self.rings.values():
+            ring.trim()
         sources: list[Source] = [*self.rings.values(), *self.groups.values()]
         sources += self._behind
         gone = []

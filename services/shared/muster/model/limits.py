@@ -135,10 +135,12 @@ BUS_DUPLICATES_SECONDS = 120.0  # the server remembers ids so long; 4,000/s are 
 
 EVENT_SUBSCRIPTIONS_PER_SESSION_MAX = 20_000  # at about 0.5 KB each, 10 MB
 EVENT_PATTERNS_PER_TENANT_MAX = 256  # at one executor; each is a subscription of the bus
-EVENT_PATTERNS_MAX = 2_048  # of all tenants; with 1 MiB each at the very most, 2 GiB
+EVENT_PATTERNS_MAX = 2_048  # of all tenants; at 64 KiB each 128 MiB, more where agents are slow
 EVENT_GROUPS_KEPT_PER_TENANT_MAX = 1_024  # the bus keeps a consumer of each for a week
 EVENT_RING_EVENTS_MAX = 4_096  # of one pattern, for agents that are slower than events come …
 EVENT_RING_BYTES_MAX = 1024 * 1024  # … and of so many bytes; beyond it they miss the oldest
+EVENT_RING_KEPT_EVENTS = 256  # that everybody has had, for agents that come back …
+EVENT_RING_KEPT_BYTES = 64 * 1024  # … and so many bytes; at 256 patterns 16 MiB a tenant
 EVENT_CATCH_UPS_MAX = 16  # at once, of one executor: agents that begin with what is past
 EVENT_CATCH_UP_WAIT_SECONDS = 5.0  # for the slowest of those that catch up together
 EVENT_LINGER_SECONDS = 10.0  # a pattern stays that nobody wants, for agents that come back
