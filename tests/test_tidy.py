@@ -71,6 +71,7 @@ BASE_INSTALL = ("grpc", "google.protobuf", "google.rpc")
 WIRING = (
     *(f"{service}.__main__" for service in SERVICES),
     "muster.allinone*",
+    "muster.runtime.buses",
     "muster.runtime.directories",
     "muster.cli",
     "muster.supervisor",

@@ -6,31 +6,74 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from muster.backends.bus_base import Bus, BusUnavailable, Delivery, Message
+from muster.backends.bus_base import Bus, BusUnavailable, Delivery, Group, Message, Start
 from muster.backends.bus_embedded import EmbeddedBus
 from muster.backends.jetstream.bus import JetStreamBus
 from muster.model import limits
+from muster.runtime.bus_remote import RemoteBus
+from muster.runtime.bus_servicer import BusServicer
+from muster.runtime.config import Listen
 from muster.runtime.lifetime import background
+from muster.runtime.serve import Part, Readiness, serve
 from muster.servers.server import ServerProcess
+from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from tests.support.processes import until
 
+MakeBus = Callable[[], Bus]  # another way to the same one, as another process has it
 
-@pytest.fixture(params=["embedded", "jetstream"])
-def make_bus(request: pytest.FixtureRequest) -> Callable[[], Bus]:
-    """Makes one of this kind."""
-    if request.param == "embedded":
-        return EmbeddedBus
-    nats_server: ServerProcess = request.getfixturevalue("nats_server")
-    return lambda: JetStreamBus(nats_server.server.url, "test")
+
+@pytest.fixture(params=["embedded", "jetstream", "remote"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the bus; where NATS is, for that."""
+    if request.param == "jetstream":
+        nats_server: ServerProcess = request.getfixturevalue("nats_server")
+        return nats_server.server.url
+    assert isinstance(request.param, str)
+    return request.param
 
 
 @pytest.fixture
-async def bus(make_bus: Callable[[], Bus]) -> AsyncIterator[Bus]:
+async def make_bus(kind: str) -> AsyncIterator[MakeBus]:
+    """Makes one of this kind."""
+    embedded = EmbeddedBus()
+    if kind == "embedded":
+        yield lambda: embedded
+    elif kind != "remote":
+        yield lambda: JetStreamBus(kind, "test")
+    else:
+        async with serve(Listen(grpc_port=0, http_port=None), [bus_part(embedded)]) as server:
+            yield lambda: RemoteBus(server.address)
+
+
+def bus_part(bus: Bus, *, is_alone: bool = True) -> Part:
+    """Serves a bus to others."""
+
+    @asynccontextmanager
+    async def run(readiness: Readiness) -> AsyncIterator[None]:
+        yield
+
+    servicer = BusServicer(bus, lambda: is_alone)
+    add = {
+        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(servicer, server)
+    }
+    return Part("bus", add, run)
+
+
+@pytest.fixture
+async def bus(make_bus: MakeBus) -> AsyncIterator[Bus]:
     """One that runs."""
+    made = make_bus()
+    async with background(made.run):
+        yield made
+
+
+@pytest.fixture
+async def other(make_bus: MakeBus) -> AsyncIterator[Bus]:
+    """The same, elsewhere."""
     made = make_bus()
     async with background(made.run):
         yield made
@@ -89,13 +132,155 @@ async def test_a_subscriber_begins_with_now_or_with_what_is_kept(bus: Bus, tenan
     await bus.publish([old])
     async with (
         bus.subscribe(subject) as from_now,
-        bus.subscribe(subject, began_ms) as from_then,
-        bus.subscribe(subject, time.time_ns() // 1_000_000 + 60_000) as from_later,
+        bus.subscribe(subject, Start(began_ms)) as from_then,
+        bus.subscribe(subject, Start(time.time_ns() // 1_000_000 + 60_000)) as from_later,
     ):
         await bus.publish([new])
         assert await read(from_now, 1) == [new]
         assert await read(from_then, 2) == [old, new]
         assert isinstance(from_later, AsyncIterator)
+
+
+async def read_deliveries(
+    deliveries: AsyncIterator[Sequence[Delivery]], count: int
+) -> list[Delivery]:
+    found: list[Delivery] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found += await anext(deliveries)
+    return found
+
+
+async def test_a_subscriber_begins_with_a_number(bus: Bus, tenant: str) -> None:
+    subject = f"muster.{tenant}.topic.a"
+    sent = [message(subject, number) for number in range(5)]
+    await bus.publish(sent)
+    async with bus.subscribe(subject, Start(0)) as deliveries:
+        found = await read_deliveries(deliveries, 5)
+    third, last = found[2].sequence, found[4].sequence
+    async with (
+        bus.subscribe(subject, Start(from_sequence=third)) as from_third,
+        bus.subscribe(subject, Start(from_sequence=third - 1)) as from_before,
+        bus.subscribe(subject, Start(from_sequence=last + 1)) as from_next,
+        bus.subscribe(subject, Start(from_sequence=last + 1_000_000)) as from_another_bus,
+    ):
+        more = message(subject, 5)
+        await bus.publish([more])
+        assert await read(from_third, 4) == [*sent[2:], more]
+        assert await read(from_before, 5) == [*sent[1:], more]
+        assert await read(from_next, 1) == [more]
+        assert await read(from_another_bus, 6) == [*sent, more]
+
+
+async def test_a_subscriber_is_told_when_it_has_all_that_was_there(bus: Bus, tenant: str) -> None:
+    subject = f"muster.{tenant}.topic.a"
+    await bus.publish([message(subject, number) for number in range(300)])
+    for start, count in ((Start(0), 300), (Start(), 0), (Start(1), 300)):
+        async with bus.subscribe(subject, start) as deliveries, asyncio.timeout(10):
+            before = 0
+            async for found in deliveries:
+                if not found:
+                    break
+                before += len(found)
+        assert before == count
+
+
+async def fetch(group: Group, count: int) -> list[Delivery]:
+    """So many, and each is there once."""
+    found: list[Delivery] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            found += await group.fetch(count - len(found))
+    assert len({each.sequence for each in found}) == count
+    return found
+
+
+async def test_the_members_of_a_group_divide_what_comes(bus: Bus, other: Bus, tenant: str) -> None:
+    subject, name = f"muster.{tenant}.topic.a", f"{tenant}/g"
+    async with bus.join(subject, name) as one, other.join(subject, name) as two:
+        sent = [message(subject, number) for number in range(20)]
+        await bus.publish(sent)
+        mine, theirs = await fetch(one, 8), await fetch(two, 12)
+        assert {each.message.id for each in (*mine, *theirs)} == {each.id for each in sent}
+        assert {each.deliveries for each in (*mine, *theirs)} == {1}
+        await one.acknowledge([each.sequence for each in mine])
+        await two.acknowledge([each.sequence for each in theirs])
+        assert not await one.fetch(10)
+        async with bus.join(subject, f"{tenant}/other") as another:
+            await bus.publish([message(subject, 20)])
+            assert len(await fetch(another, 1)) == 1
+        assert len(await fetch(one, 1)) == 1
+
+
+async def test_what_is_given_back_goes_to_another_and_is_counted(
+    bus: Bus, other: Bus, tenant: str
+) -> None:
+    subject, name = f"muster.{tenant}.topic.a", f"{tenant}/g"
+    async with bus.join(subject, name) as one:
+        sent = [message(subject, number) for number in range(3)]
+        await bus.publish(sent)
+        first = await fetch(one, 3)
+        await one.acknowledge([first[0].sequence])
+        await one.give_back([first[1].sequence])
+        (again,) = await fetch(one, 1)
+        assert again == first[1]._replace(deliveries=2)
+        async with other.join(subject, name) as two:
+            await one.give_back([again.sequence])
+            (third,) = await fetch(two, 1)
+            assert third.deliveries == 3
+            await two.acknowledge([third.sequence])
+            assert not await two.fetch(5)
+    async with other.join(subject, name) as two:
+        (left,) = await fetch(two, 1)
+        assert left == first[2]._replace(deliveries=2), "who leaves gives back what he holds"
+
+
+async def test_a_group_goes_on_where_it_is_while_nobody_is_there(bus: Bus, tenant: str) -> None:
+    subject, name = f"muster.{tenant}.topic.a", f"{tenant}/g"
+    await bus.publish([message(subject, 1)])
+    async with bus.join(subject, name, Start(0)) as one:
+        (first,) = await fetch(one, 1)
+        await one.acknowledge([first.sequence])
+    await bus.publish([message(subject, 2)])
+    async with bus.join(subject, name) as one:
+        (second,) = await fetch(one, 1)
+        assert second.message == message(subject, 2)
+
+
+async def test_who_says_nothing_of_a_message_loses_it_and_who_does_keeps_it(
+    bus: Bus, other: Bus, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_HOLD_SECONDS", 1.0)
+    subject, name = f"muster.{tenant}.topic.a", f"{tenant}/g"
+    async with bus.join(subject, name) as one, other.join(subject, name) as two:
+        await bus.publish([message(subject, 1), message(subject, 2)])
+        kept, lost = await fetch(one, 2)
+
+        async def hold() -> None:
+            while True:
+                await one.hold([kept.sequence])
+                await asyncio.sleep(0.2)
+
+        async with background(hold):
+            (found,) = await fetch(two, 1)
+            assert found == lost._replace(deliveries=2)
+            await two.acknowledge([found.sequence])
+            assert not await two.fetch(1)
+        await one.acknowledge([kept.sequence])
+
+
+async def test_what_is_delivered_too_often_is_dropped(bus: Bus, tenant: str) -> None:
+    subject, name = f"muster.{tenant}.topic.a", f"{tenant}/g"
+    async with bus.join(subject, name) as one:
+        await bus.publish([message(subject, 1), message(subject, 2)])
+        (bad,) = await fetch(one, 1)
+        (good,) = await fetch(one, 1)
+        await one.acknowledge([good.sequence])
+        for count in range(2, limits.EVENT_DELIVERIES_MAX + 1):
+            await one.give_back([bad.sequence])
+            assert await fetch(one, 1) == [bad._replace(deliveries=count)]
+        await one.give_back([bad.sequence])
+        assert not await one.fetch(1)
 
 
 async def test_tenants_whose_names_resemble_each_other_do_not_see_each_other(
@@ -130,7 +315,7 @@ async def test_the_embedded_one_keeps_so_much_and_forgets_the_oldest(
     monkeypatch.setattr(limits, "BUS_EMBEDDED_BYTES_MAX", 10 * 420)
     bus = EmbeddedBus()
     sent = [message("muster.t.topic.a", number) for number in range(30)]
-    async with bus.subscribe("muster.t.>", 0) as slow:
+    async with bus.subscribe("muster.t.>", Start(0)) as slow:
         await bus.publish(sent)
         async with aclosing(slow) as deliveries:  # type: ignore[type-var]
             found = await read(deliveries, 1)
@@ -184,3 +369,17 @@ async def test_without_a_server_nothing_is_acknowledged_and_nobody_can_subscribe
         with pytest.raises(BusUnavailable):
             async with bus.subscribe("muster.t.>"):
                 pass
+
+
+async def test_a_bus_that_is_one_of_several_is_refused_to_executors() -> None:
+    part = bus_part(EmbeddedBus(), is_alone=False)
+    async with serve(Listen(grpc_port=0, http_port=None), [part]) as server:
+        bus = RemoteBus(server.address)
+        async with background(bus.run):
+            with pytest.raises(BusUnavailable, match="no bus in common"):
+                async with bus.subscribe("muster.t.>"):
+                    pass
+            with pytest.raises(BusUnavailable, match="no bus in common"):
+                async with bus.join("muster.t.>", "t/g"):
+                    pass
+            assert await bus.publish([message("muster.t.topic.a")]) == [False]

@@ -6,11 +6,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from muster.agent import connect
+from muster.agent import Agent, Client, Event, connect
 from tests.sources import ROOT
+from tests.support.meshes import all_in_one
+from tests.support.processes import until
 from tests.support.scripted_mesh import ScriptedMesh, scripted_mesh
 
 EXAMPLES = ROOT / "agents" / "examples"
@@ -24,13 +27,13 @@ async def mesh() -> AsyncIterator[ScriptedMesh]:
 
 @asynccontextmanager
 async def example(
-    name: str, mesh: ScriptedMesh, **environment: str
+    name: str, target: str, **environment: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs an example until the block ends, and expects that it is still there then."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLES / name),
-        env={**os.environ, "MUSTER_ADDRESS": mesh.target, **environment},
+        env={**os.environ, "MUSTER_ADDRESS": target, **environment},
     )
     try:
         yield process
@@ -44,13 +47,13 @@ async def example(
 
 
 async def test_the_ten_line_agent_serves_and_leaves_in_good_order(mesh: ScriptedMesh) -> None:
-    async with example("ten_lines.py", mesh) as process, connect(mesh.target) as client:
+    async with example("ten_lines.py", mesh.target) as process, connect(mesh.target) as client:
         assert await client.call("text.shout", {"text": "hello"}) == "HELLO!"
     assert process.returncode == 0
 
 
 async def test_an_agent_on_bare_stubs_serves(mesh: ScriptedMesh) -> None:
-    async with example("bare_stubs.py", mesh), connect(mesh.target) as client:
+    async with example("bare_stubs.py", mesh.target), connect(mesh.target) as client:
         texts = [str(number) for number in range(20)]
         results = await asyncio.gather(
             *(client.call("text.reverse", {"text": f"{text}!"}) for text in texts)
@@ -61,7 +64,7 @@ async def test_an_agent_on_bare_stubs_serves(mesh: ScriptedMesh) -> None:
 async def test_an_agent_on_bare_stubs_keeps_its_work_while_the_mesh_restarts(
     mesh: ScriptedMesh,
 ) -> None:
-    slow = example("bare_stubs.py", mesh, REVERSER_SECONDS="0.5")
+    slow = example("bare_stubs.py", mesh.target, REVERSER_SECONDS="0.5")
     async with slow, connect(mesh.target) as client:
         handle = await client.submit("text.reverse", {"text": "abc"})
         await mesh.until(lambda: mesh.sessions)
@@ -78,10 +81,42 @@ async def test_an_agent_on_bare_stubs_reports_again_until_it_is_acknowledged(
     mesh: ScriptedMesh,
 ) -> None:
     mesh.acknowledges = False
-    async with example("bare_stubs.py", mesh), connect(mesh.target) as client:
+    async with example("bare_stubs.py", mesh.target), connect(mesh.target) as client:
         handle = await client.submit("text.reverse", {"text": "abc"})
         await mesh.until(lambda: mesh.reports)
         await mesh.stop()
         mesh.acknowledges = True
         await mesh.start()
         assert await handle.result() == "cba"
+
+
+async def test_agents_tell_each_other_what_happens(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    reader = Agent("reader")
+
+    @reader.on("parcels.>")
+    async def read(event: Event) -> None:
+        heard.append(event)
+
+    async with (
+        all_in_one(tmp_path) as mesh,
+        mesh.host(reader),
+        example("events.py", mesh.executor) as process,
+        connect(mesh.scheduler) as client,
+    ):
+        assert await ordered(client, "tea") == "tea is ordered"
+        assert await ordered(client, "jam") == "jam is ordered"
+        await until(lambda: len(heard) == 2, 10, "both are packed")
+    assert sorted(each.data["item"] for each in heard) == ["jam", "tea"]
+    assert {each.source for each in heard} <= {f"/tenants/default/agents/clerk-{n}" for n in (1, 2)}
+    assert process.returncode == 0
+
+
+async def ordered(client: Client, item: str) -> object:
+    """Once the example is there."""
+
+    async def is_known() -> bool:
+        return bool([each async for each in client.agents(capability="orders.place")])
+
+    await until(is_known, 10, "the shop is open")
+    return await client.call("orders.place", {"item": item})

@@ -42,9 +42,17 @@ async def test_events_are_followed_and_published_again(
     assert [each["type"].rpartition(".")[2] for each in events] == [
         "accepted", "leased", "started", "ended",
     ]  # fmt: skip
-    async with shell.started("events", "tail", "--since", "1h") as tail:
+    async with shell.started("events", "tail", "contract.>", "--since", "1h") as tail:
         lines = [await tail.prints() for _ in range(4)]
     assert "contract.ended.demo.wait  succeeded" in lines[-1]
+    third = lines[2].split()[1]
+    async with shell.started("events", "tail", "contract.>", "--from", third) as tail:
+        assert [await tail.prints() for _ in range(2)] == lines[2:]
+    async with shell.started("events", "tail", "agent.attached.>", "--since", "1h") as tail:
+        assert "agent.attached." in await tail.prints()
+    both = await shell.run("events", "tail", "--from", third, "--since", "1h")
+    assert both.code == 2
+    assert "name one of them" in both.err
     refused = await shell.run("events", "replay", "--since", "yesterday")
     assert refused.code == 2
     assert "like 10m or 1h30m" in refused.err

@@ -56,7 +56,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def plain_subscriber(url: str, subject: str = "muster.>") -> AsyncIterator[Seen]:
+async def plain_subscriber(url: str, subject: str = "muster.*.contract.>") -> AsyncIterator[Seen]:
     """Core NATS, as `nats sub` does it: what comes while the block runs."""
     seen = Seen()
     client = await nats.connect(url)
@@ -68,7 +68,7 @@ async def plain_subscriber(url: str, subject: str = "muster.>") -> AsyncIterator
         await client.close()
 
 
-async def stored(url: str, subject: str = "muster.>") -> Seen:
+async def stored(url: str, subject: str = "muster.*.contract.>") -> Seen:
     """What the stream holds, from its beginning."""
     seen = Seen()
     client = await nats.connect(url)

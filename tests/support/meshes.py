@@ -74,10 +74,10 @@ async def all_in_one(data_dir: Path, tls: Tls = NO_TLS, bus: str = "") -> AsyncI
 
 
 @asynccontextmanager
-async def separate(data_dir: Path, tls: Tls = NO_TLS) -> AsyncIterator[Mesh]:
+async def separate(data_dir: Path, tls: Tls = NO_TLS, bus: str = "") -> AsyncIterator[Mesh]:
     """A server for each service; everything between them goes over gRPC."""
     async with AsyncExitStack() as stack:
-        config = _config(Role.SCHEDULER, data_dir, tls)
+        config = _config(Role.SCHEDULER, data_dir, tls, bus)
         scheduler = await stack.enter_async_context(
             serve(config.listen, build_scheduler(config), tls)
         )
@@ -88,7 +88,7 @@ async def separate(data_dir: Path, tls: Tls = NO_TLS) -> AsyncIterator[Mesh]:
             serve(config.listen, build_registry(config), tls)
         )
         config = replace(
-            _config(Role.EXECUTOR, data_dir, tls),
+            _config(Role.EXECUTOR, data_dir, tls, bus),
             scheduler_targets=(scheduler.address,),
             registry_targets=(registry.address,),
         )

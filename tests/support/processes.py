@@ -201,6 +201,12 @@ SHAPES: dict[str, dict[str, str]] = {
         "registry": "muster.registry",
         "executor": "muster.executor",
     },
+    "two-executors": {
+        "scheduler": "muster.scheduler",
+        "registry": "muster.registry",
+        "executor-1": "muster.executor",
+        "executor-2": "muster.executor",
+    },
     # Two of each; they need a ledger that can be shared (MUSTER_LEDGER).
     "replicas": {
         f"{name}-{number}": f"muster.{name}"

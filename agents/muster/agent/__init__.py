@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
+    from muster.agent.topics.event import Event
 
 # Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
 # which uvloop's way to spawn runs, may wait for its threads for ever. Read when gRPC is imported.
@@ -51,6 +52,7 @@ _HOMES = {
     "Client": "client",
     "Context": "context",
     "ContractFailed": "failures",
+    "Event": "topics.event",
     "Failed": "failures",
     "Handle": "handle",
     "Host": "host",
@@ -70,6 +72,7 @@ __all__ = [
     "Client",
     "Context",
     "ContractFailed",
+    "Event",
     "Failed",
     "Handle",
     "Host",

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.agent.capability import NAME_CHARS_MAX, Capability
+from muster.model import limits
 from muster.model.versions import VERSION_DEFAULT
 
 if TYPE_CHECKING:
+    from muster.agent.host import Host
+    from muster.agent.topics.handler import Handler
     from muster.v1.agent_pb2 import AgentSpec
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
@@ -44,6 +47,8 @@ class Agent:
         self.labels = dict(labels or {})
         self.max_in_flight = max_in_flight
         self.capabilities: dict[tuple[str, str], Capability] = {}
+        self.handlers: dict[str, Handler] = {}  # by the pattern of what they are called for
+        self.host: Host | None = None  # that runs it
 
     def capability(
         self,
@@ -86,6 +91,74 @@ class Agent:
             raise ValueError(message)
         self.capabilities[key] = capability
 
+    def on(
+        self,
+        topic: str = "",
+        *,
+        subject: str = "",
+        group: str | None = None,
+        competing: bool = False,
+        since: float | None = None,
+        concurrency: int = 1,
+        threads: bool = False,
+    ) -> Callable[[F], F]:
+        """Calls the decorated function with each event of a topic, like "orders.created" or, for
+        all beneath, "orders.>"; or of any `subject` in the tenant, like "contract.ended.>".
+
+        Every agent gets every event; with `competing` one of the agents of its kind does, or of the
+        `group` that is named. It begins with what is published once the agent is attached, or
+        `since` an instant (Unix seconds). Events come at least once, one at a time and in order,
+        unless `concurrency` allows more. A function that raises is called again twice; then the
+        event goes to another agent that competes for it, or is passed over. So it does when an
+        agent that competes has had it for a minute. An agent that is much too slow for what every
+        agent gets misses some; the next event says how many (`Event.missed`).
+
+        Sync functions run as sync capabilities do.
+        """
+        from muster.agent.topics.handler import Handler, pattern_of
+
+        names = sys._getframe(1).f_locals
+        shared = group if group is not None else ("" if competing else None)
+
+        def decorate(function: F) -> F:
+            handler = Handler(
+                function,
+                pattern_of(topic, subject),
+                group=shared,
+                since=since,
+                concurrency=concurrency,
+                threads=threads,
+                names=names,
+            )
+            if handler.pattern in self.handlers:
+                message = f"{self.name} handles {handler.pattern} already"
+                raise ValueError(message)
+            self.handlers[handler.pattern] = handler
+            return function
+
+        return decorate
+
+    async def publish(
+        self,
+        topic: str,
+        data: Any = None,
+        *,
+        id: str = "",
+        type: str = "",
+        about: str = "",
+        timeout: float = limits.PUBLISH_SECONDS_DEFAULT,
+    ) -> None:
+        """Publishes an event to a topic, outside of an attempt (within one, `ctx.publish` does).
+
+        See `Context.publish`. Raises `RuntimeError` while no host runs the agent.
+        """
+        from muster.agent.topics.event import publication
+
+        if self.host is None:
+            message = f"no host runs {self.name}, so there is nobody to publish for it"
+            raise RuntimeError(message)
+        await self.host.publish(self.name, publication(topic, data, id, type, about, timeout))
+
     def renamed(self, name: str, **labels: str) -> Agent:
         """Another agent with the same capabilities, for a host that runs many of a kind."""
         copy = Agent(
@@ -96,6 +169,7 @@ class Agent:
             max_in_flight=self.max_in_flight,
         )
         copy.capabilities = self.capabilities
+        copy.handlers = self.handlers
         return copy
 
     def spec(self) -> AgentSpec:

@@ -12,6 +12,7 @@ from muster.agent.contents import fill
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.text import cut
+from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, input_content, value_of
 from muster.v1.event_pb2 import StreamItem
 from muster.v1.payload_pb2 import Payload
@@ -32,6 +33,7 @@ class AttemptPort:
         self._children: Children | None = None
         self._room: asyncio.Event | None = None
         self.chunks = 0
+        self._published = 0
         self.usage: Usage | None = None
 
     @property
@@ -112,6 +114,14 @@ class AttemptPort:
         item.index = lease.index + 1
         work.core.emit(lease, item, size)
         work.wake()
+
+    async def publish(self, publication: Publication) -> None:
+        lease = self._attempt.lease
+        self._published += 1
+        number = publication.id or f"{lease.key[1]}.{self._published}"
+        publisher = self._attempt.work.topics.publisher
+        traceparent = self._attempt.facts.traceparent
+        await publisher.publish(lease.agent, publication, number, lease.key, traceparent)
 
     # --- children and blobs -----------------------------------------------------------------------
 

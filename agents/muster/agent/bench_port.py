@@ -13,6 +13,7 @@ from muster.agent.capability import Capability
 from muster.agent.context import BINARY, LOG_LEVELS, Facts, Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed, Failed
+from muster.agent.topics.event import Publication
 from muster.agent.values import EMPTY, Content, chunk_content, input_content, value_of
 from muster.agent.workers import sync_desk
 from muster.agent.workers.pipe import Message
@@ -47,6 +48,7 @@ class Run:
     chunks: list[Any] = field(default_factory=list)
     children: list[Call] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    published: list[Publication] = field(default_factory=list)
     suspensions: int = 0
 
     @property
@@ -167,6 +169,9 @@ class BenchPort:
             if isinstance(outcome, BaseException):
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Content)]
+
+    async def publish(self, publication: Publication) -> None:
+        self._run.published.append(publication)
 
     async def answered(self, call: Call, content: Content) -> Content:
         """What a child answers; the attempt is suspended meanwhile."""

@@ -101,7 +101,7 @@ class Capability:
 
     def _read_input(self, hints: dict[str, Any]) -> None:
         parameters = dict(inspect.signature(self.function).parameters)
-        self.context_parameter = _context_parameter(parameters, hints, self.runs)
+        self.context_parameter = find_context_parameter(parameters, hints, self.runs)
         parameters.pop(self.context_parameter or "", None)
         self.input_message: Any = None
         definitions = Definitions()
@@ -181,9 +181,10 @@ def _hints(function: Callable[..., Any], names: Mapping[str, Any] | None) -> dic
         raise TypeError(message) from None
 
 
-def _context_parameter(
+def find_context_parameter(
     parameters: dict[str, inspect.Parameter], hints: dict[str, Any], runs: Runs
 ) -> str | None:
+    """The parameter that wants the context. Raises `TypeError` for several, or the wrong kind."""
     found = [
         name
         for name in parameters

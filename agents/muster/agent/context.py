@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol, Unpack
 from muster.agent.blob import Blob
 from muster.agent.delegation import Call, CallOptions, ChildHandle, SyncChildHandle
 from muster.agent.failures import AttemptCancelled
+from muster.agent.topics.event import Publication, publication
+from muster.model import limits
 
 BINARY = "application/octet-stream"
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -67,6 +69,8 @@ class AsyncPort(Port, Protocol):
 
     async def gather(self, handles: Sequence[Any]) -> list[Any]: ...
 
+    async def publish(self, publication: Publication) -> None: ...
+
     @property
     def blobs(self) -> Blobs: ...
 
@@ -79,6 +83,8 @@ class SyncPort(Port, Protocol):
     def submit(self, call: Call) -> SyncChildHandle: ...
 
     def gather(self, handles: Sequence[Any]) -> list[Any]: ...
+
+    def publish(self, publication: Publication) -> None: ...
 
     def put_blob(self, data: bytes, media_type: str) -> Blob: ...
 
@@ -239,6 +245,28 @@ class Context(BaseContext):
         ]
         return await self._port.gather(handles)
 
+    async def publish(
+        self,
+        topic: str,
+        data: Any = None,
+        *,
+        id: str = "",
+        type: str = "",
+        about: str = "",
+        timeout: float = limits.PUBLISH_SECONDS_DEFAULT,
+    ) -> None:
+        """Publishes an event to a topic, like "orders.created"; returns once the bus has it.
+
+        `data` is a value of JSON, or bytes, of at most 64 KiB. What has an `id` that this contract
+        has used within two minutes is not published again, so name one if another attempt may
+        publish the same. `type` and `about` become the CloudEvent's type and subject. The bus is no
+        record: what must not be lost is a contract.
+
+        Raises `MusterError`, with reason NOT_READY when the bus does not take it within `timeout`
+        seconds: it may be there all the same.
+        """
+        await self._port.publish(publication(topic, data, id, type, about, timeout))
+
 
 class SyncContext(BaseContext):
     """The context of a sync capability.
@@ -284,3 +312,25 @@ class SyncContext(BaseContext):
         """
         handles = [self._port.submit(call) if isinstance(call, Call) else call for call in calls]
         return self._port.gather(handles)
+
+    def publish(
+        self,
+        topic: str,
+        data: Any = None,
+        *,
+        id: str = "",
+        type: str = "",
+        about: str = "",
+        timeout: float = limits.PUBLISH_SECONDS_DEFAULT,
+    ) -> None:
+        """Publishes an event to a topic, like "orders.created"; returns once the bus has it.
+
+        `data` is a value of JSON, or bytes, of at most 64 KiB. What has an `id` that this contract
+        has used within two minutes is not published again, so name one if another attempt may
+        publish the same. `type` and `about` become the CloudEvent's type and subject. The bus is no
+        record: what must not be lost is a contract.
+
+        Raises `MusterError`, with reason NOT_READY when the bus does not take it within `timeout`
+        seconds: it may be there all the same.
+        """
+        self._port.publish(publication(topic, data, id, type, about, timeout))

@@ -28,6 +28,7 @@ class BusEvent(NamedTuple):
     subject: str
     id: str
     event: dict[str, Any]  # a CloudEvent: "type", "source", "time", "data", …
+    sequence: int = 0  # its number on the bus; 0 where it came from the ledger
 
 
 class Replayed(NamedTuple):
@@ -38,12 +39,13 @@ class Replayed(NamedTuple):
 
 
 async def watch_events(
-    services: Services, pattern: str, since: float | None
+    services: Services, pattern: str, since: float | None, from_sequence: int = 0
 ) -> AsyncIterator[BusEvent]:
-    """What is published, without end: from now on, or since an instant (Unix seconds)."""
+    """What is published, without end: from now on, or since an instant (Unix seconds), or from a
+    number of the bus."""
     failures = 0
     seen: OrderedDict[str, None] = OrderedDict()
-    request = WatchEventsRequest(pattern=pattern)
+    request = WatchEventsRequest(pattern=pattern, from_sequence=from_sequence)
     if since is not None:
         request.since.CopyFrom(timestamp_of_seconds(since))
     while True:
@@ -52,10 +54,12 @@ async def watch_events(
             async for frame in call:
                 failures = 0
                 request.since.CopyFrom(timestamp_of_seconds(time.time() - OVERLAP_SECONDS))
+                request.from_sequence = 0
                 for message in frame.messages:
                     if message.id not in seen:
                         seen[message.id] = None
-                        yield BusEvent(message.subject, message.id, json.loads(message.event))
+                        event = json.loads(message.event)
+                        yield BusEvent(message.subject, message.id, event, message.sequence)
                 while len(seen) > IDS_KEPT:
                     seen.popitem(last=False)
         except grpc.RpcError as broken:

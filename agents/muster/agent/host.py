@@ -20,6 +20,7 @@ from muster.agent.options import find_targets
 from muster.agent.services import Services, spans_of_process
 from muster.agent.session.core import SessionCore, reconnect_pause
 from muster.agent.session.stream import Session
+from muster.agent.topics.event import Publication
 from muster.agent.work import Work
 from muster.failpoints import check as check_failpoints
 from muster.model import limits
@@ -86,6 +87,9 @@ class Host:
         self._settled = asyncio.Event()
         self._session: Session | None = None
         self._failure: Exception | None = None
+        self._work: Work | None = None
+        for agent in self.agents.values():
+            agent.host = self
 
     def run_forever(self) -> None:
         """Runs until SIGINT or SIGTERM, or until the mesh drains the host."""
@@ -111,6 +115,7 @@ class Host:
     def attach(self, agent: Agent) -> None:
         """Adds an agent, or changes the one of its name, while the host runs."""
         self.agents[agent.name] = agent
+        agent.host = self
         if self._core.welcomed:
             self._core.outbox.attach(agent.name)
             self._wake.set()
@@ -122,6 +127,14 @@ class Host:
             self._wake.set()
         if self._session is not None:
             self._session.expect_no_result(name)
+
+    async def publish(self, agent: str, publication: Publication) -> None:
+        """Publishes for an agent, outside of an attempt; see `Agent.publish`."""
+        if self._work is None:
+            message = f"{self.name} does not run, so nobody publishes for {agent}"
+            raise RuntimeError(message)
+        publisher = self._work.topics.publisher
+        await publisher.publish(agent, publication, publication.id or publisher.next_id())
 
     async def connected(self) -> None:
         """Waits until the mesh has welcomed the host and taken or refused each of its agents.
@@ -145,6 +158,7 @@ class Host:
             spans = spans_of_process("muster-host", self.name)
             wake = self._wake.set
             work = Work(self._core, self.agents, tasks, services, wake, self.workers, spans)
+            self._work = work
             connecting = tasks.create_task(self._stay_connected(work, services))
             leaving = tasks.create_task(self._leave_in_time(connecting))
             try:
@@ -152,6 +166,7 @@ class Host:
                 failure = self._failure
             finally:
                 leaving.cancel()
+                self._work = None
                 await work.close()
                 await services.close()
         if failure is not None:

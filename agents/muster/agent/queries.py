@@ -164,13 +164,16 @@ class Queries:
         """Where the stream of all changes stands now, for a later `watch(since=…)`; opaque."""
         return await position(self._services)
 
-    def events(self, pattern: str = ">", *, since: float | None = None) -> AsyncIterator[BusEvent]:
+    def events(
+        self, pattern: str = ">", *, since: float | None = None, from_sequence: int = 0
+    ) -> AsyncIterator[BusEvent]:
         """CloudEvents on the bus whose subject fits, without end: "contract.ended.>".
 
-        From now on, or since an instant (Unix seconds), as far as they are kept. Goes on across
-        restarts of the mesh; the same event may then come twice.
+        From now on, or since an instant (Unix seconds) or from a number (`BusEvent.sequence`), as
+        far as they are kept. Goes on across restarts of the mesh; the same event may then come
+        twice.
         """
-        return watch_events(self._services, pattern, since)
+        return watch_events(self._services, pattern, since, from_sequence)
 
     def replay_events(self, since: float) -> AsyncIterator[Replayed]:
         """Has everything published again that happened since an instant (Unix seconds), for

@@ -10,13 +10,16 @@ from muster.model import limits
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability as CapabilityMessage
 from muster.v1.capability_pb2 import Schema
+from muster.v1.subscription_pb2 import SUBSCRIPTION_MODE_COMPETING, EventSubscription
 from muster.wire.payload import json_text
+from muster.wire.times import timestamp_of_seconds
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FileDescriptor
 
     from muster.agent.agent import Agent
     from muster.agent.capability import Capability
+    from muster.agent.topics.handler import Handler
 
 
 def agent_spec(agent: Agent) -> AgentSpec:
@@ -30,7 +33,22 @@ def agent_spec(agent: Agent) -> AgentSpec:
     )
     for capability in agent.capabilities.values():
         spec.capabilities.append(capability_message(capability))
+    for handler in agent.handlers.values():
+        _fill_subscription(spec.event_subscriptions.add(), handler)
     return spec
+
+
+def _fill_subscription(subscription: EventSubscription, handler: Handler) -> None:
+    subscription.pattern = handler.pattern
+    if handler.competing:
+        subscription.mode = SUBSCRIPTION_MODE_COMPETING
+        subscription.group = handler.group
+        # What waits here could be worked on elsewhere.
+        subscription.unacked_max = min(2 * handler.concurrency, limits.EVENTS_UNACKED_MAX)
+    elif handler.concurrency > limits.EVENTS_UNACKED_BROADCAST_DEFAULT:
+        subscription.unacked_max = min(handler.concurrency, limits.EVENTS_UNACKED_MAX)
+    if handler.since is not None:
+        subscription.since.CopyFrom(timestamp_of_seconds(handler.since))
 
 
 def capability_message(capability: Capability) -> CapabilityMessage:

@@ -14,6 +14,7 @@ from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REF
 from muster.agent.messages import fill_failure
 from muster.agent.session.core import Decision, SessionCore, Verdict
 from muster.agent.session.core_outbox import Key, Lease
+from muster.agent.topics.hearing import Topics
 from muster.failpoints import failpoint
 from muster.model.errors import MusterError
 from muster.v1.session_pb2 import Assignment, Report
@@ -45,6 +46,7 @@ class Work:
         self.core = core
         self.spans = spans  # None while traces are off
         self.wake = wake
+        self.topics = Topics(self, agents, tasks, wake)
         self._tasks = tasks
         self._services = services
         self._workers = workers
@@ -179,6 +181,7 @@ class Work:
         """The host ends: whatever still runs is told to stop, and nobody waits to hear of it."""
         for attempt in list(self._attempts.values()):
             attempt.stop("HOST_LEAVING")
+        self.topics.close()
         if self._piping is not None:
             self._piping.cancel()
         for pool in self._pools.values():

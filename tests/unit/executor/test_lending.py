@@ -20,7 +20,7 @@ from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 from muster.v1.link_pb2 import SessionItems, ShardBacklog
 from muster.v1.link_service_pb2 import LinkRequest, LinkResponse
 from muster.v1.session_pb2 import Assignment, AttemptKey, Hello, Report, ReportAck
-from tests.unit.executor.world import WALL_MS, World, key, run
+from tests.unit.executor.world import WALL_MS, World, key, run, without_bus
 
 from muster.runtime.principal import Principal  # isort: skip
 from muster.executor.pump_frames import Identity, next_frame  # isort: skip
@@ -35,7 +35,7 @@ class Shared:
     def __init__(self) -> None:
         self.now = 1000.0
         self.core = Core(["a", "b"], self.now, None, offers_of)
-        self.reader = FrameReader(self.core, lambda: WALL_MS)
+        self.reader = FrameReader(self.core, without_bus(self.core), lambda: WALL_MS)
         self.greeter = Greeter(self.core, self.reader, lambda: self.now, lambda: WALL_MS)
         self.ids = IdMaker()
         self.a, self.b = (self.core.book.links[name] for name in "ab")

@@ -327,3 +327,15 @@ def test_there_is_a_bound_to_sessions_but_not_for_a_host_that_comes_back(monkeyp
         world.connect("three")
     assert refused(caught.value) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert world.has(world.connect("two"))
+
+
+def test_an_attach_is_answered_when_the_bus_has_taken_its_subscriptions():
+    world = World()
+    session = world.connect(agents=[spec("a")])
+    agent = session.agents["a"]
+    world.core.book.unsubscribed[agent] = 1
+    world.core.scheduler.attach_result(world.link, session, "a", "taken", failed=False)
+    assert session.outbox.attach_results == []
+    del world.core.book.unsubscribed[agent]
+    world.core.book.settle_attach(agent)
+    assert session.outbox.attach_results == ["taken"]

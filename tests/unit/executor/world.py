@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from muster.executor.core import Core
 from muster.executor.core_state import Session, Timers
 from muster.executor.link_frames import apply_response, next_request, size_of
+from muster.executor.pump_events import Events
 from muster.executor.pump_frames import Identity, next_frame
 from muster.executor.pump_hello import Greeter
 from muster.executor.pump_items import FrameReader
@@ -60,6 +61,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             return result
 
 
+def without_bus(core: Core) -> Events:
+    """What agents subscribe to and publish is refused."""
+    return Events(core, IDENTITY.name, None, lambda: 0.0, lambda: WALL_MS, lambda: None)
+
+
 class World:
     """Time stands still until it is moved."""
 
@@ -67,7 +73,7 @@ class World:
         self.now = 1000.0
         self.core = Core([SCHEDULER], self.now, timers)
         self.link = self.core.book.links[SCHEDULER]
-        self.reader = FrameReader(self.core, lambda: WALL_MS)
+        self.reader = FrameReader(self.core, without_bus(self.core), lambda: WALL_MS)
         self.greeter = Greeter(self.core, self.reader, lambda: self.now, lambda: WALL_MS)
         if linked:
             self.dial()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from muster.model.errors import NotAllowed
 from muster.runtime.config import ConfigError
 from muster.runtime.identity.grants import parse_grants
 from muster.runtime.identity.spiffe import domain_of, principal_of
@@ -36,7 +37,7 @@ def test_an_identity_names_tenant_role_and_names_of_its_own():
     service = principal("service/scheduler-1")
     assert service is not None
     assert service.roles == {SERVICE}
-    assert service.grants == Grants(NOTHING, NOTHING, NOTHING, NOTHING)
+    assert service.grants == Grants(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_what_is_no_list_of_patterns_is_refused(found: Any):
 def test_the_first_entry_that_fits_counts_and_who_has_none_is_granted_nothing():
     book = parse_grants(
         b"""
-- {principals: [acme/agent/a], offers: ["text.*"], hosts: ["*"]}
+- {principals: [acme/agent/a], offers: ["text.*"], hosts: ["*"], publishes: ["a.*"]}
 - {principals: ["acme/*"], submits: ["*"]}
 """
     )
@@ -109,9 +110,13 @@ def test_the_first_entry_that_fits_counts_and_who_has_none_is_granted_nothing():
     assert first is not None
     assert second is not None
     assert third is not None
-    assert book.of(first).grants == Grants(NOTHING, ("text.*",), ("*",), ("a", "a.*"))
-    assert book.of(second).grants == Grants(("*",), NOTHING, ("b", "b.*"), ("b", "b.*"))
+    assert book.of(first).grants == Grants(NOTHING, ("text.*",), ("*",), ("a", "a.*"), ("a.*",))
+    assert book.of(second).grants == Grants(("*",), NOTHING, ("b", "b.*"), ("b", "b.*"), NOTHING)
     assert book.of(third).grants[:2] == (NOTHING, NOTHING)
+    assert book.of(third).grants.publishes == NOTHING
+    book.of(first).require_publish("a.b")
+    with pytest.raises(NotAllowed, match="grant it: publishes"):
+        book.of(first).require_publish("b")
 
 
 @pytest.mark.parametrize(
@@ -138,11 +143,11 @@ def test_grants_that_cannot_be_read_are_refused_by_setting(content: str):
 def test_what_is_passed_on_arrives_and_nothing_more():
     caller = Principal("acme", "client/ann", frozenset({AGENT}), Grants(("a.*", "b"), ("x",)))
     assert principal_passed_on(metadata_of(caller)) == caller._replace(
-        grants=Grants(("a.*", "b"), NOTHING, NOTHING, NOTHING)
+        grants=Grants(("a.*", "b"), NOTHING, NOTHING, NOTHING, NOTHING)
     )
     assert principal_passed_on([("other", "x")]) is None
     bare = principal_passed_on([("muster-tenant", "acme")])
-    nothing = Grants(NOTHING, NOTHING, NOTHING, NOTHING)
+    nothing = Grants(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
     assert bare == Principal("acme", "local", frozenset({SERVICE}), nothing)
 
 

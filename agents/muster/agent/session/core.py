@@ -59,6 +59,7 @@ class SessionCore:
         self.lease_seconds = limits.LEASE_SECONDS
         self.heartbeat_due = 0.0
         self.items_dropped = 0
+        self._publishes: dict[str, tuple[Any, int]] = {}  # by id, until they are answered
         self._items_unacked_max = limits.ITEMS_UNACKED_MAX
         self._items_unacked_bytes_max = limits.ITEMS_UNACKED_BYTES_MAX
 
@@ -83,8 +84,24 @@ class SessionCore:
         self.welcomed = True
         self.session_epoch = session_epoch
         self.heartbeat_due = now + self.heartbeat_seconds
+        for message, size_bytes in self._publishes.values():
+            self.outbox.publish(message, size_bytes)
         if self.leaving:
             self.outbox.leave()
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def publish(self, number: str, message: Any, size_bytes: int) -> None:
+        """An agent publishes an event; it is sent on every session until `published`."""
+        self._publishes[number] = (message, size_bytes)
+        if self.welcomed:
+            self.outbox.publish(message, size_bytes)
+
+    def published(self, number: str) -> None:
+        """The mesh has answered, or nobody waits any more."""
+        self._publishes.pop(number, None)
+
+    # --- the pace ---------------------------------------------------------------------------------
 
     def set_pace(self, heartbeat_seconds: float, lease_seconds: float, now: float) -> None:
         """The mesh has set its pace; 0 changes nothing."""

@@ -81,10 +81,12 @@ class Frame:
         "accepts",
         "attaches",
         "detaches",
+        "event_acks",
         "heartbeat",
         "hello",
         "items",
         "leaving",
+        "publishes",
         "reports",
         "resumes",
         "returns",
@@ -109,13 +111,17 @@ class Frame:
         self.returns: list[tuple[Key, str]] = []
         self.reports: list[Any] = []
         self.stops: list[Key] = []
+        self.event_acks: list[tuple[EventPlace, list[str]]] = []
+        self.publishes: list[Any] = []
         self.heartbeat: list[Lease] | None = None  # every lease held, when one is due
         self.leaving = False
 
 
+ACK_BYTES = 20  # of an event's acknowledgement, beside pattern and agents
 ATTACHES_MAX = 32  # in a frame: agents with all their schemas are large
 
 Lane = deque[tuple[Lease, Item]]
+EventPlace = tuple[str, int, bool]  # pattern, sequence, failed
 
 
 class Outbox:
@@ -141,6 +147,8 @@ class Outbox:
         self._returns: dict[Key, str] = {}
         self._stops: dict[Key, None] = {}
         self._reports: deque[Lease] = deque()
+        self._event_acks: dict[EventPlace, list[str]] = {}  # agents
+        self._publishes: deque[tuple[Any, int]] = deque()
         self._lane_of: dict[str, Lane] = {}
         self._turns: deque[Lane] = deque()  # the lanes that are not empty
 
@@ -149,7 +157,9 @@ class Outbox:
         """Whether nothing waits."""
         if self._control:
             self._control = self._has_control()
-        return not (self._control or self._reports or self._turns)
+        return not (
+            self._control or self._reports or self._turns or self._event_acks or self._publishes
+        )
 
     def _has_control(self) -> bool:
         """Whether words about leases or agents wait; some take back what was to be said."""
@@ -225,6 +235,14 @@ class Outbox:
         if not lease.items_queued:
             self._reports.append(lease)
 
+    def acknowledge(self, agent: str, place: EventPlace) -> None:
+        """An agent has dealt with an event."""
+        self._event_acks.setdefault(place, []).append(agent)
+
+    def publish(self, message: Any, size_bytes: int) -> None:
+        """An agent publishes an event."""
+        self._publishes.append((message, size_bytes))
+
     def forget(self, key: Key) -> None:
         """Nothing more is said about an attempt; its items and report are passed over when met."""
         for kind in (self._accepts, self._starts, self._suspends, self._resumes):
@@ -243,7 +261,16 @@ class Outbox:
         if self._turns:
             budget -= self._take_items(frame, budget // 2)
         if self._reports:
-            self._take_reports(frame, budget)
+            budget -= self._take_reports(frame, budget)
+        if self._event_acks:
+            budget -= self._take_event_acks(frame, max(budget, self.frame_bytes_max // 4))
+        while self._publishes and len(frame.publishes) < self.frame_items_max:
+            message, size_bytes = self._publishes[0]
+            if (frame.publishes or frame.items or frame.reports) and size_bytes > budget:
+                break
+            self._publishes.popleft()
+            budget -= size_bytes
+            frame.publishes.append(message)
         return frame
 
     def _take_control(self, frame: Frame) -> None:
@@ -279,7 +306,23 @@ class Outbox:
                     self._reports.append(lease)
         return taken_bytes
 
-    def _take_reports(self, frame: Frame, bytes_max: int) -> None:
+    def _take_event_acks(self, frame: Frame, bytes_max: int) -> int:
+        taken_bytes = 0
+        while self._event_acks and len(frame.event_acks) < self.frame_items_max:
+            place, agents = next(iter(self._event_acks.items()))
+            chosen = agents[: limits.EVENT_AGENTS_MAX]
+            size = len(place[0]) + ACK_BYTES + sum(len(each) + 2 for each in chosen)
+            if frame.event_acks and taken_bytes + size > bytes_max:
+                break
+            taken_bytes += size
+            if len(agents) > len(chosen):
+                self._event_acks[place] = agents[len(chosen) :]
+            else:
+                del self._event_acks[place]
+            frame.event_acks.append((place, chosen))
+        return taken_bytes
+
+    def _take_reports(self, frame: Frame, bytes_max: int) -> int:
         reports = self._reports
         taken_bytes = 0
         while reports and len(frame.reports) < self.frame_items_max:
@@ -290,6 +333,7 @@ class Outbox:
             if lease.live:
                 frame.reports.append(lease.report)
                 taken_bytes += lease.report_bytes
+        return taken_bytes
 
 
 def _taken(kind: dict[Any, None], most: int) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from muster.agent.session.core_outbox import Frame, Key, Lease
@@ -12,17 +12,19 @@ from muster.v1.session_pb2 import AttemptKey, HeldLease
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-    from muster.agent.agent import Agent
+    from muster.v1.agent_pb2 import AgentSpec
 
     Keys = RepeatedCompositeFieldContainer[AttemptKey]
     Held = RepeatedCompositeFieldContainer[HeldLease]
 
 
-def request_of(frame: Frame, agents: Mapping[str, Agent], items_dropped: int) -> ConnectRequest:
+def request_of(
+    frame: Frame, spec_of: Callable[[str], AgentSpec], items_dropped: int
+) -> ConnectRequest:
     """The frame as a message, but for its hello; never changed once it is written."""
     request = ConnectRequest(frame_seq=frame.seq, seen_seq=frame.seen_seq, leaving=frame.leaving)
     for name in frame.attaches:
-        request.attaches.add(spec=agents[name].spec())
+        request.attaches.add(spec=spec_of(name))
     for name in frame.detaches:
         request.detaches.add(name=name)
     if frame.accepts:
@@ -43,6 +45,10 @@ def request_of(frame: Frame, agents: Mapping[str, Agent], items_dropped: int) ->
     for key in frame.stops:
         stopped = request.stops.add()
         stopped.key.contract_id, stopped.key.epoch = key
+    for (pattern, sequence, failed), agents in frame.event_acks:
+        request.event_acks.add(pattern=pattern, agents=agents, sequences=(sequence,), failed=failed)
+    if frame.publishes:
+        request.publishes.extend(frame.publishes)
     if frame.heartbeat is not None:
         request.heartbeat.items_dropped = items_dropped
         fill_held(request.heartbeat.held, frame.heartbeat)

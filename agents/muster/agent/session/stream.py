@@ -25,6 +25,7 @@ from muster.wire.times import seconds_of_duration
 if TYPE_CHECKING:
     from muster.agent.agent import Agent
     from muster.agent.work import Work
+    from muster.v1.agent_pb2 import AgentSpec
     from muster.v1.executor_service_pb2 import ConnectRequest, ConnectResponse
 
     Call = grpc.aio.StreamStreamCall[ConnectRequest, ConnectResponse]
@@ -80,7 +81,8 @@ class Session:
 
     def _greeting(self) -> ConnectRequest:
         frame = self._core.open()
-        request = request_of(frame, self._agents, 0)
+        self._work.topics.new_session()
+        request = request_of(frame, self._spec_of, 0)
         hello = request.hello
         hello.protocol_version = PROTOCOL_VERSION
         hello.host = self._host
@@ -95,13 +97,19 @@ class Session:
     def _introduce(self, hello: Hello) -> None:
         """Names the agents; those that would make the hello too large are attached after it."""
         size = 0
-        for name, agent in self._agents.items():
+        for name in self._agents:
             if size > limits.ITEM_BYTES_MAX // 2:
                 self._attach_again.add(name)
                 continue
-            spec = agent.spec()
+            spec = self._spec_of(name)
             size += spec.ByteSize()
             hello.agents.append(spec)
+
+    def _spec_of(self, name: str) -> AgentSpec:
+        spec = self._agents[name].spec()
+        if spec.event_subscriptions:
+            self._work.topics.resume(spec)
+        return spec
 
     @property
     def rejection(self) -> MusterError | None:
@@ -123,7 +131,7 @@ class Session:
                     if frame.heartbeat is not None:
                         self._retry_attaches()
                         self._work.end_overdue()
-                    await call.write(request_of(frame, self._agents, core.items_dropped))
+                    await call.write(request_of(frame, self._spec_of, core.items_dropped))
                     continue
                 beat = loop.call_at(core.heartbeat_due, wake.set) if core.welcomed else None
                 try:
@@ -174,6 +182,12 @@ class Session:
                 work.stop(key, cancel.code or "CANCELLED")
         for assignment in frame.assignments:
             work.assign(assignment)
+        for published in frame.publish_results:
+            work.topics.published(published)
+        for gap in frame.event_gaps:
+            work.topics.missed(gap)
+        for event in frame.events:
+            work.topics.deliver(event)
         if frame.HasField("drain") and not frame.drain.agents:
             self.on_drain(seconds_of_duration(frame.drain.grace) or None)
         if frame.HasField("heartbeat_period") or frame.HasField("lease_duration"):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from muster.agent.blob import Blob
 from muster.agent.context import Blobs, Port, Usage
 from muster.agent.delegation import Call
+from muster.agent.topics.event import Publication
 from muster.agent.values import Content
 from muster.agent.workers.pipe import Message
 from muster.agent.workers.sync_port import error_answer
@@ -30,6 +31,9 @@ class DeskPort(Port, Protocol):
 
     async def gather_contents(self, keys: Sequence[str]) -> list[Content]:
         """Waits for children's outputs. Raises `ChildFailed`."""
+
+    async def publish(self, publication: Publication) -> None:
+        """Publishes an event."""
 
 
 def tell(port: Port, message: Message) -> None:
@@ -61,6 +65,8 @@ async def _answer(port: DeskPort, message: Message) -> Answer:
             return {"key": await port.submit_content(call, contents[0], traceparent)}, ()
         case "gather", (keys,):
             return {}, await port.gather_contents(keys)
+        case "publish", (options,):
+            await port.publish(Publication(**{**options, "content": contents[0]}))
         case "put_blob", _:
             return asdict(await port.blobs.put(contents[0].data, contents[0].name)), ()
         case "get_blob", (blob, offset, length):

@@ -14,6 +14,7 @@ from muster.agent.capability import Capability
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
+from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
 from muster.agent.workers.pipe import Message
 from muster.model.errors import REASONS, MusterError
@@ -77,6 +78,11 @@ class SyncAttemptPort:
     def gather(self, handles: Sequence[SyncChild]) -> list[Any]:
         answer = self._ask("gather", [handle.key for handle in handles])
         return [value_of(content) for content in answer.contents]
+
+    def publish(self, publication: Publication) -> None:
+        content = publication.content
+        options = {**asdict(publication), "content": None}
+        self._ask("publish", options, contents=[content])
 
     def put_blob(self, data: bytes, media_type: str) -> Blob:
         said = self._ask("put_blob", contents=[Content("binary", data, media_type)]).said

@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from muster.v1 import capability_pb2 as muster_dot_v1_dot_capability__pb2
+from muster.v1 import subscription_pb2 as muster_dot_v1_dot_subscription__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15muster/v1/agent.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/capability.proto\"\x97\x03\n\tAgentSpec\x12\x44\n\x04name\x18\x01 \x01(\tB6\xbaH3r1\x10\x01\x18\x80\x01\x32*^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$\x12\x43\n\x04kind\x18\x02 \x01(\tB5\xbaH2r0\x18@2,^([A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)?$\x12\x18\n\x07version\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12]\n\x06labels\x18\x04 \x03(\x0b\x32 .muster.v1.AgentSpec.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x18\x10\x01\x18?2\x12^[A-Za-z0-9_./-]+$*\x05r\x03\x18\x80\x02\x12\x1f\n\rmax_in_flight\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x90N\x12\x36\n\x0c\x63\x61pabilities\x18\x06 \x03(\x0b\x32\x15.muster.v1.CapabilityB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfa\x01\n\x05\x41gent\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.muster.v1.AgentSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.muster.v1.AgentState\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x06 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x07 \x01(\r\x12\x11\n\tsuspended\x18\x08 \x01(\r\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\"\xff\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x05 \x01(\t\x12\x15\n\rsession_epoch\x18\x06 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61gents\x18\x08 \x01(\r\x12\x0c\n\x04held\x18\t \x01(\r\x12-\n\nsilent_for\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64raining\x18\x0b \x01(\x08*p\n\nAgentState\x12\x1b\n\x17\x41GENT_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41GENT_STATE_READY\x10\x01\x12\x18\n\x14\x41GENT_STATE_DRAINING\x10\x02\x12\x14\n\x10\x41GENT_STATE_LOST\x10\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15muster/v1/agent.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/capability.proto\x1a\x1cmuster/v1/subscription.proto\"\xdc\x03\n\tAgentSpec\x12\x44\n\x04name\x18\x01 \x01(\tB6\xbaH3r1\x10\x01\x18\x80\x01\x32*^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$\x12\x43\n\x04kind\x18\x02 \x01(\tB5\xbaH2r0\x18@2,^([A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)?$\x12\x18\n\x07version\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12]\n\x06labels\x18\x04 \x03(\x0b\x32 .muster.v1.AgentSpec.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x18\x10\x01\x18?2\x12^[A-Za-z0-9_./-]+$*\x05r\x03\x18\x80\x02\x12\x1f\n\rmax_in_flight\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x90N\x12\x36\n\x0c\x63\x61pabilities\x18\x06 \x03(\x0b\x32\x15.muster.v1.CapabilityB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x43\n\x13\x65vent_subscriptions\x18\x07 \x03(\x0b\x32\x1c.muster.v1.EventSubscriptionB\x08\xbaH\x05\x92\x01\x02\x10\x10\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfa\x01\n\x05\x41gent\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.muster.v1.AgentSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.muster.v1.AgentState\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x06 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x07 \x01(\r\x12\x11\n\tsuspended\x18\x08 \x01(\r\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\"\xff\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x05 \x01(\t\x12\x15\n\rsession_epoch\x18\x06 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61gents\x18\x08 \x01(\r\x12\x0c\n\x04held\x18\t \x01(\r\x12-\n\nsilent_for\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64raining\x18\x0b \x01(\x08*p\n\nAgentState\x12\x1b\n\x17\x41GENT_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41GENT_STATE_READY\x10\x01\x12\x18\n\x14\x41GENT_STATE_DRAINING\x10\x02\x12\x14\n\x10\x41GENT_STATE_LOST\x10\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,14 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSPEC'].fields_by_name['max_in_flight']._serialized_options = b'\272H\005*\003\030\220N'
   _globals['_AGENTSPEC'].fields_by_name['capabilities']._loaded_options = None
   _globals['_AGENTSPEC'].fields_by_name['capabilities']._serialized_options = b'\272H\006\222\001\003\020\200\002'
-  _globals['_AGENTSTATE']._serialized_start=1079
-  _globals['_AGENTSTATE']._serialized_end=1191
-  _globals['_AGENTSPEC']._serialized_start=159
-  _globals['_AGENTSPEC']._serialized_end=566
-  _globals['_AGENTSPEC_LABELSENTRY']._serialized_start=521
-  _globals['_AGENTSPEC_LABELSENTRY']._serialized_end=566
-  _globals['_AGENT']._serialized_start=569
-  _globals['_AGENT']._serialized_end=819
-  _globals['_SESSION']._serialized_start=822
-  _globals['_SESSION']._serialized_end=1077
+  _globals['_AGENTSPEC'].fields_by_name['event_subscriptions']._loaded_options = None
+  _globals['_AGENTSPEC'].fields_by_name['event_subscriptions']._serialized_options = b'\272H\005\222\001\002\020\020'
+  _globals['_AGENTSTATE']._serialized_start=1178
+  _globals['_AGENTSTATE']._serialized_end=1290
+  _globals['_AGENTSPEC']._serialized_start=189
+  _globals['_AGENTSPEC']._serialized_end=665
+  _globals['_AGENTSPEC_LABELSENTRY']._serialized_start=620
+  _globals['_AGENTSPEC_LABELSENTRY']._serialized_end=665
+  _globals['_AGENT']._serialized_start=668
+  _globals['_AGENT']._serialized_end=918
+  _globals['_SESSION']._serialized_start=921
+  _globals['_SESSION']._serialized_end=1176
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from muster.v1 import capability_pb2 as _capability_pb2
+from muster.v1 import subscription_pb2 as _subscription_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -82,6 +83,7 @@ class AgentSpec(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    EVENT_SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the tenant. When two hosts attach the same name, the newest wins. Where identity
     is proven it must be a name that the caller may have, as for the host's; else this agent is
@@ -101,6 +103,10 @@ class AgentSpec(_message.Message):
     def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[_capability_pb2.Capability]:
         """What it can do. At least one for an agent that wants work."""
 
+    @_builtins.property
+    def event_subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[_subscription_pb2.EventSubscription]:
+        """What it wants to hear of, each of another pattern. Only for agents on a session."""
+
     def __init__(
         self,
         *,
@@ -110,10 +116,11 @@ class AgentSpec(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         max_in_flight: _builtins.int = ...,
         capabilities: _abc.Iterable[_capability_pb2.Capability] | None = ...,
+        event_subscriptions: _abc.Iterable[_subscription_pb2.EventSubscription] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "kind", b"kind", "labels", b"labels", "max_in_flight", b"max_in_flight", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "event_subscriptions", b"event_subscriptions", "kind", b"kind", "labels", b"labels", "max_in_flight", b"max_in_flight", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmuster/v1/event_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/permission.proto\"Z\n\x12WatchEventsRequest\x12\x19\n\x07pattern\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x13WatchEventsResponse\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.muster.v1.BusMessage\"8\n\nBusMessage\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\"H\n\x13ReplayEventsRequest\x12\x31\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"9\n\x14ReplayEventsResponse\x12\x11\n\tcontracts\x18\x01 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x04\x32\xc5\x01\n\x0c\x45ventService\x12Y\n\x0bWatchEvents\x12\x1d.muster.v1.WatchEventsRequest\x1a\x1e.muster.v1.WatchEventsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12Z\n\x0cReplayEvents\x12\x1e.muster.v1.ReplayEventsRequest\x1a\x1f.muster.v1.ReplayEventsResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmuster/v1/event_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/permission.proto\"q\n\x12WatchEventsRequest\x12\x19\n\x07pattern\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfrom_sequence\x18\x03 \x01(\x04\">\n\x13WatchEventsResponse\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.muster.v1.BusMessage\"J\n\nBusMessage\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\"H\n\x13ReplayEventsRequest\x12\x31\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"9\n\x14ReplayEventsResponse\x12\x11\n\tcontracts\x18\x01 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x04\x32\xc5\x01\n\x0c\x45ventService\x12Y\n\x0bWatchEvents\x12\x1d.muster.v1.WatchEventsRequest\x1a\x1e.muster.v1.WatchEventsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12Z\n\x0cReplayEvents\x12\x1e.muster.v1.ReplayEventsRequest\x1a\x1f.muster.v1.ReplayEventsResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x30\x01\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTSERVICE'].methods_by_name['ReplayEvents']._loaded_options = None
   _globals['_EVENTSERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\272\271\030\003\n\001\003'
   _globals['_WATCHEVENTSREQUEST']._serialized_start=134
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=224
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=226
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=288
-  _globals['_BUSMESSAGE']._serialized_start=290
-  _globals['_BUSMESSAGE']._serialized_end=346
-  _globals['_REPLAYEVENTSREQUEST']._serialized_start=348
-  _globals['_REPLAYEVENTSREQUEST']._serialized_end=420
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=422
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=479
-  _globals['_EVENTSERVICE']._serialized_start=482
-  _globals['_EVENTSERVICE']._serialized_end=679
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=247
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=249
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=311
+  _globals['_BUSMESSAGE']._serialized_start=313
+  _globals['_BUSMESSAGE']._serialized_end=387
+  _globals['_REPLAYEVENTSREQUEST']._serialized_start=389
+  _globals['_REPLAYEVENTSREQUEST']._serialized_end=461
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=463
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=520
+  _globals['_EVENTSERVICE']._serialized_start=523
+  _globals['_EVENTSERVICE']._serialized_end=720
 # @@protoc_insertion_point(module_scope)

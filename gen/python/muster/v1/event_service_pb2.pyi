@@ -27,9 +27,15 @@ class WatchEventsRequest(_message.Message):
 
     PATTERN_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     pattern: _builtins.str
     """Which subjects, without "muster.<tenant>.": tokens with dots between them, of which "*" stands
     for any, and ">" at the end for one or more. Empty means all.
+    """
+    from_sequence: _builtins.int
+    """Begin with this number (BusMessage.sequence), or the first after it that the bus has. A number
+    that the bus has not reached yet means the beginning: this is another bus. 0 means that "since"
+    tells; both are refused, and so is a number where several schedulers each have a bus.
     """
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
@@ -40,10 +46,11 @@ class WatchEventsRequest(_message.Message):
         *,
         pattern: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
+        from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_sequence", b"from_sequence", "pattern", b"pattern", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,22 +89,29 @@ class BusMessage(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Where, with "muster.<tenant>."."""
     id: _builtins.str
     """The CloudEvent's id."""
     event: _builtins.str
     """The CloudEvent, in JSON."""
+    sequence: _builtins.int
+    """Its number on the bus. Numbers grow, and go on after a restart; they begin again where the bus
+    has lost everything. 0 for what came from the ledger, and where several schedulers without NATS
+    each have a bus, and so numbers, of their own.
+    """
     def __init__(
         self,
         *,
         subject: _builtins.str = ...,
         id: _builtins.str = ...,
         event: _builtins.str = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "id", b"id", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "id", b"id", "sequence", b"sequence", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

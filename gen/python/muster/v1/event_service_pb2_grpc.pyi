@@ -19,7 +19,10 @@ class EventServiceStub:
     a NATS JetStream stream called MUSTER or within the mesh. Their subjects:
 
       muster.<tenant>.contract.<event type>.<capability>   data: a muster.v1.Event in JSON
+      muster.<tenant>.agent.<event type>.<agent>           data: a muster.v1.AgentEvent in JSON
+      muster.<tenant>.topic.<topic>                        data: whatever an agent has published
       muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
+      muster.<tenant>.workflow.>                           reserved
 
     The event type is accepted, leased, started, requeued or ended; a capability of several words is
     several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is the contract's
@@ -46,7 +49,10 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     a NATS JetStream stream called MUSTER or within the mesh. Their subjects:
 
       muster.<tenant>.contract.<event type>.<capability>   data: a muster.v1.Event in JSON
+      muster.<tenant>.agent.<event type>.<agent>           data: a muster.v1.AgentEvent in JSON
+      muster.<tenant>.topic.<topic>                        data: whatever an agent has published
       muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
+      muster.<tenant>.workflow.>                           reserved
 
     The event type is accepted, leased, started, requeued or ended; a capability of several words is
     several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is the contract's

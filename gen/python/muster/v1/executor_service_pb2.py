@@ -28,9 +28,10 @@ from muster.v1 import agent_pb2 as muster_dot_v1_dot_agent__pb2
 from muster.v1 import event_pb2 as muster_dot_v1_dot_event__pb2
 from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 from muster.v1 import session_pb2 as muster_dot_v1_dot_session__pb2
+from muster.v1 import topic_pb2 as muster_dot_v1_dot_topic__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/executor_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15muster/v1/agent.proto\x1a\x15muster/v1/event.proto\x1a\x1amuster/v1/permission.proto\x1a\x17muster/v1/session.proto\"\x95\x04\n\x0e\x43onnectRequest\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12\x1f\n\x05hello\x18\x03 \x01(\x0b\x32\x10.muster.v1.Hello\x12(\n\x08\x61ttaches\x18\x04 \x03(\x0b\x32\x16.muster.v1.AttachAgent\x12(\n\x08\x64\x65taches\x18\x05 \x03(\x0b\x32\x16.muster.v1.DetachAgent\x12&\n\x07\x61\x63\x63\x65pts\x18\x06 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12%\n\x06starts\x18\x07 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12$\n\x05items\x18\x08 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\'\n\x08suspends\x18\t \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12&\n\x07resumes\x18\n \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12\"\n\x07returns\x18\x0b \x03(\x0b\x32\x11.muster.v1.Return\x12\"\n\x07reports\x18\x0c \x03(\x0b\x32\x11.muster.v1.Report\x12!\n\x05stops\x18\r \x03(\x0b\x32\x12.muster.v1.Stopped\x12\'\n\theartbeat\x18\x0e \x01(\x0b\x32\x14.muster.v1.Heartbeat\x12\x0f\n\x07leaving\x18\x0f \x01(\x08\"\x93\x04\n\x0f\x43onnectResponse\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12#\n\x07welcome\x18\x03 \x01(\x0b\x32\x12.muster.v1.Welcome\x12/\n\x0e\x61ttach_results\x18\x04 \x03(\x0b\x32\x17.muster.v1.AttachResult\x12)\n\x08verdicts\x18\x05 \x03(\x0b\x32\x17.muster.v1.LeaseVerdict\x12)\n\x0breport_acks\x18\x06 \x03(\x0b\x32\x14.muster.v1.ReportAck\x12%\n\titem_acks\x18\x07 \x03(\x0b\x32\x12.muster.v1.ItemAck\x12(\n\x08refusals\x18\x08 \x03(\x0b\x32\x16.muster.v1.ItemRefusal\x12)\n\x07\x63\x61ncels\x18\t \x03(\x0b\x32\x18.muster.v1.CancelAttempt\x12*\n\x0b\x61ssignments\x18\n \x03(\x0b\x32\x15.muster.v1.Assignment\x12\x1f\n\x05\x64rain\x18\x0b \x01(\x0b\x32\x10.muster.v1.Drain\x12\x33\n\x10heartbeat_period\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\"R\n\x13ListSessionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.muster.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x10\x44rainHostRequest\x12\x18\n\x04host\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x38\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\"8\n\x11\x44rainHostResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.muster.v1.Session\".\n\x11\x44rainAgentRequest\x12\x19\n\x05\x61gent\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"5\n\x12\x44rainAgentResponse\x12\x1f\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x10.muster.v1.Agent2\xe0\x02\n\x0f\x45xecutorService\x12M\n\x07\x43onnect\x12\x19.muster.v1.ConnectRequest\x1a\x1a.muster.v1.ConnectResponse\"\x07\xba\xb9\x18\x03\n\x01\x02(\x01\x30\x01\x12Y\n\x0cListSessions\x12\x1e.muster.v1.ListSessionsRequest\x1a\x1f.muster.v1.ListSessionsResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12O\n\tDrainHost\x12\x1b.muster.v1.DrainHostRequest\x1a\x1c.muster.v1.DrainHostResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x12R\n\nDrainAgent\x12\x1c.muster.v1.DrainAgentRequest\x1a\x1d.muster.v1.DrainAgentResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/executor_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15muster/v1/agent.proto\x1a\x15muster/v1/event.proto\x1a\x1amuster/v1/permission.proto\x1a\x17muster/v1/session.proto\x1a\x15muster/v1/topic.proto\"\xe5\x04\n\x0e\x43onnectRequest\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12\x1f\n\x05hello\x18\x03 \x01(\x0b\x32\x10.muster.v1.Hello\x12(\n\x08\x61ttaches\x18\x04 \x03(\x0b\x32\x16.muster.v1.AttachAgent\x12(\n\x08\x64\x65taches\x18\x05 \x03(\x0b\x32\x16.muster.v1.DetachAgent\x12&\n\x07\x61\x63\x63\x65pts\x18\x06 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12%\n\x06starts\x18\x07 \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12$\n\x05items\x18\x08 \x03(\x0b\x32\x15.muster.v1.StreamItem\x12\'\n\x08suspends\x18\t \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12&\n\x07resumes\x18\n \x03(\x0b\x32\x15.muster.v1.AttemptKey\x12\"\n\x07returns\x18\x0b \x03(\x0b\x32\x11.muster.v1.Return\x12\"\n\x07reports\x18\x0c \x03(\x0b\x32\x11.muster.v1.Report\x12!\n\x05stops\x18\r \x03(\x0b\x32\x12.muster.v1.Stopped\x12\'\n\nevent_acks\x18\x10 \x03(\x0b\x32\x13.muster.v1.EventAck\x12%\n\tpublishes\x18\x11 \x03(\x0b\x32\x12.muster.v1.Publish\x12\'\n\theartbeat\x18\x0e \x01(\x0b\x32\x14.muster.v1.Heartbeat\x12\x0f\n\x07leaving\x18\x0f \x01(\x08\"\x99\x05\n\x0f\x43onnectResponse\x12\x11\n\tframe_seq\x18\x01 \x01(\x04\x12\x10\n\x08seen_seq\x18\x02 \x01(\x04\x12#\n\x07welcome\x18\x03 \x01(\x0b\x32\x12.muster.v1.Welcome\x12/\n\x0e\x61ttach_results\x18\x04 \x03(\x0b\x32\x17.muster.v1.AttachResult\x12)\n\x08verdicts\x18\x05 \x03(\x0b\x32\x17.muster.v1.LeaseVerdict\x12)\n\x0breport_acks\x18\x06 \x03(\x0b\x32\x14.muster.v1.ReportAck\x12%\n\titem_acks\x18\x07 \x03(\x0b\x32\x12.muster.v1.ItemAck\x12(\n\x08refusals\x18\x08 \x03(\x0b\x32\x16.muster.v1.ItemRefusal\x12)\n\x07\x63\x61ncels\x18\t \x03(\x0b\x32\x18.muster.v1.CancelAttempt\x12*\n\x0b\x61ssignments\x18\n \x03(\x0b\x32\x15.muster.v1.Assignment\x12\x31\n\x0fpublish_results\x18\x0e \x03(\x0b\x32\x18.muster.v1.PublishResult\x12\'\n\nevent_gaps\x18\x0f \x03(\x0b\x32\x13.muster.v1.EventGap\x12(\n\x06\x65vents\x18\x10 \x03(\x0b\x32\x18.muster.v1.EventDelivery\x12\x1f\n\x05\x64rain\x18\x0b \x01(\x0b\x32\x10.muster.v1.Drain\x12\x33\n\x10heartbeat_period\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\"R\n\x13ListSessionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.muster.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x10\x44rainHostRequest\x12\x18\n\x04host\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x38\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\"8\n\x11\x44rainHostResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.muster.v1.Session\".\n\x11\x44rainAgentRequest\x12\x19\n\x05\x61gent\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"5\n\x12\x44rainAgentResponse\x12\x1f\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x10.muster.v1.Agent2\xe0\x02\n\x0f\x45xecutorService\x12M\n\x07\x43onnect\x12\x19.muster.v1.ConnectRequest\x1a\x1a.muster.v1.ConnectResponse\"\x07\xba\xb9\x18\x03\n\x01\x02(\x01\x30\x01\x12Y\n\x0cListSessions\x12\x1e.muster.v1.ListSessionsRequest\x1a\x1f.muster.v1.ListSessionsResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12O\n\tDrainHost\x12\x1b.muster.v1.DrainHostRequest\x1a\x1c.muster.v1.DrainHostResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x12R\n\nDrainAgent\x12\x1c.muster.v1.DrainAgentRequest\x1a\x1d.muster.v1.DrainAgentResponse\"\x07\xba\xb9\x18\x03\n\x01\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,22 +57,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTORSERVICE'].methods_by_name['DrainHost']._serialized_options = b'\272\271\030\003\n\001\003'
   _globals['_EXECUTORSERVICE'].methods_by_name['DrainAgent']._loaded_options = None
   _globals['_EXECUTORSERVICE'].methods_by_name['DrainAgent']._serialized_options = b'\272\271\030\003\n\001\003'
-  _globals['_CONNECTREQUEST']._serialized_start=208
-  _globals['_CONNECTREQUEST']._serialized_end=741
-  _globals['_CONNECTRESPONSE']._serialized_start=744
-  _globals['_CONNECTRESPONSE']._serialized_end=1275
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1277
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1359
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1361
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1446
-  _globals['_DRAINHOSTREQUEST']._serialized_start=1448
-  _globals['_DRAINHOSTREQUEST']._serialized_end=1550
-  _globals['_DRAINHOSTRESPONSE']._serialized_start=1552
-  _globals['_DRAINHOSTRESPONSE']._serialized_end=1608
-  _globals['_DRAINAGENTREQUEST']._serialized_start=1610
-  _globals['_DRAINAGENTREQUEST']._serialized_end=1656
-  _globals['_DRAINAGENTRESPONSE']._serialized_start=1658
-  _globals['_DRAINAGENTRESPONSE']._serialized_end=1711
-  _globals['_EXECUTORSERVICE']._serialized_start=1714
-  _globals['_EXECUTORSERVICE']._serialized_end=2066
+  _globals['_CONNECTREQUEST']._serialized_start=231
+  _globals['_CONNECTREQUEST']._serialized_end=844
+  _globals['_CONNECTRESPONSE']._serialized_start=847
+  _globals['_CONNECTRESPONSE']._serialized_end=1512
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1514
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1596
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1598
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1683
+  _globals['_DRAINHOSTREQUEST']._serialized_start=1685
+  _globals['_DRAINHOSTREQUEST']._serialized_end=1787
+  _globals['_DRAINHOSTRESPONSE']._serialized_start=1789
+  _globals['_DRAINHOSTRESPONSE']._serialized_end=1845
+  _globals['_DRAINAGENTREQUEST']._serialized_start=1847
+  _globals['_DRAINAGENTREQUEST']._serialized_end=1893
+  _globals['_DRAINAGENTRESPONSE']._serialized_start=1895
+  _globals['_DRAINAGENTRESPONSE']._serialized_end=1948
+  _globals['_EXECUTORSERVICE']._serialized_start=1951
+  _globals['_EXECUTORSERVICE']._serialized_end=2303
 # @@protoc_insertion_point(module_scope)

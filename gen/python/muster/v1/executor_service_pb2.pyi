@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from muster.v1 import agent_pb2 as _agent_pb2
 from muster.v1 import event_pb2 as _event_pb2
 from muster.v1 import session_pb2 as _session_pb2
+from muster.v1 import topic_pb2 as _topic_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,6 +48,8 @@ class ConnectRequest(_message.Message):
     RETURNS_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     STOPS_FIELD_NUMBER: _builtins.int
+    EVENT_ACKS_FIELD_NUMBER: _builtins.int
+    PUBLISHES_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     frame_seq: _builtins.int
@@ -100,6 +103,14 @@ class ConnectRequest(_message.Message):
         """Attempts that were stopped after a cancel."""
 
     @_builtins.property
+    def event_acks(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.EventAck]:
+        """What became of events."""
+
+    @_builtins.property
+    def publishes(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.Publish]:
+        """Events to publish to topics, in the order in which they are to be on the bus."""
+
+    @_builtins.property
     def heartbeat(self) -> _session_pb2.Heartbeat:
         """Keeps the leases alive."""
 
@@ -119,12 +130,14 @@ class ConnectRequest(_message.Message):
         returns: _abc.Iterable[_session_pb2.Return] | None = ...,
         reports: _abc.Iterable[_session_pb2.Report] | None = ...,
         stops: _abc.Iterable[_session_pb2.Stopped] | None = ...,
+        event_acks: _abc.Iterable[_topic_pb2.EventAck] | None = ...,
+        publishes: _abc.Iterable[_topic_pb2.Publish] | None = ...,
         heartbeat: _session_pb2.Heartbeat | None = ...,
         leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "attaches", b"attaches", "detaches", b"detaches", "frame_seq", b"frame_seq", "heartbeat", b"heartbeat", "hello", b"hello", "items", b"items", "leaving", b"leaving", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "seen_seq", b"seen_seq", "starts", b"starts", "stops", b"stops", "suspends", b"suspends"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "attaches", b"attaches", "detaches", b"detaches", "event_acks", b"event_acks", "frame_seq", b"frame_seq", "heartbeat", b"heartbeat", "hello", b"hello", "items", b"items", "leaving", b"leaving", "publishes", b"publishes", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "seen_seq", b"seen_seq", "starts", b"starts", "stops", b"stops", "suspends", b"suspends"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,6 +159,9 @@ class ConnectResponse(_message.Message):
     REFUSALS_FIELD_NUMBER: _builtins.int
     CANCELS_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    PUBLISH_RESULTS_FIELD_NUMBER: _builtins.int
+    EVENT_GAPS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_PERIOD_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
@@ -186,6 +202,18 @@ class ConnectResponse(_message.Message):
         """Attempts to run."""
 
     @_builtins.property
+    def publish_results(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.PublishResult]:
+        """Answers to publishes."""
+
+    @_builtins.property
+    def event_gaps(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.EventGap]:
+        """Events that are missing, before those of this frame."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.EventDelivery]:
+        """Events, those of a subscription in the order of the bus."""
+
+    @_builtins.property
     def drain(self) -> _session_pb2.Drain:
         """Asks to finish and take nothing new."""
 
@@ -210,13 +238,16 @@ class ConnectResponse(_message.Message):
         refusals: _abc.Iterable[_session_pb2.ItemRefusal] | None = ...,
         cancels: _abc.Iterable[_session_pb2.CancelAttempt] | None = ...,
         assignments: _abc.Iterable[_session_pb2.Assignment] | None = ...,
+        publish_results: _abc.Iterable[_topic_pb2.PublishResult] | None = ...,
+        event_gaps: _abc.Iterable[_topic_pb2.EventGap] | None = ...,
+        events: _abc.Iterable[_topic_pb2.EventDelivery] | None = ...,
         drain: _session_pb2.Drain | None = ...,
         heartbeat_period: _duration_pb2.Duration | None = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "heartbeat_period", b"heartbeat_period", "lease_duration", b"lease_duration", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attach_results", b"attach_results", "cancels", b"cancels", "drain", b"drain", "frame_seq", b"frame_seq", "heartbeat_period", b"heartbeat_period", "item_acks", b"item_acks", "lease_duration", b"lease_duration", "refusals", b"refusals", "report_acks", b"report_acks", "seen_seq", b"seen_seq", "verdicts", b"verdicts", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attach_results", b"attach_results", "cancels", b"cancels", "drain", b"drain", "event_gaps", b"event_gaps", "events", b"events", "frame_seq", b"frame_seq", "heartbeat_period", b"heartbeat_period", "item_acks", b"item_acks", "lease_duration", b"lease_duration", "publish_results", b"publish_results", "refusals", b"refusals", "report_acks", b"report_acks", "seen_seq", b"seen_seq", "verdicts", b"verdicts", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -410,8 +410,9 @@ class AttachResult(_message.Message):
     """The agent's name."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Absent when it is attached: from now on, what it offers can be asked for. Otherwise why not;
-        the session goes on without it.
+        """Absent when it is attached: from now on, what it offers can be asked for, and its event
+        subscriptions have begun, unless the bus is away just now. Otherwise why not; the session goes on
+        without it.
         """
 
     def __init__(

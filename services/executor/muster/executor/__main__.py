@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from muster.backends.bus_base import Bus
 from muster.executor.core_state import Timers
 from muster.executor.link_dial import dial_link, dial_presence
 from muster.executor.service import Executor, Settings
 from muster.executor.servicer_part import executor_part
-from muster.runtime.config import Config, Role
+from muster.runtime.bus_remote import RemoteBus
+from muster.runtime.buses import bus_of
+from muster.runtime.config import EMBEDDED_BUS, Config, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.looking_up import as_targets
@@ -39,6 +42,15 @@ def settings_of(
     )
 
 
+def _bus(config: Config) -> Bus | None:
+    """NATS, or else that of the one scheduler; None where it is not known to be the only one."""
+    if config.bus != EMBEDDED_BUS:
+        return bus_of(config)
+    if len(config.scheduler_targets) != 1:
+        return None
+    return RemoteBus(config.scheduler_targets[0], config.tls.security)
+
+
 def build(config: Config) -> Sequence[Part]:
     """The parts of an executor process."""
     settings = settings_of(
@@ -49,13 +61,15 @@ def build(config: Config) -> Sequence[Part]:
     dial_registry = partial(dial_presence, security=security)
     schedulers = {target: dial(target) for target in config.scheduler_targets}
     registries = {target: dial_registry(target) for target in config.registry_targets}
-    executor = Executor(settings, schedulers, registries, dial, dial_registry)
+    bus = _bus(config)
+    executor = Executor(settings, schedulers, registries, dial, dial_registry, bus=bus)
     finds = {
         "scheduler": as_targets(executor.found_schedulers),
         "registry": as_targets(executor.found_registries),
     }
     directory = directory_part(config, directory_of(config), ["executor"], finds)
-    return [executor_part(executor), directory]
+    alongside = [] if bus is None else [bus.run]
+    return [executor_part(executor, alongside), directory]
 
 
 if __name__ == "__main__":

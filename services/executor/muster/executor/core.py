@@ -1,6 +1,6 @@
 """The executor's decisions: what a host or a scheduler said goes in, what must be sent comes out.
 
-The theory, in five rules:
+The theory, in six rules:
 
 1. A *session* is one contact of one host. The newest session of a (tenant, host) wins; the older
    one is over at once, and nothing of it is relayed from then on.
@@ -13,6 +13,7 @@ The theory, in five rules:
    breaks loses nothing. Reports and stream items are kept until they are acknowledged, and are
    relayed again on the next link.
 5. Hosts are judged on a sweep, by a clock that is given; relaying never waits for it.
+6. Events are hints, and apart from all that: whoever is slow with them holds up nothing else.
 
 Nothing here reads a clock or looks into a message. Effects accumulate in the outboxes of sessions
 and links; `woken_hosts` and `woken_links` of the book name those that have something to write.
@@ -29,6 +30,7 @@ from muster.executor.core_lending import Lending
 from muster.executor.core_scheduler import SchedulerSide
 from muster.executor.core_sessions import SessionSide
 from muster.executor.core_state import Item, LinkOutbox, Timers
+from muster.executor.core_topics import Topics
 
 
 class Core:
@@ -48,3 +50,5 @@ class Core:
         self.host = HostSide(self.book, self.sessions)
         self.scheduler = SchedulerSide(self.book, self.lending)
         self.judge = Judge(self.book, self.sessions)
+        self.topics = Topics(self.book.counts, lambda session: self.book.wake(session, 0))
+        self.book.on_detach = lambda agent: self.topics.unsubscribe(agent.session, agent.name)

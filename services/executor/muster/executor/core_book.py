@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 
 from muster.executor.core_state import (
@@ -39,6 +39,9 @@ class Book:
         self.late_hosts: list[Session] = []  # to be woken a little later, if nothing else does
         self.counts = Counts()
         self.presences: list[PresenceOutbox] = []
+        # Agents whose subscriptions the bus has not taken yet; their attach is answered after that.
+        self.unsubscribed: dict[Agent, int] = {}
+        self.on_detach: Callable[[Agent], None] = lambda _agent: None
         # Nothing is judged by what happened, or did not happen, before this.
         self.judged_from = now
 
@@ -164,6 +167,8 @@ class Book:
     def settle_attach(self, agent: Agent) -> None:
         """Tell the host how its attach went, if every scheduler that is there has answered."""
         asked = {link.name for link in self.links.values() if link.answered}
+        if agent in self.unsubscribed:
+            return
         if agent.awaits_result and agent.result is not None and asked <= agent.taken_by:
             agent.session.outbox.attach_results.append(agent.result)
             agent.awaits_result, agent.result, agent.taken_by = False, None, frozenset()
@@ -214,6 +219,7 @@ class Book:
     def detach(self, agent: Agent) -> None:
         """The agent is off its session; what it holds goes on."""
         self.absence(agent)
+        self.on_detach(agent)
         agent.attached = False
         agent.limit = 0
         agent.session.specs_bytes -= agent.size

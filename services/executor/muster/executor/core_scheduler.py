@@ -158,7 +158,7 @@ class SchedulerSide:
             self._book.detach(agent)
         elif not agent.awaits_result:
             return
-        elif len(self._book.links) > 1:
+        elif len(self._book.links) > 1 or agent in self._book.unsubscribed:
             agent.taken_by = {*agent.taken_by, link.name}
             agent.result = item
             self._book.settle_attach(agent)

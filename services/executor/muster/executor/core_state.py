@@ -62,7 +62,11 @@ class Counts:
 
     __slots__ = (
         "assignments",
+        "events",
+        "events_missed",
         "losses",
+        "publish_failures",
+        "publishes",
         "refusals",
         "reports",
         "returns",
@@ -72,7 +76,11 @@ class Counts:
 
     def __init__(self) -> None:
         self.assignments = 0
+        self.events = 0
+        self.events_missed = 0
         self.losses = 0
+        self.publish_failures = 0
+        self.publishes = 0
         self.refusals = 0
         self.reports = 0
         self.returns = 0
@@ -178,6 +186,7 @@ class HostOutbox:
         "item_acks",
         "late",
         "period",
+        "publish_results",
         "refusals",
         "report_acks",
         "ring",
@@ -193,6 +202,7 @@ class HostOutbox:
         self.report_acks: list[Item] = []
         self.item_acks: list[Item] = []
         self.refusals: list[Item] = []
+        self.publish_results: list[Item] = []
         self.cancels: list[tuple[Key, str]] = []
         self.ring: deque[Agent] = deque()  # agents with assignments, whose turn it is first
         self.drains: list[tuple[tuple[str, ...], float]] = []
@@ -220,6 +230,7 @@ class Session:
         "drain_until",
         "draining",
         "epoch",
+        "feed",
         "frame_bytes",
         "frame_bytes_max",
         "host",
@@ -237,6 +248,7 @@ class Session:
         "parked_bytes",
         "period",
         "principal",
+        "publishing",
         "renewed",
         "reports_start",
         "seen_seq",
@@ -283,6 +295,8 @@ class Session:
         self.frame_bytes = 0  # of the host's current frame
         self.specs_bytes = 0  # of its agents
         self.parked_bytes = 0  # of frames that came while a link was down
+        self.feed: Item = None  # of events, for hosts whose agents subscribe to any
+        self.publishing = 0  # events that the bus has not taken yet
         self.draining = False
         self.leaving = False
         self.drain_until: float | None = None

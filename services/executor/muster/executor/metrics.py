@@ -18,6 +18,10 @@ _COUNTERS = {
     "assignments": "Assignments that schedulers have sent.",
     "returns": "Assignments given back because they could not be handed out.",
     "reports": "Reports that hosts have sent.",
+    "events": "Events written to hosts, counted for each agent.",
+    "events_missed": "Events that agents have missed because they were too slow for them.",
+    "publishes": "Events of agents, and about them, that the bus has taken.",
+    "publish_failures": "Events of agents, and about them, that the bus has not acknowledged.",
     "losses": "Leases that a session no longer held, and for which no report came.",
     "refusals": "Items of hosts that were refused.",
 }
@@ -57,6 +61,7 @@ class ExecutorCollector(Collector):
             ("leases", "Leases that sessions hold.", sum(len(x.leases) for x in sessions)),
             ("reports_unacked", "Reports not recorded yet.", sum(len(x.unacked) for x in sessions)),
             ("outbox_items", "Items that wait for hosts.", sum(x.outbox.count for x in sessions)),
+            ("subscriptions", "Of agents, to events.", self._core.topics.subscriptions),
             ("heartbeat_seconds", "The period of heartbeats.", book.period),
             ("links", "Links that stand.", sum(x.answered for x in book.links.values())),
             ("links_wanted", "Schedulers that it keeps links to.", len(book.links)),

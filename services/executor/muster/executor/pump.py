@@ -15,6 +15,7 @@ import grpc
 
 from muster.executor.core import Core
 from muster.executor.core_state import Session
+from muster.executor.pump_events import Events
 from muster.executor.pump_frames import Identity, next_frame
 from muster.executor.pump_hello import Greeter
 from muster.executor.pump_items import FrameReader
@@ -60,13 +61,14 @@ class Pump:
         clock: Callable[[], float],
         wall_ms: Callable[[], int],
         flush: Callable[[], None],
+        events: Events,
     ) -> None:
         self._core = core
         self.identity = identity
         self._clock = clock
         self._flush = flush
         self._spans = DispatchSpans.of_process()
-        self._reader = FrameReader(core, wall_ms)
+        self._reader = FrameReader(core, events, wall_ms)
         self._greeter = Greeter(core, self._reader, clock, wall_ms)
         self._streams: dict[Session, _Stream] = {}
         self._closed = False
@@ -107,6 +109,7 @@ class Pump:
             raise
         finally:
             del self._streams[session]
+            self._core.topics.end(session)
             self._core.sessions.broken(session, self._clock())
             self._flush()
             await reading.cancel()

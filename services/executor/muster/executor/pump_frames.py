@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from muster.executor.core_state import HostOutbox, Session
+from muster.executor.pump_events import fill_events
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.v1.executor_service_pb2 import ConnectResponse
@@ -40,8 +41,9 @@ class Identity:
 
 def next_frame(session: Session, identity: Identity) -> ConnectResponse | None:
     """The next frame for the host, taken out of the outbox; None when there is nothing to say."""
-    outbox = session.outbox
-    if not outbox.count and not outbox.welcome:
+    outbox, feed = session.outbox, session.feed
+    has_events = feed is not None and feed.has_some
+    if not outbox.count and not outbox.welcome and not has_events:
         return None
     frame = ConnectResponse(seen_seq=session.in_seq)
     if outbox.welcome:
@@ -61,6 +63,9 @@ def next_frame(session: Session, identity: Identity) -> ConnectResponse | None:
     frame.frame_seq = session.out_seq
     if outbox.ring:
         frame.assignments.extend(_assignments(session, room))
+    if has_events:
+        room -= sum(each.ByteSize() for each in frame.assignments)
+        fill_events(frame, feed.take(max(room, limits.EVENT_FRAME_BYTES_MIN)))
     return frame
 
 
@@ -83,6 +88,9 @@ def _add_rare(frame: ConnectResponse, outbox: HostOutbox) -> int:
         frame.attach_results.extend(_take(outbox, outbox.attach_results, _STATUS_ITEMS_MAX))
     if outbox.refusals:
         frame.refusals.extend(_take(outbox, outbox.refusals, _STATUS_ITEMS_MAX))
+    if outbox.publish_results:
+        results = _take(outbox, outbox.publish_results)
+        frame.publish_results.extend(results)
     if outbox.period is not None:
         frame.heartbeat_period.CopyFrom(duration_of_seconds(outbox.period[0]))
         frame.lease_duration.CopyFrom(duration_of_seconds(outbox.period[1]))

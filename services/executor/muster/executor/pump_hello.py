@@ -69,9 +69,13 @@ class Greeter:
         )
         session = self._core.sessions.open(opening, self._clock(), self._wall_ms())
         session.caller = principal
-        await self._fill(session, frame)
-        now = self._clock()
-        self._core.sessions.opened(session, now)
+        try:
+            await self._fill(session, frame)
+            now = self._clock()
+            self._core.sessions.opened(session, now)
+        except BaseException:
+            self._core.topics.end(session)
+            raise
         self._core.host.frame(session, now, frame.frame_seq, frame.seen_seq, size)
         for detach in frame.detaches:
             self._core.sessions.detach(session, detach.name)

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from muster.executor.core import Core
 from muster.executor.core_host import FENCED
 from muster.executor.core_state import Item, Key, Session
+from muster.executor.pump_events import Events
 from muster.executor.specs import kept_spec
 from muster.failpoints import failpoint
 from muster.model import limits
@@ -52,8 +53,9 @@ _LOG_LEVEL_MAX: Final = 4
 class FrameReader:
     """Applies frames to the core, in the documented order, without waiting for anything."""
 
-    def __init__(self, core: Core, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, core: Core, events: Events, wall_ms: Callable[[], int]) -> None:
         self._core = core
+        self._events = events
         self._wall_ms = wall_ms
 
     def apply(self, session: Session, frame: ConnectRequest, now: float) -> None:
@@ -85,10 +87,15 @@ class FrameReader:
             self._reports(session, frame.reports, large=size > limits.ITEM_BYTES_MAX)
         for stopped in frame.stops:
             self._one(session, stopped.key, stopped, "stops", host.stop)
+        if frame.event_acks:
+            self._events.acknowledge(session, frame.event_acks)
+        if frame.publishes:
+            self._events.publish(session, frame.publishes)
         if frame.HasField("heartbeat"):
             self._heartbeat(session, frame.heartbeat, now)
         if frame.leaving:
             self._core.sessions.leave(session)
+            self._core.topics.close(session)
         host.processed(session, frame.frame_seq)
 
     # --- agents -----------------------------------------------------------------------------------
@@ -104,9 +111,11 @@ class FrameReader:
             if size > limits.ITEM_BYTES_MAX:
                 message = f"the agent has {size} bytes, and {limits.ITEM_BYTES_MAX} are allowed"
                 raise ResourceExhausted(message, reason="MESSAGE_TOO_LARGE")
+            wishes = self._events.admit(session, spec)
             self._core.sessions.attach(
                 session, spec.name, spec.max_in_flight, size, kept_spec(spec), self._wall_ms()
             )
+            self._events.subscribe(session, spec.name, wishes)
         except MusterError as error:
             result = AttachResult(agent=spec.name[:128], error=status_of(error))
             session.outbox.attach_results.append(result)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from muster.backends.bus_base import Bus
 from muster.executor.core import Core
 from muster.executor.core_state import Agent, LinkOutbox, Session, Timers
 from muster.executor.link import CallLink, Dialler, Link
@@ -16,6 +17,7 @@ from muster.executor.link_presence import CallPresence
 from muster.executor.link_set import LinkSet
 from muster.executor.presence_set import PresenceSet
 from muster.executor.pump import Pump
+from muster.executor.pump_events import Events
 from muster.executor.pump_frames import Identity
 from muster.executor.specs import offers_of
 from muster.failpoints import failpoint
@@ -63,6 +65,7 @@ class Executor:
         registries: Mapping[str, CallPresence] | None = None,
         dial: Callable[[str], CallLink] | None = None,
         dial_registry: Callable[[str], CallPresence] | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self._settings = settings
         self._clock = time.monotonic
@@ -85,14 +88,17 @@ class Executor:
         self._links = {name: Link(name, call, dialler) for name, call in schedulers.items()}
         self._presences = PresenceSet(registries or {}, dialler, dial_registry)
         self.on_link: Callable[[bool], None] = lambda _linked: None
-        self.pump = Pump(self.core, self._identity(), self._clock, _wall_ms, self.flush)
+        self.events = Events(self.core, settings.name, bus, self._clock, _wall_ms, self.flush)
+        self.pump = Pump(
+            self.core, self._identity(), self._clock, _wall_ms, self.flush, self.events
+        )
         self._stack = AsyncExitStack()
         self._draining = False
         self._late: asyncio.TimerHandle | None = None
         self._lend: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Executor:
-        loops = (self._sweep, self._keep_links, self._presences.run)
+        loops = (self._sweep, self._keep_links, self._presences.run, self.events.run)
         await self._stack.enter_async_context(background(*loops))
         return self
 
@@ -131,12 +137,14 @@ class Executor:
     def drain_host(self, tenant: str, host: str, grace_seconds: float) -> Session:
         """Asks a host to finish what it has and leave. Raises `NotFound`."""
         session = self.core.sessions.drain_host(tenant, host, grace_seconds, self._clock())
+        self.core.topics.close(session)
         self.flush()
         return session
 
     def drain_agent(self, tenant: str, name: str) -> Agent:
         """Asks an agent to finish what it has. Raises `NotFound`."""
         agent = self.core.sessions.drain_agent(tenant, name)
+        self.core.topics.close(agent.session, [name])
         self.flush()
         return agent
 
@@ -238,6 +246,7 @@ class Executor:
     def _judge(self) -> None:
         if not self._draining:
             self.core.judge.sweep(self._clock())
+        self.events.sweep()
         self.pump.reap()
         self.flush()
 

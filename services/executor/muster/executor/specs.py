@@ -17,6 +17,10 @@ def kept_spec(spec: AgentSpec) -> bytes:
     rest = AgentSpec()
     rest.CopyFrom(spec)
     rest.ClearField("name")
+    for subscription in rest.event_subscriptions:
+        # Where it begins is each agent's own, and of the moment.
+        subscription.ClearField("since")
+        subscription.ClearField("from_sequence")
     kept = rest.SerializeToString(deterministic=True)
     return _shared(kept) if len(kept) <= limits.SPEC_SHARED_BYTES_MAX else kept
 
@@ -37,3 +41,9 @@ def _shared(kept: bytes) -> bytes:
 def offers_of(kept: bytes) -> frozenset[str]:
     """The names of the capabilities in a specification that was kept."""
     return frozenset(each.name for each in AgentSpec.FromString(kept).capabilities)
+
+
+@lru_cache(limits.SPECS_SHARED_MAX)
+def kind_of(kept: bytes) -> str:
+    """The kind in a specification that was kept."""
+    return AgentSpec.FromString(kept).kind

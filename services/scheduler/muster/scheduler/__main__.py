@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
-from muster.runtime.config import EMBEDDED_BUS, EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.buses import bus_of
+from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
 
 
-def scheduler_of(config: Config) -> SchedulerPart:
-    """The scheduler on the configured backends. Raises `ConfigError` where they are missing."""
+def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
+    """The scheduler on this bus and the configured backends. Raises `ConfigError` where those are
+    missing."""
     shared = config.ledger != EMBEDDED_LEDGER
     ledger, blobs = _postgres(config) if shared else _embedded(config)
     return scheduler_part(
@@ -26,7 +28,7 @@ def scheduler_of(config: Config) -> SchedulerPart:
         config.retention_seconds,
         shared=shared,
         security=config.tls.security,
-        bus=_bus(config),
+        bus=bus,
     )
 
 
@@ -57,27 +59,10 @@ def _postgres(config: Config) -> tuple[Ledger, Blobs]:
     return PostgresLedger(database, config.name), PostgresBlobs(database)
 
 
-def _bus(config: Config) -> Bus:
-    if config.bus == EMBEDDED_BUS:
-        from muster.backends.bus_embedded import EmbeddedBus
-
-        return EmbeddedBus()
-    try:
-        from muster.backends.jetstream.bus import JetStreamBus
-    except ModuleNotFoundError as error:
-        if error.name != "nats":
-            raise
-        raise ConfigError(
-            "MUSTER_BUS names NATS, whose client is not installed; "
-            "pip install 'muster-mesh[server,nats]'"
-        ) from None
-    return JetStreamBus(config.bus, config.name)
-
-
 def build(config: Config) -> Sequence[Part]:
     """The scheduler alone."""
     directory = directory_part(config, directory_of(config), ["scheduler"])
-    return [scheduler_of(config).part, directory]
+    return [scheduler_of(config, bus_of(config)).part, directory]
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ from typing import Any
 
 import grpc
 
-from muster.backends.bus_base import Bus, Message
+from muster.backends.bus_base import Bus, Message, Start
 from muster.model.errors import FailedPrecondition, InvalidArgument, Violation
 from muster.model.subjects import is_pattern, matches, tenant_subject
 from muster.runtime.principal import current_principal
 from muster.scheduler.cloud_events import message_of
+from muster.scheduler.event_merging import merged
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.replaying import happened_since, replay
 from muster.scheduler.routing import Router
@@ -43,24 +44,35 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def WatchEvents(
         self, request: WatchEventsRequest, context: _Context
     ) -> AsyncIterator[WatchEventsResponse]:
-        """From the bus; what a bus in this process no longer has, from the ledger."""
-        tenant = current_principal().tenant
-        subject = tenant_subject(tenant, _pattern_of(request))
-        since_ms = ms_of_timestamp(request.since) if request.HasField("since") else None
-        self._require_one_bus()
-        kept_ms = since_ms if self._bus.keeps else None
-        async with self._bus.subscribe(subject, kept_ms) as deliveries:
+        caller = current_principal()
+        subject = tenant_subject(caller.tenant, _pattern_of(request))
+        frames = self._watch(caller.tenant, subject, _start_of(request))
+        if not self._bus.keeps and self._router.has_others and self._router.shares(context):
+            if request.from_sequence:
+                text = "numbers are of one bus, and here each scheduler has its own; say since"
+                raise FailedPrecondition(f"from_sequence: {text}, or use NATS (MUSTER_BUS)")
+            frames = merged(self._router, caller, request, frames)
+        async for frame in frames:
+            yield frame
+
+    async def _watch(
+        self, tenant: str, subject: str, start: Start
+    ) -> AsyncIterator[WatchEventsResponse]:
+        """From the bus; what has happened to contracts and never was on a bus in this process,
+        because nobody listened, from the ledger."""
+        async with self._bus.subscribe(subject, start) as deliveries:
             await self._publisher.feeding.wait()
             yield WatchEventsResponse()
-            if since_ms is not None and not self._bus.keeps:
+            if start.since_ms is not None and not self._bus.keeps:
                 ledger = self._scheduler.ledger
-                async for of_each in happened_since(ledger, tenant, since_ms):
+                async for of_each in happened_since(ledger, tenant, start.since_ms):
                     stored = (message_of(event) for events in of_each for event in events)
-                    fitting = [each for each in stored if matches(subject, each.subject)]
-                    for start in range(0, len(fitting), MESSAGES_PER_FRAME):
-                        yield _frame(fitting[start : start + MESSAGES_PER_FRAME])
+                    fitting = [(0, each) for each in stored if matches(subject, each.subject)]
+                    for first in range(0, len(fitting), MESSAGES_PER_FRAME):
+                        yield _frame(fitting[first : first + MESSAGES_PER_FRAME])
             async for found in deliveries:
-                yield _frame(each.message for each in found)
+                if found:
+                    yield _frame((each.sequence, each.message) for each in found)
 
     async def ReplayEvents(
         self, request: ReplayEventsRequest, context: _Context
@@ -73,11 +85,10 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
     def _require_one_bus(self) -> None:
         """Raises `FailedPrecondition` where each of several schedulers has a bus of its own."""
-        sharing = self._router.sharing
-        if not self._bus.keeps and sharing is not None and len(sharing.addresses) > 1:
+        if not self._bus.keeps and self._router.has_others:
             raise FailedPrecondition(
-                "several schedulers have no bus in common; start them with NATS (MUSTER_BUS, or "
-                "muster up --with nats), or watch contracts instead"
+                "several schedulers have no bus in common that could be refilled; whoever watches "
+                "them since a time gets it from the ledger anyway"
             )
 
 
@@ -92,10 +103,22 @@ def _pattern_of(request: WatchEventsRequest) -> str:
     return pattern
 
 
-def _frame(messages: Iterable[Message]) -> WatchEventsResponse:
+def _start_of(request: WatchEventsRequest) -> Start:
+    if request.HasField("since") and request.from_sequence:
+        text = "cannot be told by both since and from_sequence"
+        violation = Violation("from_sequence", text)
+        raise InvalidArgument(f"where to begin {text}", violations=[violation])
+    since_ms = ms_of_timestamp(request.since) if request.HasField("since") else None
+    return Start(since_ms, request.from_sequence or None)
+
+
+def _frame(messages: Iterable[tuple[int, Message]]) -> WatchEventsResponse:
     frame = WatchEventsResponse()
-    for message in messages:
+    for sequence, message in messages:
         frame.messages.add(
-            subject=message.subject, id=message.id, event=message.body.decode(errors="replace")
+            sequence=sequence,
+            subject=message.subject,
+            id=message.id,
+            event=message.body.decode(errors="replace"),
         )
     return frame

@@ -12,6 +12,7 @@ from muster.backends.ledger_base import Ledger
 from muster.keda.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
+from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
@@ -24,6 +25,7 @@ from muster.scheduler.servicer import CatalogueServicer, LinkServicer, Scheduler
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
+from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
@@ -79,6 +81,9 @@ def scheduler_part(
         ),
         "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
             EventServicer(scheduler, bus, publisher, router), server
+        ),
+        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
         ),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server

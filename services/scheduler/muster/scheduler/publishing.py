@@ -46,7 +46,9 @@ class Publisher:
         self.failures = 0  # tries of which something was not acknowledged
         self.well = True  # whatever the bus was last given, it has taken
         self.gaps = 0  # shards of which events had been trimmed before they got out
-        self.feeding = asyncio.Event()  # everything that is committed from here on is published
+        # Everything that is committed from here on is published.
+        self.feeding = asyncio.Event() if bus.keeps else bus.fed
+        self.feeding.clear()
         self._scheduler = scheduler
         self._positions = Positions(scheduler)
         self._bus = bus
@@ -70,6 +72,7 @@ class Publisher:
                 await self._mark()
         finally:
             self._scheduler.hub.unwatch(self._watcher)
+            self._bus.fed.set()  # nobody waits for one who has gone
 
     @property
     def waiting(self) -> int:

@@ -18,6 +18,7 @@ from muster.runtime.principal import FORWARDED_KEY, Principal, metadata_of
 from muster.scheduler.admission import moving
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
+from muster.v1.event_service_pb2_grpc import EventServiceStub
 from muster.v1.request_pb2 import Request
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import Channels
@@ -39,10 +40,16 @@ class Context(Protocol):
 class Peer:
     """Another scheduler, for one caller."""
 
-    def __init__(self, name: str, stub: SchedulerServiceStub, caller: Principal) -> None:
+    def __init__(self, name: str, channel: grpc.aio.Channel, caller: Principal) -> None:
         self.name = name
-        self.stub = stub
+        self.stub = SchedulerServiceStub(channel)
+        self._channel = channel
         self.metadata: Metadata = ((FORWARDED_KEY, "1"), *metadata_of(caller))
+
+    @property
+    def events(self) -> EventServiceStub:
+        """Its bus."""
+        return EventServiceStub(self._channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context
@@ -65,6 +72,11 @@ class Router:
     async def close(self) -> None:
         """Close the connections to the others."""
         await self._channels.close()
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other schedulers share the ledger."""
+        return self.sharing is not None and len(self.sharing.addresses) > 1
 
     def shares(self, context: Context) -> bool:
         """Whether the call is for this scheduler to divide among all that share the ledger."""
@@ -118,7 +130,7 @@ class Router:
         except NotAuthenticated:
             # Our own certificates are no use now, which is not the caller's fault.
             raise Unavailable("the scheduler cannot reach the others; try again") from None
-        return Peer(name, SchedulerServiceStub(channel), caller)
+        return Peer(name, channel, caller)
 
 
 def is_forwarded(context: Context) -> bool:

@@ -13,6 +13,7 @@ from muster.executor.__main__ import settings_of
 from muster.executor.service import Executor
 from muster.executor.servicer_part import executor_part
 from muster.registry.part import Registry
+from muster.runtime.buses import bus_of
 from muster.runtime.config import Config, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
@@ -22,7 +23,8 @@ from muster.scheduler.__main__ import scheduler_of
 
 def build(config: Config) -> Sequence[Part]:
     """The parts, in the order in which they start: each finds what it needs already there."""
-    scheduler = scheduler_of(config)
+    bus = bus_of(config)
+    scheduler = scheduler_of(config, bus)
     registry = Registry(config.timers.sweep_seconds)
     links = {"local": scheduler.links.link}
     presences = {"local": registry.streams.report_presence}
@@ -30,7 +32,7 @@ def build(config: Config) -> Sequence[Part]:
     return [
         scheduler.part,
         registry.part(lambda: registry.running([scheduler.catalogue.watch])),
-        executor_part(Executor(settings_of(config), links, presences)),
+        executor_part(Executor(settings_of(config), links, presences, bus=bus)),
         directory_part(
             config,
             directory_of(config),

@@ -37,6 +37,44 @@ class Delivery(NamedTuple):
 
     sequence: int
     message: Message
+    deliveries: int = 1  # to a group, this one included
+
+
+class Start(NamedTuple):
+    """Where a subscription begins: with what is published from now on, unless one of these says
+    otherwise. What the bus no longer has is left out."""
+
+    since_ms: int | None = None
+    from_sequence: int | None = None  # beyond all that the bus has: the beginning of another bus
+
+
+NOW = Start()
+
+
+class Group(Protocol):
+    """One of several members, maybe in other processes, among which messages are divided.
+
+    A message that was fetched is this member's until it is acknowledged or given back, or until
+    nothing was said of it for `EVENT_HOLD_SECONDS`; then another gets it. After
+    `EVENT_DELIVERIES_MAX` it is dropped. What is said of messages is sent and not waited for, and
+    nothing happens where it comes too late.
+    """
+
+    async def fetch(self, most: int) -> Sequence[Delivery]:
+        """Some of the next ones, after waiting for the first; now and then none."""
+        ...
+
+    async def acknowledge(self, sequences: Sequence[int]) -> None:
+        """These are done."""
+        ...
+
+    async def give_back(self, sequences: Sequence[int]) -> None:
+        """Somebody else may have these, at once."""
+        ...
+
+    async def hold(self, sequences: Sequence[int]) -> None:
+        """These are still being worked on."""
+        ...
 
 
 class Bus(Protocol):
@@ -48,6 +86,9 @@ class Bus(Protocol):
 
     wanted: asyncio.Event
     unwanted: asyncio.Event
+
+    fed: asyncio.Event
+    # Set, unless somebody who feeds it while it is wanted has cleared it and not begun yet.
 
     async def run(self) -> None:
         """Be connected, as far as possible, until cancelled. A bus that is away is no error."""
@@ -63,13 +104,26 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, pattern: str, since_ms: int | None = None
+        self, pattern: str, start: Start = NOW
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Delivery]]]:
         """What is published while the block runs, on subjects that fit, in order and without end;
-        and before that, what was published since an instant, as far as it is kept.
+        and before that, what `start` asks for. An empty sequence comes when everything has been
+        delivered that was there, once at least.
 
         What comes while nobody reads is kept by the bus: who is slower than that loses the oldest.
         Outlives a bus that goes away and comes back. Entering raises `BusUnavailable` where it does
         not answer.
+        """
+        ...
+
+    def join(
+        self, pattern: str, name: str, start: Start = NOW
+    ) -> AbstractAsyncContextManager[Group]:
+        """A member of the group of that name and pattern while the block runs. `name` holds the
+        tenant, because patterns may resemble each other and groups be called alike.
+
+        The first member makes the group, which begins at `start`; it is there for a week without
+        any, or as long as the bus keeps anything. What a member holds when it leaves somebody else
+        gets. Outlives a bus as `subscribe` does, and raises the same.
         """
         ...

@@ -29,6 +29,16 @@ def events_tail(
         ),
     ] = ">",
     since: Since = "",
+    number: Annotated[
+        int,
+        typer.Option(
+            "--from",
+            metavar="NUMBER",
+            min=0,
+            show_default=False,
+            help="Begin with this number of the bus, as the second column shows it.",
+        ),
+    ] = 0,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,
@@ -39,7 +49,7 @@ def events_tail(
     from muster.cli.running import run_until_told
 
     place = Place(address, data_dir)
-    run_until_told(lambda: tail(place, subject, since, output == Form.JSON))
+    run_until_told(lambda: tail(place, subject, since, number, output == Form.JSON))
 
 
 def events_replay(

@@ -29,13 +29,16 @@ def instant_of(since: str) -> float:
         raise Trouble(message, exits.USAGE) from None
 
 
-async def tail(place: Place, pattern: str, since: str, as_json: bool) -> int:
+async def tail(place: Place, pattern: str, since: str, number: int, as_json: bool) -> int:
     """Follows the bus until Ctrl-C."""
+    if since and number:
+        message = "--since and --from both say where to begin; name one of them"
+        raise Trouble(message, exits.USAGE)
     begin = instant_of(since) if since else None
     async with connected(place) as client:
         if not as_json:
             say("watching; Ctrl-C ends it", style="bright_black")
-        async for event in client.events(pattern, since=begin):
+        async for event in client.events(pattern, since=begin, from_sequence=number):
             print_json_line(event.event) if as_json else _print(event)
     return exits.OK
 
@@ -44,6 +47,7 @@ def _print(event: BusEvent) -> None:
     data = event.event.get("data")
     fields = data if isinstance(data, dict) else {}
     line = Text(f"{_clock(str(event.event.get('time', '')))}  ", style="bright_black")
+    line.append(f"{event.sequence or '-'}  ", "bright_black")
     line.append(f"{text.printable(event.id)}  ", "default")
     line.append(text.printable(event.subject.split(".", 2)[-1]), "cyan")
     state = str(fields.get("state", "")).removeprefix(_STATE).lower()

@@ -132,6 +132,38 @@ BUS_IDS_MAX = 100_000  # remembered there; at about 150 bytes, 15 MB
 BUS_REPLAY_CONTRACTS = 200  # read at a time, with up to 64 KiB of request and response each
 BUS_DUPLICATES_SECONDS = 120.0  # the server remembers ids so long; 4,000/s are about 60 MB there
 
+# --- agents' events and topics --------------------------------------------------------------------
+
+EVENT_SUBSCRIPTIONS_PER_SESSION_MAX = 20_000  # at about 0.5 KB each, 10 MB
+EVENT_PATTERNS_PER_TENANT_MAX = 256  # at one executor; each is a subscription of the bus
+EVENT_PATTERNS_MAX = 2_048  # of all tenants; at 64 KiB each 128 MiB, more where agents are slow
+EVENT_GROUPS_KEPT_PER_TENANT_MAX = 1_024  # the bus keeps a consumer of each for a week
+EVENT_RING_EVENTS_MAX = 4_096  # of one pattern, for agents that are slower than events come …
+EVENT_RING_BYTES_MAX = 1024 * 1024  # … and of so many bytes; beyond it they miss the oldest
+EVENT_RING_KEPT_EVENTS = 256  # that everybody has had, for agents that come back …
+EVENT_RING_KEPT_BYTES = 64 * 1024  # … and so many bytes; at 256 patterns 16 MiB a tenant
+EVENT_CATCH_UPS_MAX = 16  # at once, of one executor: agents that begin with what is past
+EVENT_CATCH_UP_WAIT_SECONDS = 5.0  # for the slowest of those that catch up together
+EVENT_LINGER_SECONDS = 10.0  # a pattern stays that nobody wants, for agents that come back
+EVENT_RETRY_SECONDS = 0.5  # pause before a subscription is tried again that the bus did not take
+EVENTS_UNACKED_BROADCAST_DEFAULT = 32
+EVENTS_UNACKED_COMPETING_DEFAULT = 8
+EVENTS_UNACKED_MAX = 256  # of one subscription of one agent
+EVENT_ACK_SECONDS = 60.0  # an event of a group that is not acknowledged goes to another agent then
+EVENT_HOLD_SECONDS = 15.0  # the bus gives it to another executor when this one says nothing …
+EVENT_HOLD_RENEW_SECONDS = 4.0  # … and this is how often it says something
+EVENT_DELIVERIES_MAX = 5  # of one event to a group, the failed ones included
+EVENT_GROUP_FORGET_SECONDS = 7 * 24 * 3600.0  # as long as events are kept
+EVENT_AGENTS_MAX = 256  # of one delivery or acknowledgement; at 128 characters 32 KiB
+EVENT_ACKS_PER_FRAME_MAX = 65_536  # agents × sequences; about 40 ms
+EVENT_FRAME_BYTES_MIN = 16 * 1024  # of a frame that is otherwise full of assignments: a quarter
+PUBLISHES_UNACKED_MAX = 256  # of one host; 64 KiB each are 16 MiB
+PUBLISHES_WAITING_MAX = 8_192  # of one executor …
+PUBLISHES_WAITING_BYTES_MAX = 64 * 1024**2  # … while the bus takes nothing; more is refused
+PUBLISH_SECONDS_DEFAULT = 15.0  # the SDK tries for so long
+PUBLISHED_DATA_BYTES_MAX = 64 * 1024
+EVENT_HANDLER_TRIES = 3  # of one event at one agent, before the agent says that it failed
+
 # --- registrations without a session --------------------------------------------------------------
 
 REGISTRATION_SECONDS_DEFAULT = 30.0

@@ -1,10 +1,12 @@
 """Subjects of the bus: where a message belongs, and which a pattern takes.
 
     muster.<tenant>.contract.<event type>.<capability>   what has happened to a contract
+    muster.<tenant>.agent.<event type>.<agent>           what has happened to an agent
     muster.<tenant>.topic.<topic>                        what agents tell each other
     muster.<tenant>.gap                                  events were trimmed before they got out
 
-Capabilities and topics may be of several tokens: muster.default.contract.ended.report.write.
+Capabilities and topics may be of several tokens: muster.default.contract.ended.report.write. An
+agent's name is one, in lower case. muster.<tenant>.workflow.> is reserved.
 
 A subject is tokens with dots between them. In a pattern `*` stands for one token, and `>` at the
 end for one or more, as in NATS. Tenants, capabilities and event types hold nothing but lower-case
@@ -19,6 +21,7 @@ from muster.model.states import EventType
 
 ROOT = "muster"
 CONTRACT = "contract"
+AGENT = "agent"
 TOPIC = "topic"
 GAP = "gap"
 EVERYTHING = f"{ROOT}.>"
@@ -35,6 +38,14 @@ def contract_subject(tenant: str, type_: EventType, capability: str) -> str:
 
 
 _TYPES = {each: each.name.lower() for each in EventType}
+
+
+def agent_subject(tenant: str, event_type: str, agent: str) -> str:
+    """Of what has happened to an agent; names that differ in nothing but case have the same."""
+    return f"{ROOT}.{tenant}.{AGENT}.{event_type}.{_NO_TOKEN.sub('-', agent.lower())}"
+
+
+_NO_TOKEN = re.compile(r"[^a-z0-9_-]")
 
 
 def gap_subject(tenant: str) -> str:

@@ -55,6 +55,7 @@ class Grants(NamedTuple):
     offers: Patterns = ANYTHING  # capabilities that its agents may offer
     hosts: Patterns = ANYTHING  # names under which it may open a session
     agents: Patterns = ANYTHING  # names that its agents may have
+    publishes: Patterns = ANYTHING  # topics to which its agents may publish
 
 
 EVERYTHING = Grants()
@@ -72,6 +73,11 @@ class Principal(NamedTuple):
         """Raises `NotAllowed` where the principal may not ask for `capability`."""
         if not allows(self.grants.submits, capability):
             raise NotAllowed(f"{self.name} may not ask for {capability!r}; grant it: submits")
+
+    def require_publish(self, topic: str) -> None:
+        """Raises `NotAllowed` where the principal's agents may not publish to `topic`."""
+        if not allows(self.grants.publishes, topic):
+            raise NotAllowed(f"{self.name} may not publish to {topic!r}; grant it: publishes")
 
     def require_host(self, host: str) -> None:
         """Raises `NotAllowed` where the principal may not open a session as `host`."""
@@ -184,7 +190,7 @@ def _passed_on(
     patterns = tuple(filter(None, submits.split(",")))
     if not are_patterns(patterns):
         raise _malformed(SUBMITS_KEY, "patterns of capability names, separated by commas")
-    grants = Grants(patterns, NOTHING, NOTHING, NOTHING)
+    grants = Grants(patterns, NOTHING, NOTHING, NOTHING, NOTHING)
     return named._replace(roles=roles_of_names(roles.split(",")), grants=grants)
 
 

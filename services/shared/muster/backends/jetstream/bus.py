@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import nats.errors
@@ -20,8 +20,17 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError
 from nats.js.errors import Error as JetStreamError
 
-from muster.backends.bus_base import CONTENT_TYPE, BusUnavailable, Delivery, Message
+from muster.backends.bus_base import (
+    CONTENT_TYPE,
+    NOW,
+    BusUnavailable,
+    Delivery,
+    Group,
+    Message,
+    Start,
+)
 from muster.backends.jetstream.deliveries import Deliveries
+from muster.backends.jetstream.group import JetStreamGroup
 from muster.backends.jetstream.stream import require_stream
 
 ACK_SECONDS = 5.0  # from one acknowledgement to the next; 1 ms where each waits for a disk
@@ -59,6 +68,45 @@ class _Round:
             self.over.set()
 
 
+class _Member:
+    """A member of a group, which bears with a bus that goes away and comes back."""
+
+    def __init__(self, group: JetStreamGroup, ready: asyncio.Event) -> None:
+        self._group = group
+        self._ready = ready
+        self._lost = False
+
+    async def fetch(self, most: int) -> Sequence[Delivery]:
+        """See `Group.fetch`."""
+        try:
+            if self._lost:
+                await self._ready.wait()
+                await self._group.begin()
+                self._lost = False
+            return await self._group.fetch(most)
+        except _FAILURES:
+            self._lost = True
+            await asyncio.sleep(RECONNECT_SECONDS)
+            return ()
+
+    # What is not heard there is given to somebody else, in time.
+
+    async def acknowledge(self, sequences: Sequence[int]) -> None:
+        """See `Group.acknowledge`."""
+        with suppress(*_FAILURES):
+            await self._group.acknowledge(sequences)
+
+    async def give_back(self, sequences: Sequence[int]) -> None:
+        """See `Group.give_back`."""
+        with suppress(*_FAILURES):
+            await self._group.give_back(sequences)
+
+    async def hold(self, sequences: Sequence[int]) -> None:
+        """See `Group.hold`."""
+        with suppress(*_FAILURES):
+            await self._group.hold(sequences)
+
+
 class JetStreamBus:
     """A NATS server, or several of a cluster, by their URLs with commas between them."""
 
@@ -68,6 +116,8 @@ class JetStreamBus:
         """`name` tells this process from others in the server's own views."""
         self.wanted, self.unwanted = asyncio.Event(), asyncio.Event()
         self.wanted.set()  # whoever subscribes does so there
+        self.fed = asyncio.Event()
+        self.fed.set()
         self._urls = [url.strip() for url in urls.split(",")]
         self._name = name
         self._client = Client()
@@ -176,16 +226,11 @@ class JetStreamBus:
 
     @asynccontextmanager
     async def subscribe(
-        self, pattern: str, since_ms: int | None = None
+        self, pattern: str, start: Start = NOW
     ) -> AsyncIterator[AsyncIterator[Sequence[Delivery]]]:
         """See `Bus.subscribe`."""
-        deliveries = Deliveries(self._jetstream, pattern, since_ms)
-        if not await self._is_ready():
-            raise BusUnavailable("the bus does not answer; try again later")
-        try:
-            await deliveries.begin()
-        except _FAILURES as error:
-            raise BusUnavailable("the bus does not answer; try again later") from error
+        deliveries = Deliveries(self._jetstream, pattern, start)
+        await self._begin(deliveries.begin)
         try:
             yield self._read(deliveries)
         finally:
@@ -206,8 +251,27 @@ class JetStreamBus:
                 lost = True
                 await asyncio.sleep(RECONNECT_SECONDS)
             else:
-                if found:
-                    yield found
+                yield found
+
+    async def _begin(self, begin: Callable[[], Awaitable[None]]) -> None:
+        if not await self._is_ready():
+            raise BusUnavailable("the bus does not answer; try again later")
+        try:
+            await begin()
+        except _FAILURES as error:
+            raise BusUnavailable("the bus does not answer; try again later") from error
+
+    @asynccontextmanager
+    async def join(self, pattern: str, name: str, start: Start = NOW) -> AsyncIterator[Group]:
+        """See `Bus.join`."""
+        group = JetStreamGroup(self._jetstream, pattern, name, start)
+        await self._begin(group.begin)
+        try:
+            yield _Member(group, self._ready)
+        finally:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await group.end()
 
     # --- the connection ---------------------------------------------------------------------------
 

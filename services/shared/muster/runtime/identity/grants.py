@@ -1,8 +1,10 @@
-"""The file of grants: who may ask for and offer which capabilities, beyond what its role says.
+"""The file of grants: who may ask for and offer which capabilities, and publish to which topics,
+beyond what its role says.
 
     - principals: ["acme/agent/indexer", "acme/agent/crawl-*"]
       offers: ["text.*"]
       submits: ["blob.scan"]
+      publishes: ["index.*"]               # topics
     - principals: ["acme/client/*", "acme/ann@example.com"]
       submits: ["*"]
     - principals: ["acme/agent/pool"]      # one certificate for a whole fleet
@@ -10,7 +12,8 @@
       hosts: ["*"]
       agents: ["*"]
 
-The first entry that fits a principal, TENANT/NAME, counts; who has none may neither ask nor offer.
+The first entry that fits a principal, TENANT/NAME, counts; who has none may neither ask nor offer
+nor publish.
 In a pattern one `*` stands for any characters. Without `hosts` and `agents`, names are its own.
 """
 
@@ -31,7 +34,7 @@ from muster.runtime.principal import (
     are_patterns,
 )
 
-_LISTS = ("submits", "offers", "hosts", "agents")
+_LISTS = ("submits", "offers", "hosts", "agents", "publishes")
 SETTING = "MUSTER_GRANTS"
 
 
@@ -59,9 +62,11 @@ class GrantBook:
                         entry.lists.get("offers", NOTHING),
                         entry.lists.get("hosts", own.hosts),
                         entry.lists.get("agents", own.agents),
+                        entry.lists.get("publishes", NOTHING),
                     )
                 )
-        return principal._replace(grants=own._replace(submits=NOTHING, offers=NOTHING))
+        nothing = own._replace(submits=NOTHING, offers=NOTHING, publishes=NOTHING)
+        return principal._replace(grants=nothing)
 
 
 def parse_grants(content: bytes) -> GrantBook:

@@ -69,7 +69,7 @@ def principal_of(uri: str, domain: str) -> Principal | None:
         return None
     match uri.removeprefix(begin).split("/"):
         case ["service", name] if is_segment(name):
-            grants = Grants(NOTHING, NOTHING, NOTHING, NOTHING)
+            grants = Grants(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
             return Principal("default", f"service/{name}", frozenset({SERVICE}), grants)
         case ["tenant", tenant, role, name] if (
             is_tenant(tenant) and role in TENANT_ROLES and is_segment(name)

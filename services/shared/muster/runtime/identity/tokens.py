@@ -40,7 +40,7 @@ _HEADER_FIELDS = frozenset({"alg", "kid", "typ", "cty"})
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _CLAIM = "muster"
-_CLAIM_FIELDS = frozenset({"tenant", "roles", "submits", "offers", "hosts", "agents"})
+_CLAIM_FIELDS = frozenset({"tenant", "roles", "submits", "offers", "hosts", "agents", "publishes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _known_of(claims: dict[str, Any]) -> Known:
     if not isinstance(said, dict) or not set(said) <= _CLAIM_FIELDS:
         raise NotAuthenticated(
             f"the token needs a claim {_CLAIM!r} with tenant and roles, and perhaps "
-            "submits, offers, hosts, agents"
+            "submits, offers, hosts, agents, publishes"
         )
     subject, tenant, names = claims["sub"], said.get("tenant"), said.get("roles")
     if not is_name(subject):
@@ -153,6 +153,7 @@ def _known_of(claims: dict[str, Any]) -> Known:
         _patterns(said, "offers", ANYTHING),
         _patterns(said, "hosts", own),
         _patterns(said, "agents", own),
+        _patterns(said, "publishes", ANYTHING),
     )
     principal = Principal(str(tenant), subject, roles_of_names(names), grants)
     ends_at = float(claims["exp"]) + limits.TOKEN_LEEWAY_SECONDS

@@ -1,0 +1,1 @@
+"""Events: what agents hear of on the bus, and what they publish to topics."""
