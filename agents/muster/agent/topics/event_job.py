@@ -95,7 +95,7 @@ class EventJob:
     async def submit(self, call: Call) -> NoReturn:
         _refuse("children")
 
-    async def submit_content(self, call: Call, content: Content) -> NoReturn:
+    async def submit_content(self, call: Call, content: Content, traceparent: str) -> NoReturn:
         _refuse("children")
 
     async def gather(self, handles: Sequence[Any]) -> NoReturn:
