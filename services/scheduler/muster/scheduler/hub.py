@@ -124,6 +124,10 @@ class Watcher:
         """Until there is something. Raises when the watcher was too slow."""
         await self._something.wait()
         self._something.clear()
+        self.check()
+
+    def check(self) -> None:
+        """Raises when the watcher was too slow, or is to ask again."""
         if self._error is not None:
             raise self._error
         if self._overrun:

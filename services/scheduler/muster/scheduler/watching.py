@@ -197,6 +197,7 @@ async def _watch_many(
             if pace:
                 # At random, so that they do not all write at the same time.
                 await asyncio.sleep(random.uniform(0, 2 * pace))
+                watcher.check()
             events = [each.message for each in watcher.events if reached.is_new(each)]
             if watcher.events:
                 reached.advance(watcher.events[-1].position)

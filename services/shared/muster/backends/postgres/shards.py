@@ -79,11 +79,14 @@ RELEASE = (
     "UPDATE shards SET owner = '' WHERE shard = ANY($1::smallint[]) AND owner = $2 RETURNING shard"
 )
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')"
-# The newest position that was ever used in these shards.
+# The newest position that was ever used, in any shard: a watcher is told one number for all shards
+# of an owner, so the last owner's may come from a commit to others.
 POSITION = (
     "SELECT max(greatest(s.trimmed, (SELECT coalesce(max(o.position), 0) FROM shard_outbox o "
-    "WHERE o.shard = s.shard))) FROM shards s WHERE s.shard = ANY($1::smallint[])"
+    "WHERE o.shard = s.shard))) FROM shards s"
 )
+# Left free above it, for what an owner that has not noticed yet still commits to its other shards.
+POSITIONS_LEFT_FREE = 10_000
 
 
 if TYPE_CHECKING:
@@ -154,7 +157,10 @@ class Shards:
             if taken and max(taken.values()) >> EPOCH_GENERATION_BITS:
                 message = "the ledger has been opened too often for its epochs; start a new one"
                 raise LedgerForeign(message)
-            position = await connection.fetchval(POSITION, list(taken)) if taken else 0
+            position = 0
+            if taken:
+                position = await connection.fetchval(POSITION)
+                position += POSITIONS_LEFT_FREE if position else 0
             if taken:
                 await connection.execute(NOTIFY)
             await connection.execute("COMMIT")
