@@ -222,6 +222,7 @@ class SessionItems(_message.Message):
     CANCELS_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     CLAIMS_FIELD_NUMBER: _builtins.int
+    SOLOS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     @_builtins.property
@@ -306,6 +307,13 @@ class SessionItems(_message.Message):
         has taken over their shards. Each gets a verdict; what is not named here is not lost by that.
         """
 
+    @_builtins.property
+    def solos(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.AttemptKey]:
+        """To the executor: which of `assignments` run alone in their host, because agents were lost with
+        such attempts before. Each is handed out when the session holds nothing else, whichever
+        scheduler that is from; until it is over, other assignments to the session are given back.
+        """
+
     def __init__(
         self,
         *,
@@ -330,10 +338,11 @@ class SessionItems(_message.Message):
         cancels: _abc.Iterable[_session_pb2.CancelAttempt] | None = ...,
         assignments: _abc.Iterable[_session_pb2.Assignment] | None = ...,
         claims: _abc.Iterable[_session_pb2.HeldLease] | None = ...,
+        solos: _abc.Iterable[_session_pb2.AttemptKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "assignments", b"assignments", "attach_results", b"attach_results", "attaches", b"attaches", "cancels", b"cancels", "claims", b"claims", "detaches", b"detaches", "drains", b"drains", "item_acks", b"item_acks", "items", b"items", "losses", b"losses", "refusals", b"refusals", "report_acks", b"report_acks", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "session_id", b"session_id", "starts", b"starts", "stops", b"stops", "suspends", b"suspends", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "assignments", b"assignments", "attach_results", b"attach_results", "attaches", b"attaches", "cancels", b"cancels", "claims", b"claims", "detaches", b"detaches", "drains", b"drains", "item_acks", b"item_acks", "items", b"items", "losses", b"losses", "refusals", b"refusals", "report_acks", b"report_acks", "reports", b"reports", "resumes", b"resumes", "returns", b"returns", "session_id", b"session_id", "solos", b"solos", "starts", b"starts", "stops", b"stops", "suspends", b"suspends", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, inf
 
 from muster.executor.core_state import (
     OFFERED,
@@ -201,6 +202,18 @@ class Book:
         if lease.state == OFFERED:
             agent.session.offered[lease.key] = lease
 
+    def hand_out(self, lease: Lease) -> None:
+        """Its assignment is written when its agent's turn comes."""
+        agent = lease.agent
+        if lease is agent.session.solo:
+            lease.offered_at = inf  # until the next sweep: how long it waited is nobody's fault
+        if agent.queue is None:
+            agent.queue = deque()
+        if not agent.queue:
+            agent.session.outbox.ring.append(agent)
+        agent.queue.append(lease)
+        self.wake(agent.session)
+
     def forget(self, lease: Lease) -> None:
         """The session holds it no longer. An assignment not yet written is never sent."""
         agent = lease.agent
@@ -213,6 +226,11 @@ class Book:
             agent.active -= 1
         if lease.state == SUSPENDED:
             agent.suspended -= 1
+        if session.solo is lease:
+            session.solo, session.solo_waits = None, False
+        elif session.solo_waits and len(session.leases) == 1 and session.solo is not None:
+            session.solo_waits = False
+            self.hand_out(session.solo)
         if not agent.attached and not agent.held and session.agents.get(agent.name) is agent:
             del session.agents[agent.name]
 

@@ -6,6 +6,8 @@ that was a stall of our own, everybody gets a full duration: what could not be r
 
 from __future__ import annotations
 
+from math import inf
+
 from muster.executor.core_book import Book
 from muster.executor.core_sessions import SessionSide
 from muster.executor.core_state import CANCELLED, Lease, Session
@@ -66,6 +68,10 @@ class Judge:
             return
         late: list[Lease] = []
         for lease in session.offered.values():
+            if lease is session.solo and session.solo_waits:
+                break
+            if lease.offered_at == inf:
+                lease.offered_at = now
             if lease.offered_at > before:
                 break
             late.append(lease)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -178,12 +177,16 @@ class SchedulerSide:
         size: int,
         item: Item,
         now: float,
+        *,
+        solo: bool = False,
     ) -> None:
-        """Hands an attempt of `size` bytes to an agent, or gives it back when it cannot be."""
+        """Hands an attempt of `size` bytes to an agent, or gives it back when it cannot be. A solo
+        one waits until the session holds nothing else."""
         if key in session.leases:
             return  # sent twice
         agent = session.agents.get(agent_name)
-        if agent is None or agent.active >= agent.limit or size > session.frame_bytes_max:
+        is_full = agent is None or agent.active >= agent.limit or size > session.frame_bytes_max
+        if agent is None or is_full or session.solo is not None:
             self._book.give_back(session, link, key, "the agent takes nothing more just now")
             if agent is not None:
                 self._lending.overrun(agent, link)
@@ -195,13 +198,10 @@ class SchedulerSide:
         lease.size = size
         lease.sent_seq = UNSENT
         self._book.hold(lease)
-        queue = agent.queue
-        if queue is None:
-            queue = agent.queue = deque()
-        if not queue:
-            session.outbox.ring.append(agent)
-        queue.append(lease)
-        self._book.wake(session)
+        if solo:
+            session.solo, session.solo_waits = lease, len(session.leases) > 1
+        if not session.solo_waits:
+            self._book.hand_out(lease)
 
     def verdict(self, session: Session, key: Key, decision: int) -> None:
         """What becomes of a lease that a LinkSession named."""

@@ -13,11 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from muster.model import limits
 
-# Names one attempt: (contract_id, epoch).
-Key: TypeAlias = tuple[str, int]
-
-# What a scheduler has contracts for: (tenant, capability).
-Want: TypeAlias = tuple[str, str]
+Key: TypeAlias = tuple[str, int]  # names one attempt: (contract_id, epoch)
+Want: TypeAlias = tuple[str, str]  # what a scheduler has contracts for: (tenant, capability)
 
 # A message that passes through, or the key of an attempt where there is no message at hand.
 Item: TypeAlias = Any
@@ -252,6 +249,8 @@ class Session:
         "renewed",
         "reports_start",
         "seen_seq",
+        "solo",
+        "solo_waits",
         "specs_bytes",
         "strange",
         "suspects",
@@ -274,6 +273,8 @@ class Session:
         self.leases: dict[Key, Lease] = {}
         self.offered: dict[Key, Lease] = {}  # those in state OFFERED, oldest first
         self.unacked: dict[Key, Item] = {}  # reports relayed and not acknowledged
+        self.solo: Lease | None = None  # has the host for itself, or will have: then it waits
+        self.solo_waits = False
         self.outbox = HostOutbox()
         self.contact = 0.0  # when the last frame came
         self.renewed = 0.0  # when the last heartbeat came

@@ -247,11 +247,13 @@ def _apply_items(
         key = (attempt.contract_id, attempt.epoch)
         scheduler.item_ack(session, key, item_ack.index, item_ack)
     core.book.counts.assignments += len(items.assignments)
+    solos = {(key.contract_id, key.epoch) for key in items.solos} if items.solos else ()
     for assignment in items.assignments:
         attempt = assignment.key
         key = (attempt.contract_id, attempt.epoch)
         size = assignment.ByteSize()
-        scheduler.assign(link, session, key, assignment.agent, size, assignment, now)
+        solo = key in solos
+        scheduler.assign(link, session, key, assignment.agent, size, assignment, now, solo=solo)
     # Last, so that an assignment that is cancelled in its own frame is never handed out.
     for cancel in items.cancels:
         scheduler.cancel(session, (cancel.key.contract_id, cancel.key.epoch), cancel.code)

@@ -11,6 +11,7 @@ from muster.failpoints import failpoint
 from muster.model.errors import Unavailable
 from muster.model.ids import format_id, shard_of_id
 from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, events_of
+from muster.model.limits import SOLO_AFTER_LOSSES
 from muster.model.states import ContractState
 from muster.scheduler.effects import End
 from muster.scheduler.records import Contract, Lease, Now
@@ -84,6 +85,8 @@ class Assignments:
             item.trace_context.CopyFrom(request.trace_context)
             if self._traced:
                 name_attempt(item.trace_context, name, lease.epoch)
+        if contract.losses >= SOLO_AFTER_LOSSES:
+            items.solos.add(contract_id=name, epoch=lease.epoch)
         if contract.last_failure is not None:
             item.last_failure.CopyFrom(contract.last_failure)
 
