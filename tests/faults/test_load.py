@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.load import CONTRACTS_PER_SECOND, LARGE_BYTES, TREE, TREE_CONTRACTS, orders
 from tests.faults.rows import ROWS
-from tests.faults.soak import CALM_SECONDS, KINDS, plan
+from tests.faults.soak import CALM_SECONDS, GROUPS, KINDS, plan
 from tests.faults.table import BROKEN, FAILED, HELD, Outcome, Row, Trial
 
 MANY = 20_000
@@ -44,9 +44,11 @@ def test_the_plan_of_a_soak_is_made_by_its_seed_alone() -> None:
     assert plan(3, 60) == plan(3, 600)[: len(plan(3, 60))]
 
 
-def test_a_soak_has_faults_of_every_kind_and_heals_them_all() -> None:
-    made = plan(1, 600)
-    assert {each.kind for each in made} == KINDS.keys()
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_soak_has_faults_of_every_kind_and_heals_them_all(name: str) -> None:
+    made = plan(1, 600, name)
+    kinds = {kind for kind, (_, group, _) in KINDS.items() if group in GROUPS[name]}
+    assert {each.kind for each in made} == kinds
     assert 100 < len(made) < 200
     assert all(each.at + each.seconds <= 600 - CALM_SECONDS for each in made)
 

@@ -16,13 +16,16 @@ from google.protobuf import descriptor_pool
 from muster.telemetry.tracing import current
 
 _OURS = "/muster."
+_BETWEEN_SERVICES = "muster.v1.BusService"  # its events carry the context of whoever publishes them
 
 
 def is_unary(path: str) -> bool:
-    """Whether `/package.Service/Method` is a method of Muster without a stream."""
+    """Whether `/package.Service/Method` is a method of Muster's callers, and without a stream."""
     if not path.startswith(_OURS):
         return False  # health and reflection say nothing about anybody's work
     service, _, method = path.removeprefix("/").partition("/")
+    if service == _BETWEEN_SERVICES:
+        return False
     try:
         found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
     except KeyError:
