@@ -1,7 +1,15 @@
 import pytest
 
 from muster.cli import exits
-from muster.model.errors import REASONS, Code, InvalidArgument, MusterError, NotFound, Violation
+from muster.model.errors import (
+    Code,
+    REASONS,
+    Code,
+    InvalidArgument,
+    MusterError,
+    NotFound,
+    Violation,
+)
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
@@ -42,3 +50,11 @@ def test_the_codes_that_people_are_told_are_those_that_there_are() -> None:
     }
     for code in codes:
         assert f" {code} " in exits.CODES_FOR_PEOPLE
+
+
+def test_a_service_without_the_method_is_told_to_be_the_wrong_one() -> None:
+    error = MusterError("Method not found!")
+    error.code, error.reason = Code.UNIMPLEMENTED, ""
+    trouble = exits.trouble_of(error)
+    assert "MUSTER_REGISTRY" in trouble.message
+    assert trouble.code == exits.REFUSED

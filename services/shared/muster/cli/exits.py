@@ -64,6 +64,12 @@ class Trouble(Exception):
 def trouble_of(error: MusterError) -> Trouble:
     """What a person is told about an error of the mesh."""
     message = error.message
+    if error.code is Code.UNIMPLEMENTED and not error.reason:
+        # gRPC's own word: there is a server, and not this service in it.
+        message = (
+            "what answers there is another service, or an older one; where services are apart, name "
+            "each: MUSTER_SCHEDULER, MUSTER_REGISTRY, MUSTER_EXECUTOR"
+        )
     if error.violations:
         # Often the message is the first violation already.
         others = [each for each in error.violations if each.description not in message]
