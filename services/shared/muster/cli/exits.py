@@ -67,8 +67,8 @@ def trouble_of(error: MusterError) -> Trouble:
     if error.code is Code.UNIMPLEMENTED and not error.reason:
         # gRPC's own word: there is a server, and not this service in it.
         message = (
-            "what answers there is another service, or an older one; where services are apart, name "
-            "each: MUSTER_SCHEDULER, MUSTER_REGISTRY, MUSTER_EXECUTOR"
+            "what answers there is another service, or an older one; where services are apart, "
+            "name each: MUSTER_SCHEDULER, MUSTER_REGISTRY, MUSTER_EXECUTOR"
         )
     if error.violations:
         # Often the message is the first violation already.
