@@ -1,15 +1,7 @@
 import pytest
 
 from muster.cli import exits
-from muster.model.errors import (
-    Code,
-    REASONS,
-    Code,
-    InvalidArgument,
-    MusterError,
-    NotFound,
-    Violation,
-)
+from muster.model.errors import REASONS, Code, InvalidArgument, MusterError, NotFound, Violation
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
