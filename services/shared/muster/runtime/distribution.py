@@ -68,6 +68,6 @@ class Distribution:
             seen += self._bits[bits]
             # A duration was cut off at its unit, so it may have been almost one more.
             bound = 2**bits - (1 if scale.unit == 1 else 0)
-            buckets.append((f"{bound * scale.unit:g}", seen))
+            buckets.append((f"{bound * scale.unit:.10g}", seen))
         buckets.append(("+Inf", self._bits.total()))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum * scale.unit)
