@@ -185,8 +185,8 @@ class SchedulerSide:
         if key in session.leases:
             return  # sent twice
         agent = session.agents.get(agent_name)
-        is_full = agent is None or agent.active >= agent.limit or size > session.frame_bytes_max
-        if agent is None or is_full or session.solo is not None:
+        too_large = size > session.frame_bytes_max
+        if agent is None or agent.active >= agent.limit or too_large or session.solo is not None:
             self._book.give_back(session, link, key, "the agent takes nothing more just now")
             if agent is not None:
                 self._lending.overrun(agent, link)

@@ -7,12 +7,10 @@ little earlier.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
-from muster.runtime.lifetime import background
 from muster.runtime.principal import Principal
-from muster.scheduler.admission import moving
+from muster.scheduler.merging import merged_frames
 from muster.scheduler.routing import Router, relayed
 from muster.v1.event_service_pb2 import WatchEventsRequest, WatchEventsResponse
 
@@ -25,25 +23,12 @@ async def merged(
     router: Router, caller: Principal, request: WatchEventsRequest, ours: Frames
 ) -> Frames:
     """Frames of one watch call. Numbers are each bus's own, so there are none."""
-    assert router.sharing is not None
-    changed = router.sharing.changed
     parts = [ours]
     parts += [
         relayed(peer.events.WatchEvents(request, metadata=peer.metadata))
         for peer in router.peers(caller)
     ]
-    frames: asyncio.Queue[WatchEventsResponse] = asyncio.Queue(FRAMES_MAX)
-
-    async def pump(part: Frames) -> None:
-        async for frame in part:
-            await frames.put(frame)
-        raise moving()  # it went away in good order
-
-    async def until_moved() -> None:
-        await changed.wait()
-        raise moving()
-
-    async with background(until_moved, *(lambda part=part: pump(part) for part in parts)):
+    async with merged_frames(router, parts, FRAMES_MAX) as frames:
         begun = 0
         while True:
             frame = await frames.get()

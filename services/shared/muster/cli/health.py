@@ -48,6 +48,17 @@ def probe_target(
     return f"{host}:{port}", find_security(environment)
 
 
+async def is_serving(channel: grpc.aio.Channel, service: str, seconds: float) -> bool:
+    """Whether a service, or with an empty name all of a process, says that it serves."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+    answer = await check(HealthCheckRequest(service=service), timeout=seconds)
+    return bool(answer.status == HealthCheckResponse.SERVING)
+
+
 async def health(options: HealthOptions) -> int:
     """Prints what it says; 0 when it serves, 1 when not, 3 when nobody answers. Raises `Trouble`,
     and `NotAuthenticated` where certificates are no use."""
@@ -57,18 +68,10 @@ async def health(options: HealthOptions) -> int:
     except ValueError as error:
         raise Trouble(str(error), exits.USAGE) from None
     async with channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
         try:
-            answer = await check(
-                HealthCheckRequest(service=options.service), timeout=options.seconds
-            )
+            serves = await is_serving(channel, options.service, options.seconds)
         except grpc.aio.AioRpcError as error:
             raise _trouble(error, target, options) from None
-    serves = answer.status == HealthCheckResponse.SERVING
     print("serving" if serves else "not serving")
     return exits.OK if serves else exits.FAILED
 

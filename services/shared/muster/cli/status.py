@@ -156,23 +156,15 @@ async def _backends(mesh: MeshState | None) -> dict[str, Found]:
 
 
 async def _health(address: str, service: str) -> str:
-    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+    from muster.cli.health import is_serving
 
     if not await answers(address, limits.CONNECT_SECONDS):
         return "not there"
     async with open_channel(address, find_security(os.environ)) as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
         try:
-            answer = await check(
-                HealthCheckRequest(service=service), timeout=limits.CONNECT_SECONDS
-            )
+            serving = await is_serving(channel, service, limits.CONNECT_SECONDS)
         except grpc.RpcError:
             return "not serving"
-    serving = answer.status == HealthCheckResponse.SERVING
     return "serving" if serving else "not serving"
 
 

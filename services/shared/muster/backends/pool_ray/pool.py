@@ -25,6 +25,7 @@ from muster.backends.pool_ray.messages import (
     to_line,
 )
 from muster.backends.pool_subprocess.kept import Change, Kept, KeptState
+from muster.backends.pool_subprocess.pool import nobody, status_of
 from muster.backends.pool_subprocess.process import Command, Log, exited, group_gone, module_words
 from muster.model import limits
 from muster.model.fleet import HostJob
@@ -37,10 +38,6 @@ _RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
-def _nobody(_status: HostStatus) -> None:
-    pass
 
 
 @dataclass
@@ -73,7 +70,7 @@ class RayPool:
         self,
         environment: Mapping[str, str],
         logs: Path,
-        on_change: OnChange = _nobody,
+        on_change: OnChange = nobody,
         *,
         stop_seconds: float = limits.HOST_STOP_SECONDS,
         module: str = "muster.hosting.running",
@@ -247,17 +244,7 @@ class RayPool:
             self._groups.discard(host.last.pid)
         if change.state is KeptState.STOPPED and host.stop_seconds is None:
             return  # the driver was told to end, but not by us: the next one goes on
-        place = change.place or (f"pid {change.pid}" if change.pid is not None else "")
-        status = HostStatus(
-            name=change.name,
-            state=HostState(change.state.value),
-            place=place,
-            starts=host.starts_before + change.starts,
-            detail=change.detail,
-            pid=change.pid,
-            pause_seconds=change.pause_seconds,
-        )
-        self._say(host, status)
+        self._say(host, replace(status_of(change), starts=host.starts_before + change.starts))
 
     def _say(self, host: _Host, status: HostStatus) -> None:
         host.last = status

@@ -15,17 +15,9 @@ from muster.model.fleet import HostJob
 
 JOB_VARIABLE = "MUSTER_HOST_JOB"
 
-_STATES = {
-    KeptState.RUNNING: HostState.RUNNING,
-    KeptState.WAITING: HostState.WAITING,
-    KeptState.STOPPING: HostState.STOPPING,
-    KeptState.STOPPED: HostState.STOPPED,
-    KeptState.REFUSED: HostState.REFUSED,
-}
 
-
-def _nobody(_status: HostStatus) -> None:
-    pass
+def nobody(_status: HostStatus) -> None:
+    """Hears of a host's change and does nothing."""
 
 
 class SubprocessPool:
@@ -39,7 +31,7 @@ class SubprocessPool:
         self,
         environment: Mapping[str, str],
         logs: Path,
-        on_change: OnChange = _nobody,
+        on_change: OnChange = nobody,
         *,
         stop_seconds: float = limits.HOST_STOP_SECONDS,
         module: str = "muster.hosting",
@@ -94,21 +86,22 @@ class SubprocessPool:
 
     def status(self) -> list[HostStatus]:
         """Every host; see `Pool`."""
-        return [_status(kept.last) for kept in self._kept.values()]
+        return [status_of(kept.last) for kept in self._kept.values()]
 
     def last_lines(self, name: str) -> list[str]:
         """What a host's newest process has written last."""
         return self._kept[name].log.last_lines()
 
     def _changed(self, change: Change) -> None:
-        self._on_change(_status(change))
+        self._on_change(status_of(change))
 
 
-def _status(change: Change) -> HostStatus:
+def status_of(change: Change) -> HostStatus:
+    """A kept process as the pool tells of it."""
     place = f"pid {change.pid}" if change.pid is not None else ""
     return HostStatus(
         name=change.name,
-        state=_STATES[change.state],
+        state=HostState(change.state.value),
         place=change.place or place,
         starts=change.starts,
         detail=change.detail,
