@@ -10,7 +10,7 @@ the code above believes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from muster.model.errors import MusterError
 from muster.model.ledger import (
@@ -22,6 +22,7 @@ from muster.model.ledger import (
     Settled,
     StoredContract,
 )
+from muster.model.records import RowQuery
 from muster.model.states import ContractState
 
 
@@ -163,6 +164,10 @@ class Ledger(Protocol):
 
     async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
         """Every version of a capability that was ever registered, by whichever owner."""
+        ...
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """Rows of a table of `muster.model.records`, columns in the order that stands there."""
         ...
 
     async def history(self, after: int, limit: int) -> list[Commit]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from muster.model.records import Action, Records, record
 from muster.model.states import Author, ContractState, EventType, Outcome
 
 Row = list[Any]
@@ -96,8 +97,15 @@ class Batch:
     events: array[int] = field(default_factory=lambda: array("Q"))
     # (tenant, name, version, created_ms, serialized muster.v1.Capability)
     capabilities: list[Row] = field(default_factory=list)
+    # Rows of everything that is no contract, by table and key.
+    records: Records = field(default_factory=dict)
     empty: bool = True
     bytes: int = 0  # of requests, responses and items in it
+
+    def record(self, action: Action, table: str, row: Row, shard: int) -> None:
+        """Have a row of `muster.model.records` written, for the owner of a shard."""
+        record(self.records, action, table, row, shard)
+        self.empty = False
 
     def for_lease_of(self, contract_id: int) -> Segment:
         """The segment that a lease of this contract goes to."""

@@ -231,10 +231,10 @@ def calls(
     made = []
     segments = list(_at_most_one(batch.segments))
     for segment in segments:
-        shards = sorted(_shards_of(segment))
+        first, last = segment is segments[0], segment is segments[-1]
+        shards = sorted(_shards_of(segment, batch if first else None))
         # A shard that is not ours has no generation, and no shard has generation -1.
         arguments: list[Any] = [owner, shards, [owned.get(shard, -1) for shard in shards]]
-        first, last = segment is segments[0], segment is segments[-1]
         arguments += _columns(batch.capabilities if first else [], CATALOGUE_COLUMNS)
         for kind, columns in KINDS.items():
             arguments += _columns(getattr(segment, kind), columns)
@@ -282,9 +282,11 @@ def _columns(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> list[Sequ
     return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
 
 
-def _shards_of(segment: Segment) -> set[int]:
+def _shards_of(segment: Segment, batch: Batch | None) -> set[int]:
+    """The shards of a segment's rows, and with a batch those of its records."""
     rows = chain.from_iterable(getattr(segment, kind) for kind in KINDS)
-    return {shard_of_id(row[0]) for row in rows}
+    records = () if batch is None else batch.records.values()
+    return {shard_of_id(row[0]) for row in rows} | {record.shard for record in records}
 
 
 def _by_shard(events: array[int]) -> dict[int, array[int]]:

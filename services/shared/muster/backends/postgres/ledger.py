@@ -19,6 +19,8 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
+from typing import Any
 
 from muster.backends.ledger_base import (
     Commit,
@@ -34,7 +36,7 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import openings, reads
+from muster.backends.sql import openings, reads, records
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
@@ -45,6 +47,7 @@ from muster.model.ledger import (
     StoredContract,
 )
 from muster.model.limits import SHARDS
+from muster.model.records import RowQuery
 
 START_SECONDS = 15.0  # a server that starts together with us may take as long
 RETRY_SECONDS = 0.25
@@ -207,6 +210,17 @@ class PostgresLedger:
         return await self._database.read(
             partial(reads.versions, tenant=tenant, capability=capability)
         )
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """See `Ledger.rows`."""
+        texts = chain.from_iterable(
+            [value] if isinstance(value, str) else value
+            for value in (*query.equal.values(), query.after or ())
+            if isinstance(value, str | tuple | list | frozenset)
+        )
+        if any(NUL in text for text in texts if isinstance(text, str)):
+            return []
+        return await self._database.read(partial(records.rows, query=query))
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""

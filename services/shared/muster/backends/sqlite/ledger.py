@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
@@ -30,7 +30,7 @@ from muster.backends.ledger_base import (
     ShardOwner,
     StoredItem,
 )
-from muster.backends.sql import openings, reads
+from muster.backends.sql import openings, reads, records
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
 from muster.model.ledger import (
@@ -43,6 +43,7 @@ from muster.model.ledger import (
     StoredContract,
 )
 from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
+from muster.model.records import RowQuery
 
 T = TypeVar("T")
 
@@ -212,6 +213,10 @@ class SqliteLedger:
     async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
         """See `Ledger.versions`."""
         return await self._read(partial(reads.versions, tenant=tenant, capability=capability))
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """See `Ledger.rows`."""
+        return await self._read(partial(records.rows, query=query))
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 from muster.backends.ledger_base import Ended, LedgerBroken, LedgerFull, OwnershipLost
+from muster.backends.sql import records
 from muster.backends.sql.keeping import (
     OUTBOX_COMMITS_KEPT_MAX,
     OUTBOX_TRIM_EVERY,
@@ -56,6 +57,8 @@ class Writer:
                 db.executemany(hot.CATALOGUE, batch.capabilities)
             for segment in batch.segments:
                 self._write(segment, refused)
+            for statement, rows in records.writes(batch.records, records.question_mark):
+                db.executemany(statement, rows)
             if batch.events:
                 # Only what stands in a row is counted: a restart goes on from the last row.
                 position += 1
