@@ -60,6 +60,10 @@ class Item:
     value: Any = None  # of the output, once somebody has read it
     is_read: bool = False
 
+    def read(self, value: Any) -> None:
+        """Somebody has read the blob that the output is."""
+        self.value, self.is_read = value, True
+
     def data(self) -> Any:
         """The output as a JSON value, or unread."""
         if not self.is_read and self.output is not None:
@@ -159,6 +163,11 @@ class Run:
         """The entry of a signal that was sent before by this id; 0: there is none."""
         return self._signal_ids.get(signal_id, 0) if signal_id else 0
 
+    @property
+    def signals_waiting(self) -> int:
+        """Signals that no step has taken."""
+        return len(self._signals)
+
     def item(self, key: ItemKey) -> Item:
         """What is known of an item."""
         found = self.items.get(key)
@@ -252,6 +261,11 @@ class Run:
             self._input_value = json_value(self.input.json) if kind else {}
             self._input_read = True
         return self._input_value
+
+    @property
+    def is_input_unread(self) -> bool:
+        """Whether the input is content that nobody has read."""
+        return isinstance(self.input_value(), Unread)
 
     def read_input(self, value: Any) -> None:
         """Somebody has read the blob that the input is."""

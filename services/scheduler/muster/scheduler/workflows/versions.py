@@ -10,7 +10,7 @@ from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.model.errors import NotFound
 from muster.model.records import RowQuery
-from muster.scheduler.schemas import Check, check_of
+from muster.scheduler.workflows.inputs import InputCheck, check_of_input
 from muster.v1.workflow_pb2 import Step, Workflow, WorkflowVersion
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.definition import Definition, compile_workflow
@@ -29,8 +29,10 @@ class Version:
     created_ms: int
     sha256: bytes
     definition: Definition
-    check_input: Check
+    check_input: InputCheck
     steps: dict[str, Step] = field(default_factory=dict)
+    # By step: workflows that were read for steps which are about to begin.
+    children: dict[str, Version] = field(default_factory=dict)
 
     @property
     def message(self) -> WorkflowVersion:
@@ -59,7 +61,7 @@ def version_of(row: tuple[str, str, int, str, int, bytes, bytes]) -> Version:
         created_ms,
         sha256,
         compile_workflow(workflow),
-        check_of(workflow.input if workflow.HasField("input") else None, "the run's input"),
+        check_of_input(workflow),
         {step.name: step for step in workflow.steps},
     )
 
