@@ -100,6 +100,13 @@ COUNT_WAIT_SECONDS = 2.0  # statistics wait so long for what has been taken over
 RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
 
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
+WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
+EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
+QUESTION_BYTES_MAX = 8192
+
 # --- ids ------------------------------------------------------------------------------------------
 
 SHARDS = 64
