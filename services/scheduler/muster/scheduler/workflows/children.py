@@ -99,12 +99,14 @@ class Children:
         """Cancel an item's run. Where it has ended, its parent has been told."""
         child = self._runs.open.get(run.item((name, index)).run_id)
         if child is not None:
-            failure = Failure(code="PARENT_ENDED", message="the run that it is a step of needs it no more")
+            failure = Failure(
+                code="PARENT_ENDED", message="the run that it is a step of needs it no more"
+            )
             self._runs.append(child, RunEvent(stopped=RunStopped(failure=failure)))
 
     def find(self, run: Run, name: str, index: int) -> bool:
-        """After a restart: find the open run that an item has, if it has one. One that has ended has
-        told its parent in the same commit."""
+        """After a restart: find the open run that an item has, if it has one. One that has ended
+        has told its parent in the same commit."""
         scope = (run.row.tenant, run.row.principal, request_id_of(run, name, index))
         child = self._runs.by_scope.get(scope)
         if child is not None:

@@ -106,7 +106,9 @@ class Doing:
             case f.Undo(step, revision):
                 self._item(run, step, revision, 0, failure, compensation=True)
             case f.End(_):
-                self._runs.append(run, RunEvent(ended=RunEnded(state=RUN_STATE_FAILED, failure=failure)))
+                self._runs.append(
+                    run, RunEvent(ended=RunEnded(state=RUN_STATE_FAILED, failure=failure))
+                )
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -120,9 +122,7 @@ class Doing:
             return
         definition = run.version.definition
         try:
-            beginning = self._evaluate(
-                run, definition.needs(name), partial(definition.begin, name)
-            )
+            beginning = self._evaluate(run, definition.needs(name), partial(definition.begin, name))
         except Unevaluable as error:
             self.give_up(run, want, "EXPRESSION", str(error))
             return
@@ -183,7 +183,7 @@ class Doing:
                 items = run.lists[name] = definition.begin(name, scope).items or []
             return definition.input_of(name, scope, items[index], index)
 
-        needed = definition.needs(name) | {name} if index == UNDO else definition.needs(name)
+        needed = definition.needs_undo(name) if index == UNDO else definition.needs(name)
         made = self._evaluate(run, needed, evaluate)
         return self._sized(run, key, made)
 
@@ -228,7 +228,9 @@ class Doing:
                 if kind is Kind.RUN:
                     self._children.stop(run, want.step, index)
                     continue
-                self._gates.withdraw(self._scheduler.clock(), run.id, question_id_of(run, want.step))
+                self._gates.withdraw(
+                    self._scheduler.clock(), run.id, question_id_of(run, want.step)
+                )
             failure = Failure(code="CANCELLED", message="the run did not need it any more")
             ended = ItemEnded(
                 step=want.step, revision=want.revision, index=index, state=STEP_STATE_CANCELLED
@@ -356,7 +358,7 @@ class Doing:
                 if item.output is not None and _is_readable(item.output)
             ]
             reads = [partial(self._read, run, item.output.blob, item.read) for item in unread]  # type: ignore[union-attr]
-            if _is_readable(run.input) and run.is_input_unread:
+            if "input" in needed and _is_readable(run.input) and run.is_input_unread:
                 reads.append(partial(self._read, run, run.input.blob, run.read_input))
             if not reads:
                 raise

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from muster.model import limits
 from muster.model.errors import MusterError
-from muster.runtime.logs import get_logger
+from muster.runtime.lifetime import Run as Loop
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.doing import Doing, NotYet, is_passing
 from muster.scheduler.workflows.run import Run
@@ -21,8 +21,6 @@ from muster.workflow.facts import Want
 
 PREPARED_AT_ONCE = 8  # blobs that are read or stored at a time
 LOOK_SECONDS = 1.0  # how soon a wall clock that has moved is noticed
-
-_log = get_logger("muster.scheduler")
 
 Todo = tuple[Run, Want]
 
@@ -97,7 +95,7 @@ class LocalEngine:
     # --- loops ------------------------------------------------------------------------------------
 
     @property
-    def loops(self) -> list[Callable[[], object]]:
+    def loops(self) -> list[Loop]:
         """What must run beside."""
         return [self._wake, self._try_again, *([self._prepare] * PREPARED_AT_ONCE)]
 

@@ -1,12 +1,13 @@
 """Follows the shards that the scheduler owns: what is open in them is held, and goes on.
 
-A level, not an edge: it looks at what is owned, and makes what is held fit. Until the runs of a shard
-are there, whoever asks for one is told to come back.
+A level, not an edge: it looks at what is owned, and makes what is held fit. Until the runs of a
+shard are there, whoever asks for one is told to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
+
 from muster.model.errors import MusterError
 from muster.runtime.logs import get_logger
 from muster.scheduler.admission import moving

@@ -17,7 +17,7 @@ from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
 from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
-from muster.workflow.steps import ENDED
+from muster.workflow.steps import ENDED, StepRun
 
 
 class RunRow(NamedTuple):
@@ -239,9 +239,14 @@ class Run:
     # --- data -------------------------------------------------------------------------------------
 
     def scope(self, needed: Collection[str]) -> Scope:
-        """What expressions that need these steps see."""
-        steps = {name: self._step_value(name) for name in needed if name in self.machine.steps}
-        return Scope(self.facts(), self.input_value(), steps)
+        """What expressions see that need the outputs of these steps, and "input" if it is among
+        them. Of other steps only how they ended is there."""
+        steps = {
+            name: self._step_value(name, step, with_output=name in needed)
+            for name, step in self.machine.steps.items()
+            if step.state in ENDED
+        }
+        return Scope(self.facts(), self.input_value() if "input" in needed else None, steps)
 
     def facts(self) -> dict[str, Any]:
         """What `run` is in expressions."""
@@ -271,11 +276,10 @@ class Run:
         """Somebody has read the blob that the input is."""
         self._input_value, self._input_read = value, True
 
-    def _step_value(self, name: str) -> StepValue:
-        step = self.machine.steps[name]
+    def _step_value(self, name: str, step: StepRun, *, with_output: bool) -> StepValue:
         failure = self.failures.get(name) if step.state is StepState.FAILED else None
         told = {"code": failure.code, "message": failure.message} if failure is not None else None
-        return StepValue(step.state.name, self._output_of(name), told)
+        return StepValue(step.state.name, self._output_of(name) if with_output else None, told)
 
     def _output_of(self, name: str) -> Any:
         step = self.machine.steps[name]

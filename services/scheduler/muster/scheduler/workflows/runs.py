@@ -13,7 +13,7 @@ from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
-from muster.model.ids import format_id
+from muster.model.ids import format_id, shard_of_id
 from muster.model.records import Action
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -64,7 +64,7 @@ class Runs:
 
     def start(self, row: RunRow, version: Version, event: RunEvent) -> Run:
         """A new run, whose shard is owned. Its first entry is `event`."""
-        run = Run(row, version, self.scheduler.generations[_shard(row)])
+        run = Run(row, version, self.scheduler.generations[shard_of_id(row.id)])
         self.open[run.id] = run
         self.by_scope[row.scope] = run
         batch = self.scheduler.committer.batch
@@ -163,12 +163,6 @@ def head_of(run: Run) -> tuple[object, ...]:
         run.changed_ms,
         run.ended_ms,
     )
-
-
-def _shard(row: RunRow) -> int:
-    from muster.model.ids import shard_of_id
-
-    return shard_of_id(row.id)
 
 
 def _nobody(run: Run) -> None:

@@ -197,9 +197,7 @@ class Starting:
                 known = await self._reading.row_of_scope(asked.scope)
             if known is not None:
                 return self._same(asked, known), True
-            version = exact or await self._versions.get(
-                asked.tenant, asked.workflow, asked.version
-            )
+            version = exact or await self._versions.get(asked.tenant, asked.workflow, asked.version)
             version.check_input(asked.input)
             self._restoring.require(shard)
             return self._start(asked, version, shard, started or RunStarted()), False

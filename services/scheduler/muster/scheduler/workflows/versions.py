@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from muster.backends.ledger_base import Ledger
@@ -70,7 +69,7 @@ class Versions:
     """All that have been used of late. What is here never changes; which is the newest, another
     scheduler may have changed, so that is asked anew where there are several."""
 
-    def __init__(self, ledger: Ledger, *, shared: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, *, shared: bool) -> None:
         self._ledger = ledger
         self._shared = shared
         self._kept: OrderedDict[Key, Version] = OrderedDict()
@@ -88,7 +87,7 @@ class Versions:
     def known(self, tenant: str, name: str, number: int) -> Version | None:
         """A version that can be had without asking the ledger; 0 is the newest."""
         if not number:
-            if self._shared():
+            if self._shared:
                 return None
             number = self._newest.get((tenant, name), 0)
         found = self._kept.get((tenant, name, number))
