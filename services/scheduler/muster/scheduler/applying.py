@@ -139,7 +139,7 @@ class Applying:
     def _end_attempt(self, effect: fx.EndAttempt) -> None:
         segment = self._committer.batch.segments[-1]
         segment.endings.append(ending_row(effect))
-        segment.ended_attempts.add(effect.contract.id)
+        segment.freed.add(effect.contract.id)
         self._change(effect)
 
     def _end(self, effect: fx.End) -> None:
