@@ -221,7 +221,7 @@ WRITE_FUNCTION = "".join(
         _fenced(
             "answers",
             fence.answer("v.subject_id", "v.question_id"),
-            f"{_SAME_QUESTION} AND t.answer = v.answer",
+            f"{_SAME_QUESTION} AND t.closing = v.closing AND t.answer = v.answer",
             _ONCE,
             "",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -41,9 +42,11 @@ def _with_answers() -> Select[Any]:
 
 
 def _read(connection: Connection, statement: Select[Any]) -> list[StoredQuestion]:
-    return [
-        StoredQuestion(
-            *asked, Closing(closing) if closing else None, answered_ms or 0, answer or b""
-        )
-        for *asked, closing, answered_ms, answer in connection.execute(statement)
-    ]
+    found = []
+    for *asked, closing, answered_ms, answer in connection.execute(statement):
+        question = StoredQuestion(*asked)
+        if closing:
+            closed = Closing(closing)
+            question = replace(question, closing=closed, answered_ms=answered_ms, answer=answer)
+        found.append(question)
+    return found

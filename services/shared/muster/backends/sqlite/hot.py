@@ -113,7 +113,8 @@ EXISTS = {
     "endings": "SELECT 1 FROM endings WHERE contract_id = ?1 AND epoch = ?2",
     "questions": "SELECT 1 FROM questions "
     "WHERE subject_id = ?1 AND question_id = ?2 AND epoch = ?3",
-    "answers": "SELECT 1 FROM answers WHERE subject_id = ?1 AND question_id = ?2 AND answer = ?3",
+    "answers": "SELECT 1 FROM answers "
+    "WHERE subject_id = ?1 AND question_id = ?2 AND closing = ?3 AND answer = ?4",
     "responses": "SELECT 1 FROM responses WHERE contract_id = ?1 AND epoch = ?2 AND author = ?3",
 }
 # What of a row says that it is there already, by its places.
@@ -121,7 +122,7 @@ KEYS = {
     "leases": (0, 1),
     "endings": (0, 1),
     "questions": (0, 1, QUESTION_COLUMNS.index("epoch")),
-    "answers": (0, 1, ANSWER_COLUMNS.index("answer")),
+    "answers": (0, 1, ANSWER_COLUMNS.index("closing"), ANSWER_COLUMNS.index("answer")),
     "responses": (0, 1, RESPONSE_COLUMNS.index("author")),
 }
 
