@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster.cli import text
-from muster.cli.inbox_words import at_the_deadline, shown_value, wanted
+from muster.cli.inbox_words import at_the_deadline, example_of, shown_value, wanted
 from muster.cli.terminal import out
 from muster.wire.times import seconds_of_timestamp
 
@@ -32,7 +32,8 @@ def show_questions(contract: Contract, now: float) -> None:
     out().print(f"    waits for: {wanted(question)}", style="magenta", soft_wrap=True)
     if question.HasField("deadline"):
         left = max(0.0, seconds_of_timestamp(question.deadline) - now)
-        when = f"in {text.duration(left)} {at_the_deadline(question)}"
+        end = at_the_deadline(question, contract.request.deadline)
+        when = f"in {text.duration(left)} {end}"
         out().print(f"    {text.printable(when)}", soft_wrap=True)
-    hint = f"    answer with: muster answer {contract.id} VALUE"
+    hint = f"    answer with: muster answer {contract.id} {example_of(question)}"
     out().print(hint, style="bright_black", soft_wrap=True)

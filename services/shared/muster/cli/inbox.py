@@ -18,6 +18,7 @@ from muster.cli.exits import Trouble
 from muster.cli.inbox_words import (
     asker_of,
     at_the_deadline,
+    example_of,
     left_of,
     shown_value,
     value_of_word,
@@ -109,6 +110,11 @@ async def _find(client: Client, named: str) -> InboxEntry:
     return waiting[0] if waiting else await client.inbox.get(subject)
 
 
+def _named(entry: InboxEntry) -> str:
+    """What to call a question: a contract asks one at a time, a run may ask several."""
+    return f"{entry.subject_id}/{entry.question.id}" if entry.workflow else entry.subject_id
+
+
 def _show(entry: InboxEntry, now: float) -> None:
     question = entry.question
     line = Text("question ")
@@ -129,9 +135,8 @@ def _show(entry: InboxEntry, now: float) -> None:
         if entry.HasField("deadline"):
             left = seconds_of_timestamp(entry.deadline) - now
             when = f"in {text.duration(left)}" if left > 0 else "passed"
-            rows.append(("deadline", "; ".join(filter(None, (when, at_the_deadline(question))))))
-        example = shown_value(question.choices[0]) if question.choices else "VALUE"
-        rows.append(("how", f"muster answer {entry.subject_id} {example}"))
+            rows.append(("deadline", f"{when}; {at_the_deadline(question, entry.deadline)}"))
+        rows.append(("how", f"muster answer {_named(entry)} {example_of(question)}"))
     for key, value in rows:
         out().print(f"  {key:<10}{text.printable(value)}", soft_wrap=True)
 
@@ -196,7 +201,7 @@ def _follow(
 
 def _tell_asked(entry: InboxEntry, as_json: bool) -> None:
     if as_json:
-        print_json_line({"kind": "asked", **message_json(entry)})
+        print_json_line({"event": "asked", **message_json(entry)})
         return
     line = _line(seconds_of_timestamp(entry.ask_time), entry, "asks", "magenta")
     line.append(f"{text.shortened(entry.question.text, 120)}  ")
@@ -209,7 +214,7 @@ def _tell_closed(entry: InboxEntry, closed: ClosedQuestion | None, as_json: bool
     if as_json:
         names = {"subject_id": entry.subject_id, "question_id": entry.question.id}
         said = None if answer is None else message_json(answer)
-        print_json_line({"kind": "closed", **names, "answer": said})
+        print_json_line({"event": "closed", **names, "answer": said})
         return
     if answer is None:
         line = _line(time.time(), entry, "closed", "bright_black")

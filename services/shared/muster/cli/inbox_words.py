@@ -12,6 +12,8 @@ from muster.wire.jsontext import json_value
 from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from muster.v1.inbox_service_pb2 import InboxEntry
     from muster.v1.payload_pb2 import Payload
     from muster.v1.question_pb2 import Question
@@ -102,8 +104,16 @@ def left_of(entry: InboxEntry, now: float) -> str:
     return text.short_age(seconds_of_timestamp(entry.deadline) - now)
 
 
-def at_the_deadline(question: Question) -> str:
-    """What happens when nobody answers."""
+def at_the_deadline(question: Question, last: Timestamp) -> str:
+    """What happens when nobody answers; at `last` whoever asks has ended anyway."""
+    own = question.deadline
+    if not question.HasField("deadline") or own.ToNanoseconds() > last.ToNanoseconds():
+        return "whoever asked then expires"
     if question.HasField("default_answer"):
         return f"the answer is then {shown_value(question.default_answer)}"
-    return "it then fails with INPUT_TIMEOUT" if question.HasField("deadline") else ""
+    return "it then fails with INPUT_TIMEOUT"
+
+
+def example_of(question: Question) -> str:
+    """An answer that one could type."""
+    return "VALUE" if " | " not in wanted(question) else wanted(question).split(" | ")[0]
