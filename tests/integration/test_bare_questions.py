@@ -22,6 +22,17 @@ from tests.support.processes import until
 
 CAPABILITY = Capability(name="bare.ask", version="1.0.0")
 SPEC = AgentSpec(name="bare", max_in_flight=4, capabilities=[CAPABILITY])
+ONE, TWO, LONG = (Payload(json=json.dumps(each)) for each in (1, 2, "x" * 40_000))
+REMOTE = Schema(json_schema='{"$ref": "https://a.b"}')
+WRONG = (
+    (Question(id="q", text=""), "text"),
+    (Question(id="a b", text="?"), "id"),
+    (Question(id="q", text="?", choices=[Payload(json="nope")]), "choices[0]"),
+    (Question(id="q", text="?", choices=[ONE], default_answer=TWO), "default_answer"),
+    (Question(id="q", text="?", answer=Schema(json_schema="{")), "type of the answer"),
+    (Question(id="q", text="?", answer=REMOTE), "type of the answer"),
+    (Question(id="q", text="?", choices=[LONG, LONG]), "bytes"),
+)
 
 
 class Bare:
@@ -61,12 +72,12 @@ class Bare:
 @asynccontextmanager
 async def bare_host(mesh: Mesh) -> AsyncIterator[Bare]:
     bare = Bare()
-    speaking = asyncio.create_task(bare.speak(mesh))
-    try:
-        yield bare
-    finally:
-        speaking.cancel()
-        await asyncio.wait([speaking])
+    async with asyncio.TaskGroup() as tasks:
+        speaking = tasks.create_task(bare.speak(mesh))
+        try:
+            yield bare
+        finally:
+            speaking.cancel()
 
 
 async def test_a_bare_agent_asks_and_goes_on_with_the_answer(mesh: Mesh) -> None:
@@ -80,17 +91,7 @@ async def test_a_bare_agent_asks_and_goes_on_with_the_answer(mesh: Mesh) -> None
         number = await handle.accepted()
         first = await bare.assigned(1)
         assert not first.answers
-        for wrong, why in (
-            (Question(id="q", text=""), "text"),
-            (Question(id="a b", text="?"), "id"),
-            (Question(id="q", text="?", choices=[Payload(json="nope")]), "choices[0]"),
-            (Question(id="q", text="?", choices=[Payload(json="1")], default_answer=Payload(json="2")),
-             "default_answer"),
-            (Question(id="q", text="?", answer=Schema(json_schema="{")), "type of the answer"),
-            (Question(id="q", text="?", answer=Schema(json_schema='{"$ref": "https://a.b"}')),
-             "type of the answer"),
-            (Question(id="q", text="?", choices=[Payload(json=json.dumps("x" * 40_000))] * 2), "bytes"),
-        ):  # fmt: skip
+        for wrong, why in WRONG:
             refusal = await bare.report(question=wrong)
             assert (refusal.verdict, refusal.error.code) == (session.REPORT_VERDICT_REFUSED, 3)
             assert why in refusal.error.message

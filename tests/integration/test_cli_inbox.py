@@ -82,7 +82,7 @@ async def test_a_question_is_answered_after_everything_was_killed(shell: Shell) 
 
         async def ended() -> bool:
             shown = (await shell.ok("contracts", "show", number, "-o", "json")).value
-            return shown["state"] == "CONTRACT_STATE_SUCCEEDED"
+            return bool(shown["state"] == "CONTRACT_STATE_SUCCEEDED")
 
         await until(ended, 20, "the contract has ended")
     shown = (await shell.ok("contracts", "show", number, "-o", "json")).value
