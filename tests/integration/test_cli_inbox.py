@@ -51,11 +51,10 @@ async def asks(shell: Shell, text: str) -> str:
 async def test_a_question_is_answered_after_everything_was_killed(shell: Shell) -> None:
     await shell.ok("up", "--detach", "--port", "0")
     assert (await shell.ok("inbox")).err == "nothing waits for an answer\n"
-    async with (
-        shell.started("agent", "run", "painter.py") as agent,
-        shell.started("call", "art.paint", "what=door"),
-    ):
-        number = await asks(shell, "Which colour has the door?")
+    async with shell.started("agent", "run", "painter.py") as agent:
+        await agent.says("is connected")
+        number = (await shell.ok("call", "--no-wait", "art.paint", "what=door")).out.strip()
+        assert await asks(shell, "Which colour has the door?") == number
         os.kill(agent.pid, signal.SIGKILL)
         for identity in shell.identities():
             os.kill(identity.pid, signal.SIGKILL)
@@ -97,10 +96,11 @@ async def test_a_question_is_answered_after_everything_was_killed(shell: Shell) 
 async def test_a_watch_of_the_inbox_tells_what_comes_and_goes(shell: Shell) -> None:
     await shell.ok("up", "--detach", "--port", "0")
     async with (
-        shell.started("agent", "run", "painter.py"),
+        shell.started("agent", "run", "painter.py") as agent,
         shell.started("inbox", "--watch") as watch,
-        shell.started("call", "art.paint", "what=gate"),
     ):
+        await agent.says("is connected")
+        await shell.ok("call", "--no-wait", "art.paint", "what=gate")
         first = (await watch.prints()).split()
         assert first[2] == "asks"
         assert first[3:6] == ["painter", "·", "art.paint"]
