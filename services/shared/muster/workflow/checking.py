@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from muster.v1.workflow_pb2 import Step, Workflow
 from muster.workflow.checking_steps import gate_problems, kind_problems
@@ -130,13 +131,18 @@ class _Checker:
         if step.HasField("gate"):
             self.problems += gate_problems(step.gate, f"{path}.gate")
         before = self._before[step.name]
-        place = Place({name: name in before for name in self._before})
+        after = frozenset(name for name, each in self._before.items() if step.name in each)
+        place = Place(
+            {name: name in before for name in self._before},
+            step=step.name,
+            after=after - before,
+        )
         roots = self._shapes.roots
         if step.when:
             self._condition(step, f"{path}.when", place)
         element = self._items(step, path, place) if step.for_each else ANYTHING
         if step.for_each:
-            place = Place(place.steps, items=True)
+            place = replace(place, items=not step.HasField("gate"))
             roots = {**roots, "item": element, "index": INTEGER}
         if step.HasField("gate"):
             self._text(f"{path}.gate.question", step.gate.question, place)

@@ -99,8 +99,8 @@ def validator_of(schema: Schema) -> Any:
         parsed = json_value(schema.json_schema)
         return jsonschema_rs.Draft202012Validator(parsed, retriever=_refuse_remote)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-        text = str(error).splitlines()[0][:200] if str(error) else "it cannot be read"
-        raise BadSchema(text) from None
+        text = (str(error).splitlines() or ["it cannot be read"])[0]
+        raise BadSchema(text.rpartition("ValueError: ")[2][:200]) from None
 
 
 def shape_of(schema: Schema) -> Shape:

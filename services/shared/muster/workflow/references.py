@@ -39,6 +39,8 @@ class Place:
     steps: Mapping[str, bool]  # all of the workflow's; True for those that have ended by then
     items: bool = False  # in the input of a step with for_each
     why: str = "add {name} to depends_on"  # what to do about a step that need not have ended
+    step: str = ""  # the step itself
+    after: frozenset[str] = frozenset()  # those that depend on it
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -81,6 +83,10 @@ def _of_step(path: Path, place: Place) -> Iterator[str]:
         close = difflib.get_close_matches(name, place.steps, 1)
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(place.steps)}"
         yield f"there is no step {name}; {meant}"
+    elif name == place.step and not place.steps[name]:
+        yield "a step does not see its own outcome: name a step that it depends on"
+    elif name in place.after:
+        yield f"step {name} depends on this one, and so has not ended by then"
     elif not place.steps[name]:
         yield f"step {name} need not have ended by then: {place.why.format(name=name)}"
     else:

@@ -141,7 +141,7 @@ def _closing(text: str, at: int) -> int:
                 return at
             depth -= 1
         at += 1
-    message = f"no }} closes the ${{ before {text[start : start + 40]!r}; a dollar is written $$"
+    message = f"no }} closes ${{{text[start : start + 40]}; a dollar is written $$"
     raise BadTemplate(message)
 
 
