@@ -108,6 +108,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] There is no such run in the caller's tenant."""
     ERROR_REASON_RUN_STATE: _ErrorReason.ValueType  # 43
     """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+    ERROR_REASON_ENGINE_MISSING: _ErrorReason.ValueType  # 44
+    """[FAILED_PRECONDITION] The run was to be started on an engine that this mesh does not have."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -200,4 +202,6 @@ ERROR_REASON_RUN_UNKNOWN: ErrorReason.ValueType  # 42
 """[NOT_FOUND] There is no such run in the caller's tenant."""
 ERROR_REASON_RUN_STATE: ErrorReason.ValueType  # 43
 """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+ERROR_REASON_ENGINE_MISSING: ErrorReason.ValueType  # 44
+"""[FAILED_PRECONDITION] The run was to be started on an engine that this mesh does not have."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -73,6 +73,7 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "WORKFLOW_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_STATE": (Code.FAILED_PRECONDITION, None),
+    "ENGINE_MISSING": (Code.FAILED_PRECONDITION, None),
 }
 
 

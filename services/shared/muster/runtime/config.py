@@ -110,6 +110,25 @@ def _directory(text: str) -> str:
     return text
 
 
+TEMPORAL_NAMESPACE = "default"
+
+
+def _temporal(text: str) -> str:
+    """Refuses what is no host:port[/namespace]."""
+    if not text:
+        return text
+    try:
+        url = urlsplit(f"//{text.removeprefix('temporal://')}")
+        well_formed = bool(url.hostname) and (url.port or 0) > 0 and "@" not in url.netloc
+    except ValueError:  # a port that is none, brackets that do not close
+        well_formed = False
+    if not well_formed or "/" in url.path.strip("/"):
+        message = "is neither empty nor like host:7233 or host:7233/namespace"
+        raise PydanticCustomError("temporal", message)
+    return text.removeprefix("temporal://")
+
+
+TemporalPlace = Annotated[str, AfterValidator(_temporal)]
 DirectoryUrl = Annotated[str, AfterValidator(_directory)]
 
 
@@ -120,6 +139,7 @@ class Role(Enum):
     REGISTRY = "registry"
     SCHEDULER = "scheduler"
     EXECUTOR = "executor"
+    ENGINE = "engine"
 
 
 # role -> (gRPC port, HTTP port)
@@ -128,6 +148,7 @@ PORTS: dict[Role, tuple[int, int]] = {
     Role.REGISTRY: (7172, 7182),
     Role.SCHEDULER: (7173, 7183),
     Role.EXECUTOR: (7174, 7184),
+    Role.ENGINE: (7175, 7185),
 }
 
 
@@ -312,6 +333,13 @@ class Config:
 
     directory_agents_max: Count = limits.DIRECTORY_AGENTS_MAX
     # Beyond it hosts are registered and not each agent, which costs a call per agent and 30 s.
+
+    temporal: TemporalPlace = ""
+    # host:port, or host:port/namespace, of Temporal's frontend. Schedulers take runs for Temporal
+    # where it is set; the engine's workers (python -m muster.engine) connect to it.
+
+    workflow_engine: Literal["local", "temporal"] = "local"
+    # Who runs workflows whose start does not say so. "local" is faster by far and needs no server.
 
     zone: str = ""
     # Where this process runs, for whoever looks it up in the directory.

@@ -12,12 +12,13 @@ from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.commands import Commands
 from muster.scheduler.workflows.doing import Doing
 from muster.scheduler.workflows.local import LocalEngine
+from muster.scheduler.workflows.outside import OutsideEngine
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.starting import Starting
 from muster.scheduler.workflows.versions import Versions
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
 
 
 class Parts:
@@ -28,7 +29,10 @@ class Parts:
         scheduler: Scheduler,
         blobs: Blobs,
         default_engine: int = ENGINE_KIND_LOCAL,
+        *,
+        temporal: bool = False,
     ) -> None:
+        """`temporal` says that workers of Temporal will follow."""
         self._scheduler = scheduler
         self.versions = Versions(scheduler.ledger, shared=scheduler.shared)
         self.runs = Runs(scheduler)
@@ -41,12 +45,16 @@ class Parts:
         )
         self.commands = Commands(scheduler, self.runs, self.reading, self.restoring, self.starting)
         self.local = LocalEngine(scheduler, self.doing)
-        self.runs.engines[ENGINE_KIND_LOCAL] = self.local
+        self.outside = OutsideEngine(scheduler, self.doing, expected=temporal)
+        self.runs.engines |= {
+            ENGINE_KIND_LOCAL: self.local,
+            ENGINE_KIND_TEMPORAL: self.outside,
+        }
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run what is open while the block runs."""
         self._scheduler.questions.on_answered = self.doing.answered
         await self.restoring.follow()
-        async with background(self.restoring.run, *self.local.loops):
+        async with background(self.restoring.run, self.outside.sweep, *self.local.loops):
             yield

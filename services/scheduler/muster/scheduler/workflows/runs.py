@@ -30,11 +30,17 @@ Scope = tuple[str, str, str]
 class Engine(Protocol):
     """Who has done what runs want."""
 
+    def require(self) -> None:
+        """Raises `FailedPrecondition` where it cannot take a new run."""
+
     def wanted(self, run: Run, wants: Sequence[Want]) -> None:
         """A run's journal has grown, and these are wanted now that were not before."""
 
     def restored(self, run: Run) -> None:
         """An open run has come from the ledger: all that it wants is outstanding."""
+
+    def committed(self, run: Run, event: RunEvent) -> None:
+        """An entry of the run's journal is committed."""
 
     def forgotten(self, run: Run) -> None:
         """The run has ended, or is another scheduler's now."""
@@ -126,6 +132,7 @@ class Runs:
 
     def _tell(self, run: Run, event: RunEvent) -> None:
         self.watchers.tell(run, event)
+        self.engines[run.row.engine].committed(run, event)
 
     def begun(self, run: Run, begun: StepBegun) -> None:
         """A step was begun."""
