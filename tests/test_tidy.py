@@ -157,6 +157,12 @@ LAYERS = (
         ("{own}", "muster.wire", "muster.v1", "muster.model"),
         of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
     ),
+    # What Temporal runs: it meets the scheduler on the wire.
+    Layer(
+        ("muster.engine",),
+        ("{own}", "muster.workflow", "muster.runtime", "muster.wire", "muster.v1", "muster.model"),
+        of_others=("temporalio", "grpc", "prometheus_client", "google.protobuf"),
+    ),
     Layer(("muster.runtime",), SHELL),
     # Other people's servers: no more of Muster than the limits.
     Layer(("muster.servers",), ("{own}", "muster.model"), of_others=BASE_INSTALL),

@@ -14,6 +14,7 @@ from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
+from muster.scheduler.workflows.parts import Engines
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
 
 
@@ -30,8 +31,7 @@ def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
         shared=shared,
         security=config.tls.security,
         bus=bus,
-        temporal=bool(config.temporal) or config.workflow_engine == "temporal",
-        default_engine=_ENGINES[config.workflow_engine],
+        engines=Engines(_ENGINES[config.workflow_engine], bool(config.temporal)),
     )
 
 

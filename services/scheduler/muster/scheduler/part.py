@@ -25,17 +25,14 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
-from muster.scheduler.workflows.engine_servicer import engine_service
-from muster.scheduler.workflows.parts import Parts
-from muster.scheduler.workflows.servicer import WorkflowServicer
+from muster.scheduler.workflows.parts import ENGINES, Engines, Parts
+from muster.scheduler.workflows.services import workflow_services
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL
-from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
 
@@ -58,12 +55,11 @@ def scheduler_part(
     shared: bool = False,
     bus: Bus,
     security: Security = NO_TLS,
-    temporal: bool = False,
-    default_engine: int = ENGINE_KIND_LOCAL,
+    engines: Engines = ENGINES,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
-    happens to its contracts. Runs of workflows are for Temporal too where `temporal` is true."""
+    happens to its contracts. Its workflows are run by these `engines`."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
@@ -71,7 +67,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    workflows = Parts(scheduler, blobs, default_engine, temporal=temporal)
+    workflows = Parts(scheduler, blobs, engines)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -89,10 +85,7 @@ def scheduler_part(
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
         ),
-        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
-            WorkflowServicer(scheduler, router, workflows), server
-        ),
-        "muster.v1.EngineService": engine_service(scheduler, router, workflows),
+        **workflow_services(scheduler, router, workflows),
         "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
             EventServicer(scheduler, bus, publisher, router), server
         ),

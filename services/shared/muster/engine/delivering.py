@@ -36,7 +36,16 @@ _log = get_logger("muster.engine")
 class Followed:
     """A run that this worker is told of."""
 
-    __slots__ = ("acknowledge", "delivered", "entries", "over", "queued", "run_id", "sequence", "at")
+    __slots__ = (
+        "acknowledge",
+        "at",
+        "delivered",
+        "entries",
+        "over",
+        "queued",
+        "run_id",
+        "sequence",
+    )
 
     def __init__(self, run_id: str, acknowledge: Acknowledge) -> None:
         self.run_id = run_id

@@ -1,4 +1,4 @@
-"""What things are called in Temporal. A change here loses whatever runs there under the old name."""
+"""What things are called in Temporal. A change here loses what runs there under the old name."""
 
 from __future__ import annotations
 

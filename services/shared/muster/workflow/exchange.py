@@ -70,9 +70,7 @@ def message_of_want(want: Want) -> RunWant:
             message.wake_time.CopyFrom(timestamp_of_ms(at_ms))
             return message
         case f.End(state):
-            return RunWant(
-                kind=WantKind.WANT_KIND_END, state=RunStateMessage.ValueType(int(state))
-            )
+            return RunWant(kind=WantKind.WANT_KIND_END, state=RunStateMessage.ValueType(int(state)))
 
 
 def want_of_message(message: RunWant) -> Want | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -32,16 +32,6 @@ from muster.workflow.exchange import message_of_plan
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 CANCELLED_BY = "temporal"  # the principal of runs that were cancelled there
-
-
-def engine_service(
-    scheduler: Scheduler, router: Router, parts: Parts
-) -> Callable[[grpc.aio.Server], None]:
-    """What adds the service to a server."""
-    servicer = EngineServicer(scheduler, router, parts)
-    return lambda server: engine_service_pb2_grpc.add_EngineServiceServicer_to_server(
-        servicer, server
-    )
 
 
 class EngineServicer(engine_service_pb2_grpc.EngineServiceServicer):
@@ -79,9 +69,7 @@ class EngineServicer(engine_service_pb2_grpc.EngineServiceServicer):
             self._engine.unfollow(follower)
         raise Fenced("a newer worker of this name follows", reason="SUPERSEDED")
 
-    async def _read(
-        self, follower: Follower, requests: AsyncIterator[pb.FollowRequest]
-    ) -> None:
+    async def _read(self, follower: Follower, requests: AsyncIterator[pb.FollowRequest]) -> None:
         async for request in requests:
             check(request)
             for each in request.delivered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from muster.backends.base import Blobs
 from muster.runtime.lifetime import background
@@ -21,18 +22,20 @@ from muster.scheduler.workflows.versions import Versions
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
 
 
+class Engines(NamedTuple):
+    """Who runs workflows."""
+
+    default: int = ENGINE_KIND_LOCAL  # where a start does not say
+    temporal: bool = False  # its workers will follow, also where none does yet
+
+
+ENGINES = Engines()
+
+
 class Parts:
     """Use inside `run`, and that inside the scheduler's."""
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        blobs: Blobs,
-        default_engine: int = ENGINE_KIND_LOCAL,
-        *,
-        temporal: bool = False,
-    ) -> None:
-        """`temporal` says that workers of Temporal will follow."""
+    def __init__(self, scheduler: Scheduler, blobs: Blobs, engines: Engines = ENGINES) -> None:
         self._scheduler = scheduler
         self.versions = Versions(scheduler.ledger, shared=scheduler.shared)
         self.runs = Runs(scheduler)
@@ -41,11 +44,11 @@ class Parts:
         self.doing = Doing(scheduler, self.runs, blobs, children)
         self.restoring = Restoring(scheduler, self.runs, self.reading, children)
         self.starting = Starting(
-            scheduler, self.runs, self.versions, self.reading, self.restoring, default_engine
+            scheduler, self.runs, self.versions, self.reading, self.restoring, engines.default
         )
         self.commands = Commands(scheduler, self.runs, self.reading, self.restoring, self.starting)
         self.local = LocalEngine(scheduler, self.doing)
-        self.outside = OutsideEngine(scheduler, self.doing, expected=temporal)
+        self.outside = OutsideEngine(scheduler, self.doing, expected=engines.temporal)
         self.runs.engines |= {
             ENGINE_KIND_LOCAL: self.local,
             ENGINE_KIND_TEMPORAL: self.outside,

@@ -20,9 +20,16 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
-from muster.v1.workflow_run_pb2 import ItemEnded, RunEvent, StepBegun
+from muster.v1.response_pb2 import Failure
+from muster.v1.workflow_run_pb2 import (
+    STEP_STATE_SUCCEEDED,
+    ItemEnded,
+    RunEvent,
+    RunStopped,
+    StepBegun,
+)
 from muster.wire.times import timestamp_of_ms
-from muster.workflow.facts import Want
+from muster.workflow.facts import RunState, Want
 
 Scope = tuple[str, str, str]
 
@@ -146,7 +153,17 @@ class Runs:
         step = run.machine.steps[ended.step]
         waits = step.undoing if ended.compensation else ended.index in step.open
         if waits and ended.revision == step.revision:
+            late = run.deadline_ms <= self.scheduler.clock().wall_ms
+            if late and ended.state != STEP_STATE_SUCCEEDED:
+                # Its own deadline was the run's: whichever timer is first, it is the run's time.
+                self.time_over(run)
             self.append(run, RunEvent(item_ended=ended))
+
+    def time_over(self, run: Run) -> None:
+        """The run's deadline has come; nothing happens where it is being unwound already."""
+        if run.machine.state is RunState.RUNNING:
+            failure = Failure(code="RUN_TIMEOUT", message="the run's time is over")
+            self.append(run, RunEvent(stopped=RunStopped(failure=failure)))
 
     # --- looking ----------------------------------------------------------------------------------
 
