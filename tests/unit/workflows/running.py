@@ -1,0 +1,84 @@
+"""Runs the templates' steps on a bench, in the order of their definitions, without a mesh."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from muster.agent.testing import Bench
+
+VOID = frozenset(
+    "area base br col embed hr img input link meta source track wbr path circle use stop".split()
+)
+
+
+async def item(bench: Bench, item: Any, out_dir: str) -> Any:
+    """The steps of content's item.yaml: what publish answers. Raises `Failed` when rejected."""
+
+    async def step(name: str, **given: Any) -> Any:
+        return (await bench.run(f"content.{name}", {"item": item, **given})).output
+
+    draft = await step("draft")
+    verdict = await step("review", draft=draft)
+    for _ in range(2):
+        if verdict["accepted"]:
+            break
+        draft = await step("draft", previous=draft, remarks=verdict["remarks"])
+        verdict = await step("review", draft=draft)
+    article = await step("edit", draft=draft, verdict=verdict)
+    return await step("publish", article=article, out_dir=out_dir)
+
+
+class Page(HTMLParser):
+    """A page's ids, links and loads; fails where its elements do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.names: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.names.add(tag)
+        if found.get("id"):
+            self.ids.append(found["id"] or "")
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
+        elif tag != "a":
+            self.loads += [found[key] or "" for key in ("src", "href", "data") if found.get(key)]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        assert self.open.pop() == tag
+
+
+def broken_links(folder: Path) -> list[str]:
+    """What the links of all pages below a folder do not find there, as "page -> link"."""
+    pages = {path.resolve(): Page(path.read_text()) for path in folder.rglob("*.html")}
+    found = []
+    for path, page in pages.items():
+        assert len(page.ids) == len(set(page.ids)), path
+        for link in [*page.links, *page.loads]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = pages.get(target)
+            anchored = known is None or not parts.fragment or unquote(parts.fragment) in known.ids
+            if not target.is_file() or not anchored:
+                found.append(f"{path.name} -> {link}")
+    return found
