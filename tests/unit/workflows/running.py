@@ -82,3 +82,17 @@ def broken_links(folder: Path) -> list[str]:
             if not target.is_file() or not anchored:
                 found.append(f"{path.name} -> {link}")
     return found
+
+
+async def analysis(bench: Bench, out_dir: str, path: str | None = None, **how: str) -> Any:
+    """The steps of analysis' workflow.yaml: what report answers."""
+
+    async def step(name: str, **given: Any) -> Any:
+        return (await bench.run(f"analysis.{name}", given)).output
+
+    table = await step("clean", table=await step("load", path=path), **how)
+    profiles = [await step("profile", table=table, column=column) for column in table["columns"]]
+    statistics = await step("statistics", table=table)
+    return await step(
+        "report", table=table, profiles=profiles, statistics=statistics, out_dir=out_dir
+    )
