@@ -96,3 +96,21 @@ async def analysis(bench: Bench, out_dir: str, path: str | None = None, **how: s
     return await step(
         "report", table=table, profiles=profiles, statistics=statistics, out_dir=out_dir
     )
+
+
+async def site(bench: Bench, out_dir: str, folder: str | None) -> Any:
+    """The steps of site's workflow.yaml: what index and check answer."""
+
+    async def step(name: str, **given: Any) -> Any:
+        return (await bench.run(f"site.{name}", given)).output
+
+    found = await step("collect", folder=folder)
+    built = [
+        await step("build", entry=entry, plan=found["plan"], out_dir=out_dir)
+        for entry in found["entries"]
+    ]
+    check = await step("check", built=built, out_dir=out_dir)
+    search = await step("search", built=built, out_dir=out_dir)
+    home = {"title": found["title"], "home": found["home"]}
+    index = await step("index", **home, built=built, check=check, search=search, out_dir=out_dir)
+    return index, check

@@ -78,9 +78,10 @@ def timeline(values: "pd.Series[float]", label: str) -> str:
         present = values.dropna()
         axes.hist(present, bins=_bins(present), color=SERIES[0], edgecolor=CARD, linewidth=0.8)
         axes.grid(axis="x", visible=False)
-        locator = AutoDateLocator(maxticks=5)
+        locator = AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(formatter)
         axes.set_xlabel(label)
 
     return _drawn(draw, f"timeline {label}", _NARROW)
