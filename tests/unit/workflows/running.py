@@ -114,3 +114,18 @@ async def site(bench: Bench, out_dir: str, folder: str | None) -> Any:
     home = {"title": found["title"], "home": found["home"]}
     index = await step("index", **home, built=built, check=check, search=search, out_dir=out_dir)
     return index, check
+
+
+async def monitoring(bench: Bench, out_dir: str, run: str, **given: Any) -> tuple[Any, Any, Any]:
+    """The steps of monitoring's workflow.yaml: what compare and page answer, and alert's run."""
+
+    async def step(name: str, **given: Any) -> Any:
+        return (await bench.run(f"monitoring.{name}", given)).output
+
+    found = (await step("targets", **given, out_dir=out_dir))["targets"]
+    probes = [await step("probe", target=target, timeout=2.0) for target in found]
+    seen = await step("compare", run=run, probes=probes, out_dir=out_dir)
+    alerted = None
+    if seen["changes"]:
+        alerted = await bench.run("monitoring.alert", {"run": run, "changes": seen["changes"]})
+    return seen, await step("page", out_dir=out_dir), alerted
