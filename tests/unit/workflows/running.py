@@ -12,6 +12,17 @@ VOID = frozenset(
 )
 
 
+def text_of(path: str | Path) -> str:
+    """A file's text."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
 async def item(bench: Bench, item: Any, out_dir: str) -> Any:
     """The steps of content's item.yaml: what publish answers. Raises `Failed` when rejected."""
 

@@ -1,5 +1,6 @@
 """The report as one page, whole in itself."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -37,8 +38,8 @@ def report_page(
 
 
 def _kinds(profiles: Sequence[Profile]) -> list[tuple[str, int]]:
-    kinds = [profile.kind for profile in profiles]
-    return sorted(((kind, kinds.count(kind)) for kind in {*kinds}), key=lambda pair: -pair[1])
+    kinds = Counter(profile.kind for profile in profiles)
+    return sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def matrix(statistics: Statistics) -> dict[str, Any]:
