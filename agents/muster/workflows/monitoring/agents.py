@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 from dataclasses import asdict, replace
@@ -131,15 +132,12 @@ def compare(run: str, probes: list[Probe], out_dir: str) -> Seen:
 async def alert(run: str, changes: list[Change], *, ctx: Context) -> Alerted:
     """Publishes an event for each change, on the topic monitoring.alert."""
     for number, change in enumerate(changes):
+        # Another attempt publishes the same ids, and the bus takes each once.
+        name = hashlib.sha256(f"{run}/{number}".encode()).hexdigest()[:32]
+        kind = f"{TOPIC}.{change.kind.lower()}"
         data = {"run": run, **asdict(change)}
-        await ctx.publish(
-            TOPIC,
-            data,
-            id=f"{run}/{number}",
-            type=f"{TOPIC}.{change.kind.lower()}",
-            about=change.url,
-        )
-        ctx.log(change.text, "warning" if change.kind in ("DOWN", "SLOW") else "info")
+        await ctx.publish(TOPIC, data, id=name, type=kind, about=change.url)
+        ctx.log(change.text, "warning" if change.kind in ("DOWN", "SLOW", "GONE") else "info")
     return Alerted(len(changes))
 
 
