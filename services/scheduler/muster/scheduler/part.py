@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
@@ -83,30 +84,24 @@ def scheduler_part(
             yield
 
     services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            servicer, server
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.WorkflowService": partial(
+            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
         ),
-        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
-            WorkflowServicer(scheduler, router, workflows), server
+        "muster.v1.EventService": partial(
+            add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),
-        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
-            EventServicer(scheduler, bus, publisher, router), server
-        ),
-        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
-            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
+        "muster.v1.BusService": partial(
+            add_BusServiceServicer_to_server,
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
         "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
-            BlobServicer(blobs), server
-        ),
-        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
-            catalogue, server
-        ),
-        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
-            LinkServicer(links), server
-        ),
-        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
-            ExternalScalerServicer(scheduler, router, statistics), server
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
         ),
     }
     metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)

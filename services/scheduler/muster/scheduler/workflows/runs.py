@@ -15,8 +15,7 @@ from typing import Protocol
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
-from muster.model.ledger import RunEntry
-from muster.model.records import Action
+from muster.model.records import Action, RunEntry
 from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -58,6 +57,12 @@ class Runs:
         self.steps = 0  # items that have ended
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
+
+    def new_id(self, shard: int, wall_ms: int) -> int:
+        """An id for a run, which no contract will have. Raises where the shard is not owned."""
+        if shard not in self.scheduler.generations:
+            raise moving()
+        return self.scheduler.core.ids.make(shard, wall_ms)
 
     def owns(self, run: Run) -> bool:
         """Whether the run is still this scheduler's."""
