@@ -64,7 +64,7 @@ class Workflow(_message.Message):
       run                  {"id", "workflow", "version", "start_time"}; start_time is RFC 3339 text
 
     A step may be named only in what depends on it, directly or not. There are CEL's standard
-    functions and macros, and no others; what would take more than about 0.1 s is refused: map and
+    functions and macros, and no others; what would take more than about 0.2 s is refused: map and
     filter take some 2,000 elements.
 
     A template is JSON text in which a string that is "${EXPRESSION}" stands for the expression's

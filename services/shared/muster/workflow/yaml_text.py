@@ -194,10 +194,10 @@ for _pattern, _ in _SCALARS[1:]:
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     lines = text.split("\n")
+    block = len(lines) > 1 and all(line == line.strip() for line in lines)
+    style = "|" if block else None
     if not all(map(str.isprintable, lines)):
-        style = '"'  # the only style that escapes
-    else:
-        style = "|" if len(lines) > 1 and all(line == line.strip() for line in lines) else None
+        style = '"'  # the only one that escapes
     return dumper.represent_scalar(_TEXT_TAG, text, style=style)
 
 

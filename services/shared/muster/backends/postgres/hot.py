@@ -122,7 +122,7 @@ def _fenced(kind: str, condition: str, same: str, conflict: str = "") -> str:
             FROM unnest({arrays}) WITH ORDINALITY AS v ({", ".join(columns)}, number)
             WHERE NOT EXISTS (SELECT 1 FROM {kind} t WHERE {same});
         END IF;
-      END IF;"""
+      END IF;"""  # noqa: E501
 
 
 _SAME = "t.contract_id = v.contract_id AND t.epoch = v.epoch"
@@ -153,7 +153,7 @@ _CONTRACTS = f"""
           AND c.request_id = v.request_id
         WHERE c.id <> v.id;
     END IF;
-  END IF;"""
+  END IF;"""  # noqa: E501
 
 # Progress supersedes itself; of logs only the newest bytes are kept: everything goes that is before
 # the line with which, counted from the newest, they are full.
@@ -182,7 +182,7 @@ LANGUAGE plpgsql AS $muster$
 DECLARE
   began timestamptz := clock_timestamp();
   taken bigint;
-BEGIN"""
+BEGIN"""  # noqa: E501
 
 WRITE_FUNCTION = "".join(
     (

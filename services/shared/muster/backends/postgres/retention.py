@@ -12,7 +12,7 @@ _SHARD = "((r.contract_id >> 15) & 63)::smallint"  # as `muster.model.ids` makes
 ENDED = (
     "SELECT r.contract_id, c.tenant, r.state FROM responses r "
     "JOIN contracts c ON c.id = r.contract_id "
-    f"WHERE r.contract_id < $1::bigint AND r.ended_ms < $2::bigint AND {_SHARD} = ANY($4::smallint[]) "
+    f"WHERE r.contract_id < $1::bigint AND r.ended_ms < $2::bigint AND {_SHARD} = ANY($4::smallint[]) "  # noqa: E501
     "ORDER BY r.contract_id LIMIT $3::bigint"
 )
 
