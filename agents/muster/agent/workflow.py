@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Step", "Value", "Workflow", "choose"]
 
-_STEP = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_STEP = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _MENTIONED = re.compile(r"(?<![\w.])steps\.([a-z][a-z0-9_]*)")
 
 
@@ -194,7 +194,7 @@ class Workflow:
 
     def _add(self, name: str) -> workflow_pb2.Step:
         if not _STEP.fullmatch(name):
-            message = f"{name!r} is no step's name: lower-case letters, digits and _"
+            message = f"{name!r} is no step's name: at most 48 lower-case letters, digits and _"
             raise ValueError(message)
         if name in self._steps:
             message = f"there is a step {name} already: give this one another name"

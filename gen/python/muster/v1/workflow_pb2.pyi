@@ -148,8 +148,8 @@ class Step(_message.Message):
     COMPENSATE_FIELD_NUMBER: _builtins.int
     ON_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique within the workflow, and an identifier of CEL; not "input", "in", "true", "false" or
-    "null".
+    """Unique within the workflow, and an identifier of CEL; at most 48 characters, and not "input",
+    "in", "true", "false" or "null".
     """
     when: _builtins.str
     """CEL expression, in ${ } or without: the step is SKIPPED where it is false. Without one, a step is

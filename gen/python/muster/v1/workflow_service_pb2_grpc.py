@@ -220,8 +220,8 @@ class WorkflowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ForkRun(self, request, context):
-        """Starts another run that has everything of this one but a step and all that depends on it, with
-        this one's input or another. FAILED_PRECONDITION when something that is to be kept has not ended.
+        """Starts another run that has what this one has of every step that ended well, but for one step and
+        all that depends on it, with this one's input or another. This one goes on as if nothing were.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,8 +65,8 @@ class WorkflowServiceStub:
     something that the step depends on has been undone.
     """
     ForkRun: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ForkRunRequest, _workflow_service_pb2.ForkRunResponse]
-    """Starts another run that has everything of this one but a step and all that depends on it, with
-    this one's input or another. FAILED_PRECONDITION when something that is to be kept has not ended.
+    """Starts another run that has what this one has of every step that ended well, but for one step and
+    all that depends on it, with this one's input or another. This one goes on as if nothing were.
     """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -204,8 +204,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflow_service_pb2.ForkRunRequest,
         context: _aio.ServicerContext[_workflow_service_pb2.ForkRunRequest, _abc.Awaitable[_workflow_service_pb2.ForkRunResponse]],
     ) -> _abc.Awaitable[_workflow_service_pb2.ForkRunResponse]:
-        """Starts another run that has everything of this one but a step and all that depends on it, with
-        this one's input or another. FAILED_PRECONDITION when something that is to be kept has not ended.
+        """Starts another run that has what this one has of every step that ended well, but for one step and
+        all that depends on it, with this one's input or another. This one goes on as if nothing were.
         """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _aio.Server) -> None: ...

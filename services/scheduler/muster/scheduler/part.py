@@ -16,6 +16,7 @@ from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
+from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -24,12 +25,16 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
+from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.run_metrics import RunsCollector
+from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
 
@@ -63,6 +68,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
+    workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -73,11 +79,15 @@ def scheduler_part(
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
+            await stack.enter_async_context(workflows.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
+        ),
+        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
+            WorkflowServicer(scheduler, router, workflows), server
         ),
         "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
             EventServicer(scheduler, bus, publisher, router), server
@@ -85,6 +95,7 @@ def scheduler_part(
         "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
             BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
         ),
+        "muster.v1.InboxService": inbox_service(scheduler, router),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server
         ),
@@ -98,6 +109,6 @@ def scheduler_part(
             ExternalScalerServicer(scheduler, router, statistics), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher),)
+    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

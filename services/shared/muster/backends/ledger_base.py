@@ -10,7 +10,7 @@ the code above believes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from muster.model.errors import MusterError
 from muster.model.ledger import (
@@ -21,7 +21,9 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
+from muster.model.records import RowQuery
 from muster.model.states import ContractState
 
 
@@ -153,6 +155,10 @@ class Ledger(Protocol):
         """The contract of an idempotency scope: (tenant, principal, request_id)."""
         ...
 
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """Everything that these contracts and runs have asked, those of each in order."""
+        ...
+
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """Contracts that fit, newest first. The caller sifts by agent, labels and open states."""
         ...
@@ -163,6 +169,10 @@ class Ledger(Protocol):
 
     async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
         """Every version of a capability that was ever registered, by whichever owner."""
+        ...
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """Rows of a table of `muster.model.records`, columns in the order that stands there."""
         ...
 
     async def history(self, after: int, limit: int) -> list[Commit]:

@@ -19,6 +19,8 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
+from typing import Any
 
 from muster.backends.ledger_base import (
     Commit,
@@ -34,7 +36,7 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import openings, reads
+from muster.backends.sql import asked, openings, reads, records
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
@@ -43,8 +45,10 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.limits import SHARDS
+from muster.model.records import RowQuery
 
 START_SECONDS = 15.0  # a server that starts together with us may take as long
 RETRY_SECONDS = 0.25
@@ -191,6 +195,10 @@ class PostgresLedger:
             return None
         return await self._database.read(partial(reads.by_scope, scope=scope))
 
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """See `Ledger.questions`."""
+        return await self._database.read(partial(asked.of_subjects, subjects=subject_ids))
+
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
         if NUL in "".join((query.tenant, query.conversation, *query.capabilities)):
@@ -207,6 +215,17 @@ class PostgresLedger:
         return await self._database.read(
             partial(reads.versions, tenant=tenant, capability=capability)
         )
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """See `Ledger.rows`."""
+        texts = chain.from_iterable(
+            [value] if isinstance(value, str) else value
+            for value in (*query.equal.values(), query.after or ())
+            if isinstance(value, str | tuple | list | frozenset)
+        )
+        if any(NUL in text for text in texts if isinstance(text, str)):
+            return []
+        return await self._database.read(partial(records.rows, query=query))
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""

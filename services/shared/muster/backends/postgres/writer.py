@@ -28,6 +28,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from muster.backends.ledger_base import Ended, LedgerBroken, LedgerFull, OwnershipLost
 from muster.backends.postgres import hot, retention
 from muster.backends.postgres.database import Database, Failure, is_temporary, sqlstate_of
+from muster.backends.sql import records
 from muster.backends.sql.keeping import (
     OUTBOX_COMMITS_KEPT_MAX,
     OUTBOX_TRIM_EVERY,
@@ -87,11 +88,12 @@ class Writer:
             async with self._connected() as session:
                 self._sent = _Sent(batch, position)
                 started = time.perf_counter()
-                if len(calls) == 1:
+                if len(calls) == 1 and not batch.records:
                     answers = [await session.write.fetch(*calls[0][1])]
                     seconds = time.perf_counter() - started - _inside(answers[0])
                 else:
-                    answers, seconds = await _in_transaction(session, [call[1] for call in calls])
+                    arguments = [call[1] for call in calls]
+                    answers, seconds = await _in_transaction(session, arguments, batch)
             self._sent = None
             self.position = max(self.position, position)
             refused = [
@@ -228,11 +230,13 @@ def _inside(answer: Sequence[asyncpg.Record]) -> float:
 
 
 async def _in_transaction(
-    session: _Session, calls: Sequence[Sequence[Any]]
+    session: _Session, calls: Sequence[Sequence[Any]], batch: Batch
 ) -> tuple[list[list[asyncpg.Record]], float]:
-    """The calls' answers, and how long the commit took."""
+    """The calls' answers, and how long the commit took. The calls hold the fence for all of it."""
     await session.connection.execute("BEGIN")
     answers = [await session.write.fetch(*arguments) for arguments in calls]
+    for statement, rows in records.writes(batch.records, records.dollar):
+        await session.connection.executemany(statement, rows)
     started = time.perf_counter()
     await session.connection.execute("COMMIT")
     return answers, time.perf_counter() - started

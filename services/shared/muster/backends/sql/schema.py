@@ -108,6 +108,37 @@ responses = Table(
     Column("response", LargeBinary, nullable=False),
 )
 
+# What a person is asked, by an attempt that ended with it or by a workflow run. Those of runs have
+# an index of their own, which stands in the migration only, as above.
+questions = Table(
+    "questions",
+    metadata,
+    Column("subject_id", Id, nullable=False),
+    Column("question_id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),  # 0: of a run
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("question", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("subject_id", "question_id"),
+    sqlite_with_rowid=False,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    # The primary key is what refuses a second answer.
+    Column("subject_id", Id, nullable=False),
+    Column("question_id", Text, nullable=False),
+    Column("closing", SmallInteger, nullable=False),
+    Column("answered_ms", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("subject_id", "question_id"),
+    sqlite_with_rowid=False,
+)
+
 items = Table(
     "items",
     metadata,
@@ -193,6 +224,123 @@ members = Table(
     Column("address", Text, nullable=False),
     Column("incarnation", BigInteger, nullable=False),  # which of those that had this name
     Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+# --- what is no contract: `muster.model.records` describes the columns ----------------------------
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("workflow", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "name", "version"),
+)
+
+workflow_runs = Table(
+    "workflow_runs",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("start_id", Text, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("engine", SmallInteger, nullable=False),
+    Column("conversation", Text, nullable=False),
+    Column("parent_id", BigInteger, nullable=False),
+    Column("parent_step", Text, nullable=False),
+    Column("parent_item", Integer, nullable=False),
+    Column("parent_revision", Integer, nullable=False),
+    Column("forked_from", BigInteger, nullable=False),
+    Column("forked_step", Text, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    # Starting is idempotent in this.
+    Index("workflow_runs_scope", "tenant", "principal", "start_id", unique=True),
+)
+
+workflow_heads = Table(
+    "workflow_heads",
+    metadata,
+    Column("run_id", Id, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("conversation", Text, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("is_open", SmallInteger, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger, nullable=False),
+    Index("workflow_heads_open", "is_open", "ended_ms"),
+    Index("workflow_heads_tenant", "tenant", "run_id"),
+)
+
+workflow_journal = Table(
+    "workflow_journal",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run_id", "sequence"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+)
+
+schedule_ticks = Table(
+    "schedule_ticks",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("tick_ms", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),  # more than one where somebody triggers it
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("target", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "name", "tick_ms", "number"),
+)
+
+memory_blocks = Table(
+    "memory_blocks",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("conversation", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("block", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "conversation", "number"),
+)
+
+agent_states = Table(
+    "agent_states",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant", "agent", "name"),
 )
 
 # Blobs in the database, whole ones and those that still arrive.

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
@@ -30,7 +30,7 @@ from muster.backends.ledger_base import (
     ShardOwner,
     StoredItem,
 )
-from muster.backends.sql import openings, reads
+from muster.backends.sql import asked, openings, reads, records
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
 from muster.model.ledger import (
@@ -41,8 +41,10 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
+from muster.model.records import RowQuery
 
 T = TypeVar("T")
 
@@ -200,6 +202,10 @@ class SqliteLedger:
         """See `Ledger.find`."""
         return await self._read(partial(reads.by_scope, scope=scope))
 
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """See `Ledger.questions`."""
+        return await self._read(partial(asked.of_subjects, subjects=subject_ids))
+
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
         return await self._read(partial(reads.page, query=query))
@@ -212,6 +218,10 @@ class SqliteLedger:
     async def versions(self, tenant: str, capability: str) -> list[CatalogueRow]:
         """See `Ledger.versions`."""
         return await self._read(partial(reads.versions, tenant=tenant, capability=capability))
+
+    async def rows(self, query: RowQuery) -> list[tuple[Any, ...]]:
+        """See `Ledger.rows`."""
+        return await self._read(partial(records.rows, query=query))
 
     async def history(self, after: int, limit: int) -> list[Commit]:
         """See `Ledger.history`."""
