@@ -27,23 +27,13 @@ SERVICES = ("muster.registry", "muster.scheduler", "muster.executor")
 
 # Modules that decide and do nothing else: `now` comes in, effects go out.
 PURE_PARTS = {
-    "muster.registry": ("core*",),
+    "muster.registry": "core*".split(),
     "muster.scheduler": (
-        "core*",
-        "admission",
-        "catalogue",
-        "compatibility",
-        "effects",
-        "fleet",
-        "ownership",
-        "placing",
-        "queue",
-        "records",
-        "timers",
-        "unpublished",
-    ),
-    "muster.executor": ("core*", "window*"),
-    "muster.workflow": ("plan", "machine"),
+        "core* admission catalogue compatibility effects fleet ownership placing queue records "
+        "timers unpublished"
+    ).split(),
+    "muster.executor": "core* window*".split(),
+    "muster.workflow": "facts machine plan steps".split(),
 }
 PURE_BY_SERVICE = {
     service: tuple(f"{service}.{part}" for part in parts) for service, parts in PURE_PARTS.items()
@@ -121,6 +111,7 @@ LAYERS = (
     Layer((TELEMETRY,), (TELEMETRY, "muster.model"), BASE_INSTALL, guarded=("opentelemetry",)),
     *(Layer(pure, ("muster.model", *pure), of_others=()) for pure in PURE_BY_SERVICE.values()),
     Layer(WIRING, ("muster",)),
+    Layer(("muster.scheduler",), (*SHELL, "muster.workflow")),
     Layer(SERVICES, SHELL),
     Layer(("muster.wire",), ("{own}", TELEMETRY, "muster.v1", "muster.model"), BASE_INSTALL),
     Layer(
