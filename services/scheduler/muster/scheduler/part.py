@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
@@ -26,6 +27,7 @@ from muster.scheduler.servicer import CatalogueServicer, LinkServicer, Scheduler
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import ENGINES, Engines, Parts
+from muster.scheduler.workflows.run_metrics import RunsCollector
 from muster.scheduler.workflows.services import workflow_services
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
@@ -67,7 +69,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    workflows = Parts(scheduler, blobs, engines)
+    workflows = Parts(scheduler, blobs, engines, retention_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -82,30 +84,24 @@ def scheduler_part(
             yield
 
     services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            servicer, server
-        ),
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
         **workflow_services(scheduler, router, workflows),
-        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
-            EventServicer(scheduler, bus, publisher, router), server
+        "muster.v1.EventService": partial(
+            add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),
-        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
-            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
+        "muster.v1.BusService": partial(
+            add_BusServiceServicer_to_server,
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
         "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
-            BlobServicer(blobs), server
-        ),
-        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
-            catalogue, server
-        ),
-        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
-            LinkServicer(links), server
-        ),
-        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
-            ExternalScalerServicer(scheduler, router, statistics), server
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher),)
+    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

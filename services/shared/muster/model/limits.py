@@ -109,7 +109,8 @@ INBOX_BACKLOG_MAX = 20_000  # changes that a watcher of the inbox may be behind
 
 WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
 WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
-EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
+WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
+EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
 QUESTION_BYTES_MAX = 8192
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ RUN_DEPTH_MAX = 16  # runs within runs
 RUN_SECONDS_MAX = 30 * 24 * 3600.0
 RUN_BLOB_READ_BYTES_MAX = 4 * 1024 * 1024  # of a step's output, where an expression looks into it
 RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried again
-RUN_WANTS_PER_TURN = 200  # of all runs, at about 0.2 ms each, before others have their turn
+RUN_WANTS_PER_TURN = 8  # of all runs, at about 0.2 ms each, before others have their turn
 RUN_WATCHERS_MAX = 1_000
 RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
 FEED_ENTRIES_MAX = 512  # of a run, not told to its engine's worker yet; beyond it they are loaded

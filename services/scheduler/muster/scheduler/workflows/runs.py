@@ -8,13 +8,15 @@ contracts, so nothing is ever taken back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
-from muster.model.records import Action
+from muster.model.records import Action, RunEntry
+from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
@@ -63,10 +65,17 @@ class Runs:
         self.by_scope: dict[Scope, Run] = {}
         self.watchers = RunWatchers()
         self.started = 0  # since the process started
-        self.ended = 0
+        self.ended: Counter[RunState] = Counter()
+        self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
+
+    def new_id(self, shard: int, wall_ms: int) -> int:
+        """An id for a run, which no contract will have. Raises where the shard is not owned."""
+        if shard not in self.scheduler.generations:
+            raise moving()
+        return self.scheduler.core.ids.make(shard, wall_ms)
 
     def owns(self, run: Run) -> bool:
         """Whether the run is still this scheduler's."""
@@ -126,20 +135,28 @@ class Runs:
         batch.bytes += len(raw)
         wants = run.apply(event)
         batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
-        self.scheduler.committer.after.append((self._tell, run, event))
+        batch.events.extend((run.id, event.sequence))
+        batch.empty = False
+        entry = RunEntry(run.id, run.row.tenant, event.sequence, run.row.workflow, at_ms, raw)
+        self.scheduler.committer.after.append((self._tell, (run, event), entry))
         if event.HasField("item_ended"):
             self.steps += 1
         if event.HasField("ended"):
-            self.ended += 1
+            self.ended[run.machine.state] += 1
+            self.seconds.add(at_ms - run.row.started_ms)
             self.forget(run)
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
             self.engines[run.row.engine].wanted(run, wants)
 
-    def _tell(self, run: Run, event: RunEvent) -> None:
+    def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
+        run, event = told
         self.watchers.tell(run, event)
         self.engines[run.row.engine].committed(run, event)
+        scheduler = self.scheduler
+        if scheduler.hub.is_watched:
+            scheduler.hub.publish_runs(scheduler.committer.position, [entry])
 
     def begun(self, run: Run, begun: StepBegun) -> None:
         """A step was begun."""

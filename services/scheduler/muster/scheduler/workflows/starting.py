@@ -227,7 +227,7 @@ class Starting:
         now_ms = scheduler.clock().wall_ms
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms)))
         row = RunRow(
-            scheduler.core.make_id(shard, now_ms),
+            self._runs.new_id(shard, now_ms),
             asked.tenant,
             asked.principal,
             asked.start_id,
