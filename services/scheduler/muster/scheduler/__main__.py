@@ -9,9 +9,10 @@ from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
 from muster.runtime.buses import bus_of
-from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.config import Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
+from muster.runtime.places import EMBEDDED_LEDGER
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
 from muster.scheduler.workflows.parts import Engines

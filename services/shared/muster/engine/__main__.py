@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from muster.runtime.config import TEMPORAL_NAMESPACE, Config, ConfigError, Role
+from muster.runtime.config import Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.looking_up import as_targets
+from muster.runtime.places import TEMPORAL_NAMESPACE
 from muster.runtime.serve import Part
 
 
