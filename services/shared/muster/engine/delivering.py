@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -39,23 +40,25 @@ class Followed:
     __slots__ = (
         "acknowledge",
         "at",
-        "delivered",
+        "due",
         "entries",
         "over",
         "queued",
         "run_id",
+        "said",
         "sequence",
     )
 
     def __init__(self, run_id: str, acknowledge: Acknowledge) -> None:
         self.run_id = run_id
         self.acknowledge = acknowledge
-        self.sequence = 0
-        self.delivered = 0
+        self.sequence = 0  # of the newest entry
+        self.due = 0  # up to where Temporal is to be told
+        self.said = 0  # up to where it was told, and took it
         self.entries: list[RunEvent] = []
         self.over = False
         self.queued = False
-        self.at = 0.0  # monotonic seconds: when it was last said anything
+        self.at = 0.0  # monotonic seconds: when something was told or said
 
     def take(self) -> RunEntries:
         """What to say now."""
@@ -63,7 +66,7 @@ class Followed:
         size = 0
         for event in self.entries:
             size += event.ByteSize()
-            if event.sequence > self.delivered and size < limits.ENGINE_ENTRIES_BYTES_MAX:
+            if event.sequence > self.said and size < limits.ENGINE_ENTRIES_BYTES_MAX:
                 message.entries.append(event)
         self.entries = []  # what did not fit is loaded
         return message
@@ -80,6 +83,7 @@ class Deliveries:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._look_now = asyncio.Event()
         self._failing = False
+        self._had = ""  # the namespace's id
         self._past: dict[str, int] = {}  # what was delivered of runs that were told of before
         self.signals = 0  # since the process started
         self.failures = 0
@@ -112,16 +116,18 @@ class Deliveries:
             return
         if run is None or run.acknowledge != acknowledge:
             run = self._runs[run_id] = Followed(run_id, acknowledge)
-            run.delivered = self._past.pop(run_id, 0)
-        run.over = feed.over
+            run.said = self._past.pop(run_id, 0)
+        run.over, run.at = feed.over, self._clock()
         run.sequence = max(run.sequence, feed.entries.sequence)
         run.entries.extend(feed.entries.entries)
         if len(run.entries) > limits.FEED_ENTRIES_MAX:
             run.entries.clear()  # they are loaded
-        if run.delivered >= run.sequence > feed.delivered:
-            acknowledge(run_id, run.delivered)
-        run.delivered = max(run.delivered, feed.delivered)
-        if run.delivered < run.sequence:
+        if feed.delivered >= run.sequence:
+            return  # an answer has told it
+        if run.said >= run.sequence:
+            acknowledge(run_id, run.said)
+        else:
+            run.due = run.sequence
             self._put(run)
 
     def lost(self, acknowledge: Acknowledge) -> None:
@@ -129,7 +135,7 @@ class Deliveries:
         gone = [run for run in self._runs.values() if run.acknowledge == acknowledge]
         for run in gone:
             self._forget(run)
-        self._past |= {run.run_id: run.delivered for run in gone if not run.over}
+        self._past |= {run.run_id: run.said for run in gone if not run.over}
         for run_id in list(self._past)[: max(0, len(self._past) - limits.RUNS_OPEN_MAX)]:
             del self._past[run_id]
 
@@ -162,17 +168,14 @@ class Deliveries:
             self._queue.put_nowait(run.run_id)
 
     def _said(self, run: Followed, sequence: int) -> None:
-        if self._failing:
-            self._failing = False
-            self._look_now.set()
-            _log.info("Temporal is back")
+        self._is_back()
         self.signals += 1
         run.queued, run.at = False, self._clock()
-        run.delivered = max(run.delivered, sequence)
+        run.said = max(run.said, sequence)
         if self._runs.get(run.run_id) is not run:
             return  # it was told anew meanwhile, and is said anew
-        run.acknowledge(run.run_id, run.delivered)
-        if run.delivered < run.sequence:
+        run.acknowledge(run.run_id, run.said)
+        if run.said < run.due:
             self._put(run)
         elif run.over:
             self._forget(run)
@@ -210,20 +213,40 @@ class Deliveries:
     # --- what Temporal has ------------------------------------------------------------------------
 
     async def probe(self) -> None:
-        """Notice when Temporal comes back, without end: it may have lost what it had."""
+        """Notice when Temporal comes back, and when it is another one, without end."""
         await self._has_client.wait()
         while True:
-            await asyncio.sleep(limits.ENGINE_PROBE_SECONDS)
-            assert self._client is not None
             try:
-                await self._client.count_workflows(_RUNNING, rpc_timeout=_SIGNAL_SECONDS)
+                found = await self._namespace()
             except RPCError as error:
                 self._failed(error)
             else:
-                if self._failing:
-                    self._failing = False
-                    self._look_now.set()
-                    _log.info("Temporal is back")
+                self._is_back()
+                if found != self._had:
+                    self._is_new(found)
+            await asyncio.sleep(limits.ENGINE_PROBE_SECONDS)
+
+    async def _namespace(self) -> str:
+        """What tells one life of Temporal's data from another."""
+        assert self._client is not None
+        request = DescribeNamespaceRequest(namespace=self._client.namespace)
+        found = await self._client.workflow_service.describe_namespace(
+            request, timeout=_SIGNAL_SECONDS
+        )
+        return found.namespace_info.id
+
+    def _is_new(self, found: str) -> None:
+        had, self._had = self._had, found
+        if had:
+            _log.warning("Temporal has lost what it had", runs=len(self._runs))
+            self._past.clear()
+            self._begin_anew([run for run in self._runs.values() if not run.over])
+
+    def _is_back(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._look_now.set()
+            _log.info("Temporal is back")
 
     async def look(self) -> None:
         """Start what Temporal does not have, without end."""
@@ -255,8 +278,11 @@ class Deliveries:
             for run in self._runs.values()
             if run.run_id not in have and not run.queued and not run.over and run.at < before
         ]
-        for run in lost:
-            run.delivered = 0
-            self._put(run)
+        self._begin_anew(lost)
         if lost:
             _log.warning("runs that Temporal does not have are started there anew", runs=len(lost))
+
+    def _begin_anew(self, runs: Iterable[Followed]) -> None:
+        for run in runs:
+            run.said, run.due = 0, run.sequence
+            self._put(run)
