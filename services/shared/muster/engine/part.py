@@ -13,9 +13,9 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-from temporalio.workflow import NondeterminismError
 
 from muster.engine.activities import Activities
+from muster.engine.converting import CONVERTER
 from muster.engine.delivering import Deliveries
 from muster.engine.following import Following
 from muster.engine.metrics import engine_metrics
@@ -123,7 +123,10 @@ class EngineWorker:
         settings = self._settings
         async with asyncio.timeout(_CONNECT_SECONDS):
             return await Client.connect(
-                settings.temporal, namespace=settings.namespace, identity=settings.name
+                settings.temporal,
+                namespace=settings.namespace,
+                identity=settings.name,
+                data_converter=CONVERTER,
             )
 
     async def _poll(self, client: Client) -> None:
@@ -135,7 +138,8 @@ class EngineWorker:
             # The sandbox costs as much as the rest of a run. Tests replay histories in it.
             workflow_runner=UnsandboxedWorkflowRunner(),
             # The journal is the record: a history that this version cannot replay is begun anew.
-            workflow_failure_exception_types=[NondeterminismError],
+            # Local activities are matched by their order alone, so that may show as any error.
+            workflow_failure_exception_types=[Exception],
             max_cached_workflows=limits.ENGINE_WORKFLOWS_CACHED_MAX,
             max_concurrent_local_activities=limits.ENGINE_CALLS_AT_ONCE,
             graceful_shutdown_timeout=timedelta(seconds=limits.ENGINE_STOP_SECONDS),
