@@ -26,6 +26,7 @@ from muster.v1.workflow_run_pb2 import ENGINE_KIND_TEMPORAL
 from muster.wire.times import duration_of_seconds
 from tests.support.engines import engine_worker
 from tests.support.meshes import all_in_one
+from tests.support.processes import until
 from tests.support.servers import prepared
 from tests.support.workflows import Flows, Workers, flows, step
 
@@ -54,9 +55,11 @@ class Scene:
         """What Temporal has of a run, once that has ended."""
         await self.flow.end(run_id)
         handle = self.client.get_workflow_handle(workflow_id(run_id))
-        async with asyncio.timeout(20):
-            while not (await handle.describe()).close_time:
-                await asyncio.sleep(0.05)
+
+        async def is_closed() -> bool:
+            return (await handle.describe()).close_time is not None
+
+        await until(is_closed, 20, "the workflow is closed")
         return await handle.fetch_history()
 
 

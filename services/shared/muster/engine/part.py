@@ -140,6 +140,8 @@ class EngineWorker:
             # The journal is the record: a history that this version cannot replay is begun anew.
             # Local activities are matched by their order alone, so that may show as any error.
             workflow_failure_exception_types=[Exception],
+            # What a worker has begun with, and does not go on with, is another's after so long.
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=limits.ENGINE_STICKY_SECONDS),
             max_cached_workflows=limits.ENGINE_WORKFLOWS_CACHED_MAX,
             max_concurrent_local_activities=limits.ENGINE_CALLS_AT_ONCE,
             graceful_shutdown_timeout=timedelta(seconds=limits.ENGINE_STOP_SECONDS),

@@ -145,6 +145,7 @@ ENGINE_SUMMARY_CHARS_MAX = 200  # of what Temporal shows to people; it takes 400
 ENGINE_SIGNALS_AT_ONCE = 32  # of one worker
 ENGINE_CALLS_AT_ONCE = 100  # of one worker to its schedulers
 ENGINE_WORKFLOWS_CACHED_MAX = 2_000  # of one worker, at about 50 KB each: 100 MB
+ENGINE_STICKY_SECONDS = 3.0  # until another worker takes what one that is gone had begun
 ENGINE_STOP_SECONDS = 3.0  # for what is being asked of schedulers
 ENGINE_BACKOFF_SECONDS_MIN = 0.1
 ENGINE_BACKOFF_SECONDS_MAX = 5.0

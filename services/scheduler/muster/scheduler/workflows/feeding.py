@@ -15,7 +15,7 @@ Nothing here waits or reads a clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from muster.model import limits
@@ -252,10 +252,6 @@ class Feeds:
             feed.follower = follower
             follower.feeds[feed.run.id] = feed
             follower.put(feed)  # also when there is no news: it looks whether the run is there
-
-    def unfollowed(self) -> Iterable[Feed]:
-        """Runs that nobody follows."""
-        return (feed for feed in self._feeds.values() if feed.follower is None)
 
 
 def _load(follower: Follower) -> int:

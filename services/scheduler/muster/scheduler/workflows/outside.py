@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from muster.model import limits
 from muster.model.errors import FailedPrecondition, InvalidArgument, MusterError
+from muster.runtime.logs import get_logger
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.doing import Doing, NotYet, is_passing
 from muster.scheduler.workflows.feeding import Feeds, Follower
@@ -23,6 +24,8 @@ from muster.v1.workflow_run_pb2 import RunEvent
 from muster.workflow import facts as f
 from muster.workflow.exchange import want_of_message
 from muster.workflow.facts import Want
+
+_log = get_logger("muster.scheduler")
 
 
 class OutsideEngine:
@@ -81,10 +84,20 @@ class OutsideEngine:
 
     async def sweep(self) -> None:
         """Look after what is not certain, without end."""
+        alone = False
         while True:
             await asyncio.sleep(limits.FEED_SWEEP_SECONDS)
             self.feeds.sweep(self._scheduler.clock().mono)
             self._tell()
+            if len(self.feeds) and not self.feeds.followers:
+                if not alone:
+                    _log.warning(
+                        "runs wait for a worker of the engine; start one: muster serve engine",
+                        runs=len(self.feeds),
+                    )
+                alone = True
+            else:
+                alone = False
 
     # --- who follows ------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class Runs:
         step = run.machine.steps[ended.step]
         waits = step.undoing if ended.compensation else ended.index in step.open
         if waits and ended.revision == step.revision:
-            late = run.deadline_ms <= self.scheduler.clock().wall_ms
+            late = 0 < run.deadline_ms <= self.scheduler.clock().wall_ms
             if late and ended.state != STEP_STATE_SUCCEEDED:
                 # Its own deadline was the run's: whichever timer is first, it is the run's time.
                 self.time_over(run)
