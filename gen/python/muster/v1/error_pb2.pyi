@@ -90,6 +90,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[OUT_OF_RANGE] A range or revision lies outside what is there."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
     """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+    ERROR_REASON_SCHEDULE_UNKNOWN: _ErrorReason.ValueType  # 41
+    """[NOT_FOUND] There is no such schedule in the caller's tenant."""
+    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 42
+    """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -164,4 +168,8 @@ ERROR_REASON_RANGE: ErrorReason.ValueType  # 30
 """[OUT_OF_RANGE] A range or revision lies outside what is there."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 41
+"""[NOT_FOUND] There is no such schedule in the caller's tenant."""
+ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 42
+"""[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

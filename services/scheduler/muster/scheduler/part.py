@@ -20,6 +20,11 @@ from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
+from muster.scheduler.schedules.keeping import Schedules
+from muster.scheduler.schedules.messages import CONTRACT, RUN
+from muster.scheduler.schedules.metrics import schedules_metrics
+from muster.scheduler.schedules.servicer import ScheduleServicer
+from muster.scheduler.schedules.starting import ContractStarts, RunsNotServed
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
@@ -29,6 +34,7 @@ from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
+from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
@@ -63,6 +69,8 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
+    # What starts runs of workflows goes in the place of `RunsNotServed`.
+    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunsNotServed()})
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -73,11 +81,15 @@ def scheduler_part(
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
+            await stack.enter_async_context(schedules.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
+        ),
+        "muster.v1.ScheduleService": lambda server: add_ScheduleServiceServicer_to_server(
+            ScheduleServicer(schedules, router), server
         ),
         "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
             EventServicer(scheduler, bus, publisher, router), server
@@ -98,6 +110,6 @@ def scheduler_part(
             ExternalScalerServicer(scheduler, router, statistics), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher),)
+    metrics = (scheduler_metrics(scheduler, links, publisher), schedules_metrics(schedules))
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

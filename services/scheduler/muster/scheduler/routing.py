@@ -20,6 +20,7 @@ from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
 from muster.v1.event_service_pb2_grpc import EventServiceStub
 from muster.v1.request_pb2 import Request
+from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import Channels
 from muster.wire.errors import error_of_rpc
@@ -50,6 +51,11 @@ class Peer:
     def events(self) -> EventServiceStub:
         """Its bus."""
         return EventServiceStub(self._channel)
+
+    @property
+    def schedules(self) -> ScheduleServiceStub:
+        """Its schedules."""
+        return ScheduleServiceStub(self._channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context
@@ -93,6 +99,12 @@ class Router:
         if self.sharing is None:
             return None
         return self._of_shard(shard_of_id(id_of(contract_id)), caller, context)
+
+    def of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
+        """Who owns a shard; None: this scheduler."""
+        if self.sharing is None:
+            return None
+        return self._of_shard(shard, caller, context)
 
     def _of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
         name = self.owner_of(shard)

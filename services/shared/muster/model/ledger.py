@@ -102,7 +102,7 @@ class Batch:
     empty: bool = True
     bytes: int = 0  # of requests, responses and items in it
 
-    def record(self, action: Action, table: str, row: Row, shard: int) -> None:
+    def record(self, action: Action, table: str, row: Sequence[Any], shard: int) -> None:
         """Have a row of `muster.model.records` written, for the owner of a shard."""
         record(self.records, action, table, row, shard)
         self.empty = False
