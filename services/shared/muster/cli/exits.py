@@ -43,6 +43,7 @@ _NEXT_BY_REASON = {
     "CAPABILITY_UNKNOWN": "what there is: muster capabilities",
     "CONTRACT_UNKNOWN": "what there is: muster contracts list",
     "AGENT_UNKNOWN": "what there is: muster agents",
+    "SCHEDULE_UNKNOWN": "what there is: muster schedule list",
     "HOST_UNKNOWN": "what there is: muster status",
     "PAYLOAD_MISMATCH": "what it takes: muster capabilities NAME",
     "NOT_READY": "how it is: muster status",
