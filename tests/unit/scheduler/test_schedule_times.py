@@ -115,7 +115,7 @@ def test_an_expression_without_an_instant_ends() -> None:
         ("61 * * * *", "", "minute"),
         ("61 * * * * *", "", "second"),
         ("x * * * * *", "", "second"),
-        ("0 0 30 2 *", "", "a day that never comes"),
+        ("0 0 30 2 *", "", "or never comes"),
         ("0 0 * * 8", "", "day-of-week"),
         ("* * * * *", "Europe/Atlantis", "is no time zone"),
         ("* * * * *", "../../etc/passwd", "is no time zone"),

@@ -130,13 +130,17 @@ def _append_next(page: Text, schedule: Schedule, now: float) -> None:
 def ticks_table(ticks: list[Tick], now: float) -> Text:
     """A history, as it comes."""
     columns = ["TICK", "OUTCOME", ">LATE", "STARTED", "<WHY"]
-    rows = [_tick_row(tick, now) for tick in ticks]
+    seconds = [tick.time.seconds for tick in ticks if not tick.number]
+    fine = len(set(seconds)) < len(seconds)  # several within a second
+    rows = [_tick_row(tick, now, fine) for tick in ticks]
     return table(*without_empty_last(columns, rows))
 
 
-def _tick_row(tick: Tick, now: float) -> Row:
+def _tick_row(tick: Tick, now: float, fine: bool) -> Row:
     at = seconds_of_timestamp(tick.time)
     instant = text.clock(at, now)
+    if fine:
+        instant += f".{tick.time.nanos // 1_000_000:03}"
     if tick.number:
         instant += f" (triggered, {tick.number})"
     elif tick.count > 1:

@@ -68,9 +68,7 @@ def cron_of(expression: str, time_zone: str) -> Cron:
         made = Cron(" ".join(fields[-_FIELDS:]), tuple(sorted(map(_plain, seconds))), zone)
         CronSim(made.minutes, datetime.now(UTC))
     except CronSimError as error:
-        name = str(error).removeprefix("Bad ")
-        message = f"has a {name} that is no cron field, or a day that never comes"
-        raise ValueError(message) from None
+        raise ValueError(_what_is_wrong(str(error).removeprefix("Bad "))) from None
     return made
 
 
@@ -83,6 +81,11 @@ def zone_of(name: str) -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         message = f"{name!r} is no time zone; write one such as Europe/Berlin, or UTC"
         raise ValueError(message) from None
+
+
+def _what_is_wrong(field: str) -> str:
+    never = ", or never comes" if field == "day-of-month" else ""
+    return f"has a {field} that is not as cron has them{never}; write for instance 0 9 * * MON-FRI"
 
 
 def _plain(second: int | tuple[int, int]) -> int:
