@@ -90,9 +90,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[OUT_OF_RANGE] A range or revision lies outside what is there."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
     """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
-    ERROR_REASON_SCHEDULE_UNKNOWN: _ErrorReason.ValueType  # 41
+    ERROR_REASON_QUESTION_UNKNOWN: _ErrorReason.ValueType  # 32
+    """[NOT_FOUND] There is no such question in the caller's tenant."""
+    ERROR_REASON_ALREADY_ANSWERED: _ErrorReason.ValueType  # 33
+    """[FAILED_PRECONDITION] The question has an answer, and it is another one, or another's."""
+    ERROR_REASON_QUESTION_CLOSED: _ErrorReason.ValueType  # 34
+    """[FAILED_PRECONDITION] Nobody waits for the answer any more: the time for it is over, or whoever
+    asked has ended.
+    """
+    ERROR_REASON_ANSWER_MISMATCH: _ErrorReason.ValueType  # 35
+    """[INVALID_ARGUMENT] The answer does not fit the question's type, or is none of its choices."""
+    ERROR_REASON_WORKFLOW_INVALID: _ErrorReason.ValueType  # 40
+    """[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
+    ERROR_REASON_WORKFLOW_UNKNOWN: _ErrorReason.ValueType  # 41
+    """[NOT_FOUND] There is no such workflow, or version of it, in the caller's tenant."""
+    ERROR_REASON_RUN_UNKNOWN: _ErrorReason.ValueType  # 42
+    """[NOT_FOUND] There is no such run in the caller's tenant."""
+    ERROR_REASON_RUN_STATE: _ErrorReason.ValueType  # 43
+    """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+    ERROR_REASON_SCHEDULE_UNKNOWN: _ErrorReason.ValueType  # 44
     """[NOT_FOUND] There is no such schedule in the caller's tenant."""
-    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 42
+    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 45
     """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -168,8 +186,26 @@ ERROR_REASON_RANGE: ErrorReason.ValueType  # 30
 """[OUT_OF_RANGE] A range or revision lies outside what is there."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
-ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 41
+ERROR_REASON_QUESTION_UNKNOWN: ErrorReason.ValueType  # 32
+"""[NOT_FOUND] There is no such question in the caller's tenant."""
+ERROR_REASON_ALREADY_ANSWERED: ErrorReason.ValueType  # 33
+"""[FAILED_PRECONDITION] The question has an answer, and it is another one, or another's."""
+ERROR_REASON_QUESTION_CLOSED: ErrorReason.ValueType  # 34
+"""[FAILED_PRECONDITION] Nobody waits for the answer any more: the time for it is over, or whoever
+asked has ended.
+"""
+ERROR_REASON_ANSWER_MISMATCH: ErrorReason.ValueType  # 35
+"""[INVALID_ARGUMENT] The answer does not fit the question's type, or is none of its choices."""
+ERROR_REASON_WORKFLOW_INVALID: ErrorReason.ValueType  # 40
+"""[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
+ERROR_REASON_WORKFLOW_UNKNOWN: ErrorReason.ValueType  # 41
+"""[NOT_FOUND] There is no such workflow, or version of it, in the caller's tenant."""
+ERROR_REASON_RUN_UNKNOWN: ErrorReason.ValueType  # 42
+"""[NOT_FOUND] There is no such run in the caller's tenant."""
+ERROR_REASON_RUN_STATE: ErrorReason.ValueType  # 43
+"""[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 44
 """[NOT_FOUND] There is no such schedule in the caller's tenant."""
-ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 42
+ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 45
 """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -47,7 +47,7 @@ class SchedulerCollector(Collector):
         queued: Counter[str] = Counter()
         for contract in core.contracts.values():
             states[contract.state] += 1
-            if contract.lease is None:
+            if contract.lease is None and contract.asked is None:
                 queued[contract.capability] += 1
         for (_, state), count in self._scheduler.ended.totals().items():
             states[state] += count
@@ -179,10 +179,12 @@ class PublisherCollector(Collector):
 
 
 def scheduler_metrics(
-    scheduler: Scheduler, links: Links, publisher: Publisher
+    scheduler: Scheduler, links: Links, publisher: Publisher, *more: Collector
 ) -> CollectorRegistry:
-    """A registry with the scheduler's metrics."""
+    """A registry with the scheduler's metrics, and more."""
     registry = CollectorRegistry()
     registry.register(SchedulerCollector(scheduler, links))
     registry.register(PublisherCollector(publisher))
+    for each in more:
+        registry.register(each)
     return registry

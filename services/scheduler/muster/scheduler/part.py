@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
@@ -16,6 +17,7 @@ from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
+from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -23,19 +25,23 @@ from muster.scheduler.routing import Router
 from muster.scheduler.schedules.keeping import Schedules
 from muster.scheduler.schedules.messages import CONTRACT, RUN
 from muster.scheduler.schedules.metrics import schedules_metrics
-from muster.scheduler.schedules.servicer import ScheduleServicer
-from muster.scheduler.schedules.starting import ContractStarts, RunsNotServed
+from muster.scheduler.schedules.run_starting import RunStarts
+from muster.scheduler.schedules.servicer import schedule_service
+from muster.scheduler.schedules.starting import ContractStarts
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
+from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.run_metrics import RunsCollector
+from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
-from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
 
@@ -69,8 +75,9 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    # What starts runs of workflows goes in the place of `RunsNotServed`.
-    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunsNotServed()})
+    workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
+    starts = {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
+    schedules = Schedules(scheduler, starts)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -81,35 +88,35 @@ def scheduler_part(
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
+            await stack.enter_async_context(workflows.run())
             await stack.enter_async_context(schedules.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            servicer, server
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.WorkflowService": partial(
+            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
         ),
-        "muster.v1.ScheduleService": lambda server: add_ScheduleServiceServicer_to_server(
-            ScheduleServicer(schedules, router), server
+        "muster.v1.ScheduleService": schedule_service(schedules, router),
+        "muster.v1.EventService": partial(
+            add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),
-        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
-            EventServicer(scheduler, bus, publisher, router), server
+        "muster.v1.BusService": partial(
+            add_BusServiceServicer_to_server,
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
-        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
-            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
-        ),
-        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
-            BlobServicer(blobs), server
-        ),
-        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
-            catalogue, server
-        ),
-        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
-            LinkServicer(links), server
-        ),
-        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
-            ExternalScalerServicer(scheduler, router, statistics), server
+        "muster.v1.InboxService": inbox_service(scheduler, router),
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher), schedules_metrics(schedules))
+    metrics = (
+        scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
+        schedules_metrics(schedules),
+    )
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

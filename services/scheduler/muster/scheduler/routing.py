@@ -19,6 +19,7 @@ from muster.scheduler.admission import moving
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
 from muster.v1.event_service_pb2_grpc import EventServiceStub
+from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 from muster.v1.request_pb2 import Request
 from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -44,18 +45,23 @@ class Peer:
     def __init__(self, name: str, channel: grpc.aio.Channel, caller: Principal) -> None:
         self.name = name
         self.stub = SchedulerServiceStub(channel)
-        self._channel = channel
+        self.channel = channel
         self.metadata: Metadata = ((FORWARDED_KEY, "1"), *metadata_of(caller))
 
     @property
     def events(self) -> EventServiceStub:
         """Its bus."""
-        return EventServiceStub(self._channel)
+        return EventServiceStub(self.channel)
+
+    @property
+    def inbox(self) -> InboxServiceStub:
+        """Its part of the inbox."""
+        return InboxServiceStub(self.channel)
 
     @property
     def schedules(self) -> ScheduleServiceStub:
         """Its schedules."""
-        return ScheduleServiceStub(self._channel)
+        return ScheduleServiceStub(self.channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context
@@ -92,21 +98,18 @@ class Router:
         """Who takes a request; None: this scheduler."""
         if self.sharing is None:
             return None
-        return self._of_shard(shard_of_request(request, caller), caller, context)
+        return self.of_shard(shard_of_request(request, caller), caller, context)
 
     def of_contract(self, contract_id: str, caller: Principal, context: Context) -> Peer | None:
         """Who knows best about a contract; None: this scheduler."""
         if self.sharing is None:
             return None
-        return self._of_shard(shard_of_id(id_of(contract_id)), caller, context)
+        return self.of_shard(shard_of_id(id_of(contract_id)), caller, context)
 
     def of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
         """Who owns a shard; None: this scheduler."""
         if self.sharing is None:
             return None
-        return self._of_shard(shard, caller, context)
-
-    def _of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
         name = self.owner_of(shard)
         if name is None:
             return None

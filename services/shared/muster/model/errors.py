@@ -67,6 +67,14 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "DIGEST_MISMATCH": (Code.DATA_LOSS, None),
     "RANGE": (Code.OUT_OF_RANGE, None),
     "INTERNAL": (Code.INTERNAL, None),
+    "QUESTION_UNKNOWN": (Code.NOT_FOUND, None),
+    "ALREADY_ANSWERED": (Code.FAILED_PRECONDITION, None),
+    "QUESTION_CLOSED": (Code.FAILED_PRECONDITION, None),
+    "ANSWER_MISMATCH": (Code.INVALID_ARGUMENT, None),
+    "WORKFLOW_INVALID": (Code.INVALID_ARGUMENT, None),
+    "WORKFLOW_UNKNOWN": (Code.NOT_FOUND, None),
+    "RUN_UNKNOWN": (Code.NOT_FOUND, None),
+    "RUN_STATE": (Code.FAILED_PRECONDITION, None),
 }
 
 

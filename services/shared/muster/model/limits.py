@@ -99,6 +99,19 @@ HOUSEKEEPING_RETRY_SECONDS = 1.0
 COUNT_WAIT_SECONDS = 2.0  # statistics wait so long for what has been taken over to be counted
 RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
+QUESTION_BYTES_MAX = 64 * 1024  # with its choices and schema; in memory while it is open
+QUESTIONS_PER_CONTRACT_MAX = 32  # whose answers all travel in an assignment: 512 KiB of its 1 MiB
+ANSWER_BYTES_MAX = 16 * 1024
+INBOX_PAGE_BYTES_MAX = 1024 * 1024  # of one scheduler; several send one of these each
+INBOX_BACKLOG_MAX = 20_000  # changes that a watcher of the inbox may be behind
+
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
+WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
+WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
+EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
+QUESTION_BYTES_MAX = 8192
 
 # --- schedules ------------------------------------------------------------------------------------
 
@@ -122,6 +135,21 @@ SCHEDULE_LABELS = 2  # that the mesh adds to a request's
 SHARDS = 64
 EPOCH_COUNT_BITS = 32
 EPOCH_GENERATION_BITS = 21
+
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOW_VERSIONS_KEPT_MAX = 1_000  # compiled, at about 50 KB each: 50 MB
+RUNS_OPEN_MAX = 20_000  # of one scheduler, at about 10 KB and 1 KB for each step: 400 MB
+RUN_ITEMS_TOLD_MAX = 1_000  # of one step, in one answer
+RUN_EVENTS_MAX = 100_000  # of one journal: ten retries of the largest step
+RUN_SIGNALS_WAITING_MAX = 1_000  # that no step has taken; more are refused
+RUN_DEPTH_MAX = 16  # runs within runs
+RUN_SECONDS_MAX = 30 * 24 * 3600.0
+RUN_BLOB_READ_BYTES_MAX = 4 * 1024 * 1024  # of a step's output, where an expression looks into it
+RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried again
+RUN_WANTS_PER_TURN = 8  # of all runs, at about 0.2 ms each, before others have their turn
+RUN_WATCHERS_MAX = 1_000
+RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
 
 # --- watchers -------------------------------------------------------------------------------------
 

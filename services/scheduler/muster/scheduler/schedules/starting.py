@@ -1,4 +1,4 @@
-"""What ticks start: contracts, and runs of workflows."""
+"""What ticks start: what is wanted of any kind of thing, and contracts. Runs: `run_starting`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from muster.model.errors import FailedPrecondition, MusterError, NotFound, Unimplemented
+from muster.model.errors import FailedPrecondition, MusterError, NotFound
 from muster.runtime.principal import Principal
 from muster.scheduler.messages_in import contract_of, refuse_unserved
 from muster.scheduler.records import Now
@@ -35,6 +35,7 @@ class StartOf(NamedTuple):
 
     id: str  # the same whenever this tick is started; with "/", so that no client can choose it
     shard: int  # where it is to live
+    made_ms: int  # when the schedule was created: one of this name may have been there before
     labels: dict[str, str]
 
 
@@ -166,40 +167,3 @@ class _Listener:
 
     def on_moved(self, error: MusterError) -> None:
         """See `Listener`. The schedule has moved with it, and its new owner listens."""
-
-
-class RunsNotServed:
-    """In the place of what starts runs of workflows, where there is nothing that does."""
-
-    async def check(self, caller: Principal, action: ScheduleAction) -> None:
-        """Refuses all."""
-        raise _not_served()
-
-    async def get_ready(self, tenant: str, action: ScheduleAction) -> None:
-        """There is nothing to look up."""
-
-    def start(
-        self,
-        now: Now,
-        tenant: str,
-        principal: str,
-        action: ScheduleAction,
-        start: StartOf,
-        told: Told,
-    ) -> int:
-        """Refuses all."""
-        raise _not_served()
-
-    async def open_among(self, targets: Collection[int]) -> set[int]:
-        """None."""
-        return set()
-
-    def listen(self, target: int, told: Told) -> None:
-        """Nothing is there to end."""
-
-    def cancel(self, now: Now, tenant: str, target: int, reason: str) -> None:
-        """Nothing is there to cancel."""
-
-
-def _not_served() -> Unimplemented:
-    return Unimplemented("schedules do not start runs of workflows yet; schedule a contract")

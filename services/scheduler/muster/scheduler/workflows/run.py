@@ -11,13 +11,19 @@ from muster.scheduler.workflows.journal import fact_of
 from muster.scheduler.workflows.versions import Version
 from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
-from muster.v1.workflow_run_pb2 import EngineKind, ItemEnded, RunEvent, StepBegun
+from muster.v1.workflow_run_pb2 import (
+    STEP_STATE_FAILED,
+    STEP_STATE_SUCCEEDED,
+    ItemEnded,
+    RunEvent,
+    StepBegun,
+)
 from muster.wire.jsontext import json_value
 from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
 from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
-from muster.workflow.steps import ENDED
+from muster.workflow.steps import ENDED, StepRun
 
 
 class RunRow(NamedTuple):
@@ -30,7 +36,7 @@ class RunRow(NamedTuple):
     body_sha256: bytes
     workflow: str
     version: int
-    engine: EngineKind
+    engine: int  # a muster.v1.EngineKind
     conversation: str
     parent_id: int
     parent_step: str
@@ -59,6 +65,10 @@ class Item:
     failure: Failure | None = None
     value: Any = None  # of the output, once somebody has read it
     is_read: bool = False
+
+    def read(self, value: Any) -> None:
+        """Somebody has read the blob that the output is."""
+        self.value, self.is_read = value, True
 
     def data(self) -> Any:
         """The output as a JSON value, or unread."""
@@ -97,6 +107,7 @@ class Run:
     prepared: dict[ItemKey, Payload] = field(default_factory=dict)  # inputs that became blobs
     _signals: dict[int, Payload] = field(default_factory=dict)
     _signal_ids: dict[str, int] = field(default_factory=dict)
+    _facts: dict[str, Any] = field(default_factory=dict)
     _input_value: Any = None
     _input_read: bool = False
 
@@ -159,6 +170,11 @@ class Run:
         """The entry of a signal that was sent before by this id; 0: there is none."""
         return self._signal_ids.get(signal_id, 0) if signal_id else 0
 
+    @property
+    def signals_waiting(self) -> int:
+        """Signals that no step has taken."""
+        return len(self._signals)
+
     def item(self, key: ItemKey) -> Item:
         """What is known of an item."""
         found = self.items.get(key)
@@ -187,9 +203,9 @@ class Run:
             item.run_id = int(ended.run_id, 16)
         if ended.HasField("failure"):
             item.failure = ended.failure
-            if counted and ended.state == StepState.FAILED:
+            if counted and ended.state == STEP_STATE_FAILED:
                 self.failures.setdefault(ended.step, ended.failure)
-        if counted and ended.state == StepState.SUCCEEDED:
+        if counted and ended.state == STEP_STATE_SUCCEEDED:
             item.output = ended.output
 
     def _step_begun(self, begun: StepBegun) -> None:
@@ -230,18 +246,25 @@ class Run:
     # --- data -------------------------------------------------------------------------------------
 
     def scope(self, needed: Collection[str]) -> Scope:
-        """What expressions that need these steps see."""
-        steps = {name: self._step_value(name) for name in needed if name in self.machine.steps}
-        return Scope(self.facts(), self.input_value(), steps)
+        """What expressions see that need the outputs of these steps, and "input" if it is among
+        them. Of other steps only how they ended is there."""
+        steps = {
+            name: self._step_value(name, step, with_output=name in needed)
+            for name, step in self.machine.steps.items()
+            if step.state in ENDED
+        }
+        return Scope(self.facts(), self.input_value() if "input" in needed else None, steps)
 
     def facts(self) -> dict[str, Any]:
         """What `run` is in expressions."""
-        return {
-            "id": self.name,
-            "workflow": self.row.workflow,
-            "version": self.row.version,
-            "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
-        }
+        if not self._facts:
+            self._facts = {
+                "id": self.name,
+                "workflow": self.row.workflow,
+                "version": self.row.version,
+                "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
+            }
+        return self._facts
 
     def input_value(self) -> Any:
         """The input as a JSON value, or unread."""
@@ -253,15 +276,19 @@ class Run:
             self._input_read = True
         return self._input_value
 
+    @property
+    def is_input_unread(self) -> bool:
+        """Whether the input is content that nobody has read."""
+        return isinstance(self.input_value(), Unread)
+
     def read_input(self, value: Any) -> None:
         """Somebody has read the blob that the input is."""
         self._input_value, self._input_read = value, True
 
-    def _step_value(self, name: str) -> StepValue:
-        step = self.machine.steps[name]
+    def _step_value(self, name: str, step: StepRun, *, with_output: bool) -> StepValue:
         failure = self.failures.get(name) if step.state is StepState.FAILED else None
         told = {"code": failure.code, "message": failure.message} if failure is not None else None
-        return StepValue(step.state.name, self._output_of(name), told)
+        return StepValue(step.state.name, self._output_of(name) if with_output else None, told)
 
     def _output_of(self, name: str) -> Any:
         step = self.machine.steps[name]

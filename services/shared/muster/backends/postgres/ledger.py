@@ -36,7 +36,7 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import openings, reads, records
+from muster.backends.sql import asked, openings, reads, records
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
@@ -45,6 +45,7 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.limits import SHARDS
 from muster.model.records import RowQuery
@@ -193,6 +194,10 @@ class PostgresLedger:
         if NUL in "".join(scope):
             return None
         return await self._database.read(partial(reads.by_scope, scope=scope))
+
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """See `Ledger.questions`."""
+        return await self._database.read(partial(asked.of_subjects, subjects=subject_ids))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
