@@ -76,8 +76,8 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
-    starts = {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
-    schedules = Schedules(scheduler, starts)
+    schedules = _schedules(scheduler, workflows)
+    scaler = ExternalScalerServicer(scheduler, router, statistics)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -94,9 +94,7 @@ def scheduler_part(
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
-        "muster.v1.WorkflowService": partial(
-            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
-        ),
+        "muster.v1.WorkflowService": _workflow_service(scheduler, router, workflows),
         "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
@@ -109,10 +107,7 @@ def scheduler_part(
         "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
         "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
         "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
-        "externalscaler.ExternalScaler": partial(
-            add_ExternalScalerServicer_to_server,
-            ExternalScalerServicer(scheduler, router, statistics),
-        ),
+        "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
     }
     metrics = (
         scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
@@ -120,3 +115,16 @@ def scheduler_part(
     )
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
+
+
+def _schedules(scheduler: Scheduler, workflows: Parts) -> Schedules:
+    return Schedules(
+        scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
+    )
+
+
+def _workflow_service(
+    scheduler: Scheduler, router: Router, workflows: Parts
+) -> Callable[..., None]:
+    servicer = WorkflowServicer(scheduler, router, workflows)
+    return partial(add_WorkflowServiceServicer_to_server, servicer)
