@@ -22,18 +22,25 @@ from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
+from muster.scheduler.schedules.keeping import Schedules
+from muster.scheduler.schedules.messages import CONTRACT, RUN
+from muster.scheduler.schedules.metrics import schedules_metrics
+from muster.scheduler.schedules.servicer import ScheduleServicer
+from muster.scheduler.schedules.starting import ContractStarts, Starts
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import Parts
 from muster.scheduler.workflows.run_metrics import RunsCollector
+from muster.scheduler.workflows.scheduled import RunStarts
 from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
+from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
@@ -70,6 +77,8 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
+    starts: dict[int, Starts] = {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(workflows)}
+    schedules = Schedules(scheduler, starts)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -81,12 +90,17 @@ def scheduler_part(
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
+            await stack.enter_async_context(schedules.run())
             yield
 
-    services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+    services = {
+        **_services_of_contracts(scheduler, router, statistics, servicer),
+        **_services_between(blobs, catalogue, links),
         "muster.v1.WorkflowService": partial(
             add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
+        ),
+        "muster.v1.ScheduleService": partial(
+            add_ScheduleServiceServicer_to_server, ScheduleServicer(schedules, router)
         ),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
@@ -95,15 +109,36 @@ def scheduler_part(
             add_BusServiceServicer_to_server,
             BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
+    }
+    of_runs = RunsCollector(workflows)
+    metrics = (
+        scheduler_metrics(scheduler, links, publisher, of_runs),
+        schedules_metrics(schedules),
+    )
+    part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
+    return SchedulerPart(part, scheduler, links, catalogue)
+
+
+def _services_of_contracts(
+    scheduler: Scheduler, router: Router, statistics: Statistics, servicer: SchedulerServicer
+) -> dict[str, Callable[..., None]]:
+    """Contracts, what they ask people, and what scales their agents."""
+    return {
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
         "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
-        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
-        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
         "externalscaler.ExternalScaler": partial(
             add_ExternalScalerServicer_to_server,
             ExternalScalerServicer(scheduler, router, statistics),
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
-    part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
-    return SchedulerPart(part, scheduler, links, catalogue)
+
+
+def _services_between(
+    blobs: Blobs, catalogue: CatalogueServicer, links: Links
+) -> dict[str, Callable[..., None]]:
+    """What executors and registries call, and everybody for blobs."""
+    return {
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+    }

@@ -1,7 +1,6 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_inbox` and
-`app_events`; what they do is elsewhere, and is imported when it is done.
+Their options are in the `app_…` modules; what they do is elsewhere, and imported when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_inbox, app_mesh, app_pool, app_work, exits
+from muster.cli import (
+    app_contracts,
+    app_events,
+    app_inbox,
+    app_mesh,
+    app_pool,
+    app_schedule,
+    app_work,
+    exits,
+)
 
 _EPILOG = f"""\b
 Begin with:
@@ -31,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
+schedule_app = typer.Typer(help="What the mesh starts by itself.", no_args_is_help=True)
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
@@ -68,6 +77,16 @@ contracts_app.command("show")(app_contracts.contracts_show)
 contracts_app.command("watch")(app_contracts.contracts_watch)
 contracts_app.command("cancel")(app_contracts.contracts_cancel)
 app.add_typer(contracts_app, name="contracts")
+schedule_app.command("create")(app_schedule.schedule_create)
+schedule_app.command("list")(app_schedule.schedule_list)
+schedule_app.command("show")(app_schedule.schedule_show)
+schedule_app.command("history")(app_schedule.schedule_history)
+schedule_app.command("preview")(app_schedule.schedule_preview)
+schedule_app.command("pause")(app_schedule.schedule_pause)
+schedule_app.command("resume")(app_schedule.schedule_resume)
+schedule_app.command("trigger")(app_schedule.schedule_trigger)
+schedule_app.command("delete")(app_schedule.schedule_delete)
+app.add_typer(schedule_app, name="schedule")
 inbox_app.callback(invoke_without_command=True)(app_inbox.inbox)
 inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)

@@ -113,6 +113,23 @@ WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
 EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
 QUESTION_BYTES_MAX = 8192
 
+# --- schedules ------------------------------------------------------------------------------------
+
+SCHEDULES_MAX = 10_000  # of one scheduler; at most 16 KiB each, 160 MB
+SCHEDULE_SPEC_BYTES_MAX = 16 * 1024  # larger inputs are blobs
+SCHEDULE_LOOK_SECONDS = 1.0  # a clock that is moved, and shards that are, are noticed this soon
+SCHEDULE_RETRY_SECONDS = 1.0  # before a tick is tried again that the mesh had no room for
+SCHEDULE_STEPS_AT_ONCE_MAX = 100  # of one schedule, before others and the event loop have a turn
+SCHEDULE_CATCH_UP_DEFAULT_SECONDS = 600.0
+SCHEDULE_QUEUE_DEFAULT = 10  # ticks that wait for an earlier one
+SCHEDULE_RUNNING_MAX = 64  # started by one schedule and kept in mind; more are not triggered
+SCHEDULE_TRIGGERS_KEPT = 16  # triggers that a call that comes again finds
+SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron about 20 ms
+SCHEDULE_TICKS_KEPT = 1_000  # entries of one schedule's history …
+SCHEDULE_TICKS_TRIM = 100  # … and so many more before the oldest are forgotten together
+SCHEDULE_NEXT_TIMES = 10  # instants that a schedule shows
+SCHEDULE_LABELS = 2  # that the mesh adds to a request's
+
 # --- ids ------------------------------------------------------------------------------------------
 
 SHARDS = 64

@@ -104,9 +104,23 @@ TABLES: Mapping[str, TableShape] = {
         ("tenant", "name", "shard", "principal", "changed_ms", "spec", "state"), 2
     ),
     # What became of each instant of a schedule. `tick_ms` is the instant, `recorded_ms` when it was
-    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it.
+    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it. A row
+    # can stand for several instants, `ticks` of them, up to `last_ms`.
     "schedule_ticks": TableShape(
-        ("tenant", "name", "tick_ms", "number", "recorded_ms", "outcome", "target", "detail"), 4
+        (
+            "tenant",
+            "name",
+            "tick_ms",
+            "number",  # 0, or that of a tick that somebody triggered
+            "recorded_ms",
+            "outcome",
+            "target",
+            "kind",  # of target: 0 none, 1 a contract, 2 a run
+            "detail",
+            "ticks",
+            "last_ms",
+        ),
+        4,
     ),
     # What is left of conversations: serialized messages.
     "memory_blocks": TableShape(

@@ -203,7 +203,7 @@ class Starting:
             version = exact or await self._versions.get(asked.tenant, asked.workflow, asked.version)
             version.check_input(asked.input)
             self._restoring.require(shard)
-            return self._start(asked, version, shard, started or RunStarted()), False
+            return self.begin(asked, version, shard, started or RunStarted()), False
 
     def _same(self, asked: Asked, known: Run | RunRow) -> Run | RunRow:
         row = known.row if isinstance(known, Run) else known
@@ -214,7 +214,9 @@ class Starting:
             )
         return known
 
-    def _start(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
+    def begin(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
+        """Start a run that is known not to be there, with what else is decided in this turn. Raises
+        where there is no room."""
         scheduler = self._scheduler
         scheduler.committer.require_room()
         if len(self._runs.open) >= limits.RUNS_OPEN_MAX:
