@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
@@ -44,6 +46,8 @@ from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_s
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
+
+Services = dict[str, Callable[..., None]]  # by name: what adds each to a server
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def scheduler_part(
             await stack.enter_async_context(schedules.run())
             yield
 
-    services = {
+    services: Services = {
         **_services_of_contracts(scheduler, router, statistics, servicer),
         **_services_between(blobs, catalogue, links),
         "muster.v1.WorkflowService": partial(
@@ -110,18 +114,14 @@ def scheduler_part(
             BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
     }
-    of_runs = RunsCollector(workflows)
-    metrics = (
-        scheduler_metrics(scheduler, links, publisher, of_runs),
-        schedules_metrics(schedules),
-    )
+    metrics = _metrics(scheduler, links, publisher, workflows, schedules)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
 
 
 def _services_of_contracts(
     scheduler: Scheduler, router: Router, statistics: Statistics, servicer: SchedulerServicer
-) -> dict[str, Callable[..., None]]:
+) -> Services:
     """Contracts, what they ask people, and what scales their agents."""
     return {
         "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
@@ -133,12 +133,21 @@ def _services_of_contracts(
     }
 
 
-def _services_between(
-    blobs: Blobs, catalogue: CatalogueServicer, links: Links
-) -> dict[str, Callable[..., None]]:
+def _services_between(blobs: Blobs, catalogue: CatalogueServicer, links: Links) -> Services:
     """What executors and registries call, and everybody for blobs."""
     return {
         "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
         "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
         "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
     }
+
+
+def _metrics(
+    scheduler: Scheduler,
+    links: Links,
+    publisher: Publisher,
+    workflows: Parts,
+    schedules: Schedules,
+) -> tuple[CollectorRegistry, ...]:
+    of_contracts = scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows))
+    return of_contracts, schedules_metrics(schedules)
