@@ -428,7 +428,9 @@ Global___ContractAction: _TypeAlias = ContractAction  # noqa: Y015
 
 @_typing.final
 class RunAction(_message.Message):
-    """A tick starts a run of a workflow. Its start_id is "schedule/NAME/MILLISECONDS"."""
+    """A tick starts a run of a workflow. Its start_id is "schedule/NAME/MILLISECONDS@CREATED", which is
+    when the schedule was created, in milliseconds, too.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

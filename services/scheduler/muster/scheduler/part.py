@@ -27,22 +27,21 @@ from muster.scheduler.routing import Router
 from muster.scheduler.schedules.keeping import Schedules
 from muster.scheduler.schedules.messages import CONTRACT, RUN
 from muster.scheduler.schedules.metrics import schedules_metrics
-from muster.scheduler.schedules.servicer import ScheduleServicer
-from muster.scheduler.schedules.starting import ContractStarts, Starts
+from muster.scheduler.schedules.run_starting import RunStarts
+from muster.scheduler.schedules.servicer import schedule_service
+from muster.scheduler.schedules.starting import ContractStarts
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import Parts
 from muster.scheduler.workflows.run_metrics import RunsCollector
-from muster.scheduler.workflows.scheduled import RunStarts
 from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
-from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
@@ -81,8 +80,8 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
-    starts: dict[int, Starts] = {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(workflows)}
-    schedules = Schedules(scheduler, starts)
+    runs = RunStarts(scheduler, workflows)
+    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -103,9 +102,7 @@ def scheduler_part(
         "muster.v1.WorkflowService": partial(
             add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
         ),
-        "muster.v1.ScheduleService": partial(
-            add_ScheduleServiceServicer_to_server, ScheduleServicer(schedules, router)
-        ),
+        "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),

@@ -24,6 +24,7 @@ from muster.scheduler.schedules.entry import Entry, home_shard
 from muster.scheduler.schedules.keeping import Schedules
 from muster.scheduler.schedules.messages import CONTRACT, RUN
 from muster.scheduler.schedules.rules import check_request, check_times, other_times, rules_of
+from muster.scheduler.schedules.ticking import kind_of
 from muster.v1.schedule_pb2 import ScheduleSpec
 
 _ROWS_AT_ONCE = 1_000
@@ -106,6 +107,9 @@ class Changing:
         self, tenant: str, name: str, trigger_id: str, overlap: int
     ) -> tuple[tuple[Any, ...], bool]:
         """The row of the tick, and whether an earlier call had made it."""
+        entry = await self._get(tenant, name)
+        starts = self._schedules.ticking.starts[kind_of(entry)]
+        await starts.get_ready(tenant, entry.spec.action)
         entry, now = await self._get(tenant, name), self._scheduler.clock()
         known = [x.tick for x in entry.progress.triggered if x.trigger_id == trigger_id]
         tick = known[0] if known else self._trigger(entry, now, trigger_id, overlap)

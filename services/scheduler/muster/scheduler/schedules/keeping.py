@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 from muster.model import limits
@@ -22,7 +22,7 @@ from muster.scheduler.admission import moving
 from muster.scheduler.core_schedules import Outcome
 from muster.scheduler.records import Now
 from muster.scheduler.schedules.entry import Entry, Key, entry_of
-from muster.scheduler.schedules.messages import ScheduleRow
+from muster.scheduler.schedules.messages import RUN, ScheduleRow
 from muster.scheduler.schedules.starting import Starts
 from muster.scheduler.schedules.ticking import Ticking, kind_of
 from muster.scheduler.service import Scheduler
@@ -100,29 +100,37 @@ class Schedules:
         """Look at all that is due, some at a time."""
         now = self.scheduler.clock()
         self._notice_jump(now)
-        more = self._look_at_some(now)
-        while more:
-            await asyncio.sleep(0)
-            more = self._look_at_some(now)
-
-    def _look_at_some(self, now: Now) -> bool:
-        """Work off some of it; returns whether there is more. All of it is in one batch."""
-        heard, did = self.ticking.heard, 0
-        while heard and did < _LOOKS_AT_ONCE:
-            entry = heard.popleft()(now)
-            if entry is not None:
-                self.look(entry, now)
-            did += 1
         if self._later and now.mono >= self._later_at:
             for entry in self._later:
                 self.arm(entry, now.wall_ms)
             self._later.clear()
-        for due in self._due(now.wall_ms, _LOOKS_AT_ONCE - did):
-            did += 1
-            self.look(due, now)
-        if did:
+        while (entries := self._next(now)) is not None:
+            for entry in entries:
+                await self._get_ready(entry)
+            # Nobody waits from here on: all of it is in one batch.
+            for entry in entries:
+                self.look(entry, now)
             self.scheduler.settle()
-        return did >= _LOOKS_AT_ONCE
+            await asyncio.sleep(0)
+
+    def _next(self, now: Now) -> list[Entry] | None:
+        """Some of the schedules that are to be looked at; None: there are no more."""
+        heard, found = self.ticking.heard, list[Entry]()
+        did = 0
+        while heard and did < _LOOKS_AT_ONCE:
+            did += 1
+            entry = heard.popleft()(now)
+            if entry is not None:
+                found.append(entry)
+        found += self._due(now.wall_ms, _LOOKS_AT_ONCE - did)
+        return found if found or did else None
+
+    async def _get_ready(self, entry: Entry) -> None:
+        """What its tick needs to know is looked up; where it cannot be, the tick is tried again."""
+        kind = kind_of(entry)
+        if kind == RUN:
+            with suppress(MusterError):
+                await self.ticking.starts[kind].get_ready(entry.tenant, entry.spec.action)
 
     def _due(self, wall_ms: int, most: int) -> Iterator[Entry]:
         armed = self._armed
@@ -135,7 +143,7 @@ class Schedules:
 
     def look(self, entry: Entry, now: Now) -> None:
         """Do what is to be done with it now, and say when to look again. The caller settles."""
-        if not self._owns(entry.shard):
+        if self.find(entry.key) is not entry:
             return
         if self.ticking.look(entry, now):
             if not self._later:

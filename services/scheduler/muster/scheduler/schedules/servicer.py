@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -47,6 +49,7 @@ from muster.v1.schedule_service_pb2 import (
     UpdateScheduleRequest,
     UpdateScheduleResponse,
 )
+from muster.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from muster.wire.times import timestamp_of_ms
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -213,6 +216,11 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
 
     async def _schedule(self, caller: Principal, name: str) -> Schedule:
         return schedule_of(await self._row(caller.tenant, name))
+
+
+def schedule_service(schedules: Schedules, router: Router) -> Callable[[grpc.aio.Server], None]:
+    """Adds the service to a server."""
+    return partial(add_ScheduleServiceServicer_to_server, ScheduleServicer(schedules, router))
 
 
 def _rules_of_preview(spec: ScheduleSpec, now_ms: int) -> Any:

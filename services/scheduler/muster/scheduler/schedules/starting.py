@@ -1,4 +1,4 @@
-"""What ticks start: contracts, and runs of workflows."""
+"""What ticks start: what is wanted of any kind of thing, and contracts. Runs: `run_starting`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class StartOf(NamedTuple):
 
     id: str  # the same whenever this tick is started; with "/", so that no client can choose it
     shard: int  # where it is to live
+    made_ms: int  # when the schedule was created: one of this name may have been there before
     labels: dict[str, str]
 
 

@@ -84,7 +84,12 @@ class Ticking:
             entry.tenant,
             entry.principal,
             entry.spec.action,
-            StartOf(start_id(entry.name, tick), entry.shard, _labels(entry.name, tick)),
+            StartOf(
+                start_id(entry.name, tick),
+                entry.shard,
+                entry.progress.created_ms,
+                _labels(entry.name, tick),
+            ),
             Teller(self, entry.key, tick, kind),
         )
         return core.started(entry.progress, start, target, kind)

@@ -55,7 +55,8 @@ class Runs:
         self.ended: Counter[RunState] = Counter()
         self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
-        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        # Whom to tell of a run's end, by its id, once that is durable.
+        self.ends: dict[int, Callable[[int], None]] = {}
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
 
@@ -69,10 +70,6 @@ class Runs:
         """Whether the run is still this scheduler's."""
         owned = self.scheduler.generations.get(run.shard)
         return owned is not None and owned == run.generation
-
-    def when_ended(self, run_id: int, tell: Callable[[], None]) -> None:
-        """Have somebody told, in this life of the process, when an open run has ended durably."""
-        self._waiting.setdefault(run_id, []).append(tell)
 
     # --- coming and going -------------------------------------------------------------------------
 
@@ -144,10 +141,8 @@ class Runs:
 
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         self.watchers.tell(*told)
-        run, event = told
-        if event.HasField("ended"):
-            for tell in self._waiting.pop(run.id, ()):
-                tell()
+        if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
+            tell(told[0].id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])
