@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
@@ -44,6 +46,8 @@ from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
+Services = dict[str, Callable[..., None]]  # by name: what adds each to a server
+
 
 @dataclass(frozen=True)
 class SchedulerPart:
@@ -76,8 +80,8 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
-    schedules = _schedules(scheduler, workflows)
-    scaler = ExternalScalerServicer(scheduler, router, statistics)
+    runs = RunStarts(scheduler, workflows)
+    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -92,9 +96,12 @@ def scheduler_part(
             await stack.enter_async_context(schedules.run())
             yield
 
-    services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
-        "muster.v1.WorkflowService": _workflow_service(scheduler, router, workflows),
+    services: Services = {
+        **_services_of_contracts(scheduler, router, statistics, servicer),
+        **_services_between(blobs, catalogue, links),
+        "muster.v1.WorkflowService": partial(
+            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
+        ),
         "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
@@ -103,28 +110,41 @@ def scheduler_part(
             add_BusServiceServicer_to_server,
             BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
-        "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
-        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
-        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
-        "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
     }
-    metrics = (
-        scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
-        schedules_metrics(schedules),
-    )
+    metrics = _metrics(scheduler, links, publisher, workflows, schedules)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
 
 
-def _schedules(scheduler: Scheduler, workflows: Parts) -> Schedules:
-    return Schedules(
-        scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
-    )
+def _services_of_contracts(
+    scheduler: Scheduler, router: Router, statistics: Statistics, servicer: SchedulerServicer
+) -> Services:
+    """Contracts, what they ask people, and what scales their agents."""
+    return {
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.InboxService": inbox_service(scheduler, router),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
+        ),
+    }
 
 
-def _workflow_service(
-    scheduler: Scheduler, router: Router, workflows: Parts
-) -> Callable[..., None]:
-    servicer = WorkflowServicer(scheduler, router, workflows)
-    return partial(add_WorkflowServiceServicer_to_server, servicer)
+def _services_between(blobs: Blobs, catalogue: CatalogueServicer, links: Links) -> Services:
+    """What executors and registries call, and everybody for blobs."""
+    return {
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+    }
+
+
+def _metrics(
+    scheduler: Scheduler,
+    links: Links,
+    publisher: Publisher,
+    workflows: Parts,
+    schedules: Schedules,
+) -> tuple[CollectorRegistry, ...]:
+    of_contracts = scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows))
+    return of_contracts, schedules_metrics(schedules)

@@ -1,7 +1,6 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_inbox`,
-`app_schedule` and `app_events`; what they do is elsewhere, and is imported when it is done.
+Their options are in the `app_…` modules; what they do is elsewhere, and imported when it is done.
 """
 
 from __future__ import annotations
