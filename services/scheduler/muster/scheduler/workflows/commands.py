@@ -145,8 +145,12 @@ class Commands:
         given: Payload | None,
         engine: int,
     ) -> tuple[Run | RunRow, bool]:
-        """Start a run that has what this one has, but for a step and all that follows."""
-        run = await self.find(run_id, caller[0])
+        """Start a run that has what this one has, but for a step and all that follows. The new one's
+        shard is owned; of one that another scheduler has, what is in the ledger counts."""
+        if self._restoring.has(shard_of_id(run_id)):
+            run = await self.find(run_id, caller[0])
+        else:
+            run = await self._reading.run(run_id, caller[0])
         self._require_step(run, step)
         started = RunStarted()
         kept = run.machine.kept_in_fork(step)
