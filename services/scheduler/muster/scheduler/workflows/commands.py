@@ -145,8 +145,8 @@ class Commands:
         given: Payload | None,
         engine: int,
     ) -> tuple[Run | RunRow, bool]:
-        """Start a run that has what this one has, but for a step and all that follows. The new one's
-        shard is owned; of one that another scheduler has, what is in the ledger counts."""
+        """Start a run that has what this one has, but for a step and all that follows. The new
+        one's shard is owned; of one that another scheduler has, what is in the ledger counts."""
         if self._restoring.has(shard_of_id(run_id)):
             run = await self.find(run_id, caller[0])
         else:
