@@ -140,6 +140,7 @@ EPOCH_GENERATION_BITS = 21
 
 WORKFLOW_VERSIONS_KEPT_MAX = 1_000  # compiled, at about 50 KB each: 50 MB
 RUNS_OPEN_MAX = 20_000  # of one scheduler, at about 10 KB and 1 KB for each step: 400 MB
+RUNS_RECENT_BYTES_MAX = 16 * 1024**2  # that have just ended: about 1,000 small ones
 RUN_ITEMS_TOLD_MAX = 1_000  # of one step, in one answer
 RUN_EVENTS_MAX = 100_000  # of one journal: ten retries of the largest step
 RUN_SIGNALS_WAITING_MAX = 1_000  # that no step has taken; more are refused
