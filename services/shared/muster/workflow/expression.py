@@ -104,7 +104,7 @@ def shown(text: str) -> str:
 
 
 def _compiled(text: str) -> cel.Program:
-    # Loaded with the first expression: it brings a shell of its own, a tenth of a second of a start.
+    # Loaded with the first expression: what it brings costs a tenth of a second of a start.
     import cel
 
     try:
