@@ -65,6 +65,10 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "DIGEST_MISMATCH": (Code.DATA_LOSS, None),
     "RANGE": (Code.OUT_OF_RANGE, None),
     "INTERNAL": (Code.INTERNAL, None),
+    "CONVERSATION_UNKNOWN": (Code.NOT_FOUND, None),
+    "MEMORY_UNKNOWN": (Code.NOT_FOUND, None),
+    "STATE_UNKNOWN": (Code.NOT_FOUND, None),
+    "STATE_CHANGED": (Code.ABORTED, None),
 }
 
 
