@@ -1,11 +1,18 @@
 import asyncio
+import logging
+from collections.abc import Generator
 
 import grpc
 import pytest
+import structlog
 from hypothesis import settings
 
-# Fixtures that every folder may use: the real servers.
-pytest_plugins = ["tests.support.servers", "tests.support.ray_cluster"]
+# Fixtures that every folder may use: the real servers. And how a worker ended that died.
+pytest_plugins = [
+    "tests.support.servers",
+    "tests.support.ray_cluster",
+    "tests.support.worker_deaths",
+]
 
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
@@ -19,10 +26,27 @@ def pytest_sessionstart() -> None:
     hundreds of times a minute. Its threads crashed there now and then, in what may be that stop.
     """
     asyncio.run(_hold_grpc())
+    # It tells of a server that is freed unstopped, in a line that has the server as an argument.
+    # Who keeps lines, as pytest does for caplog, keeps a reference to what is no more, and the next
+    # one who follows it, the garbage collector or `getMessage`, brings the process down.
+    logging.getLogger("grpc._cython.cygrpc").setLevel(logging.INFO)
 
 
 async def _hold_grpc() -> None:
     grpc.aio.init_grpc_aio()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Leaves logging as it was before a test that sets it up."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        return (yield)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,23 +1,10 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
-import pytest
-import structlog
 from opentelemetry import trace
 
 from muster.runtime.logs import bound, configure_logs, get_logger
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, object]]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from typing import Any
-
-import structlog
 
 from muster.model import limits
 from muster.model.states import ContractState, Outcome
@@ -196,23 +193,16 @@ def test_a_span_that_cannot_be_made_stops_spans_and_nothing_else() -> None:
 
 def test_a_dead_letter_is_logged_with_its_contract_and_trace() -> None:
     stream = io.StringIO()
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     configure_logs("info", "json", stream)
-    try:
-        world = World()
-        contract = world.submit(body=traced())
-        for number in range(limits.LOST_AGENTS_MAX):
-            session = f"s{number}"
-            world.host(session, [f"a{number}"], name=f"h{number}")
-            [(_, lease)] = world.plan()
-            world.start(contract, lease)
-            world.sessions.end(world.now, session, "silent")
-        observer, _ = observed(world)
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    world = World()
+    contract = world.submit(body=traced())
+    for number in range(limits.LOST_AGENTS_MAX):
+        session = f"s{number}"
+        world.host(session, [f"a{number}"], name=f"h{number}")
+        [(_, lease)] = world.plan()
+        world.start(contract, lease)
+        world.sessions.end(world.now, session, "silent")
+    observer, _ = observed(world)
     assert observer.states == {ContractState.DEAD_LETTERED: 1}
     (line,) = (json.loads(each) for each in stream.getvalue().splitlines())
     assert line["message"] == "a contract is a dead letter"

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from muster.backends.ledger_base import Ledger, LedgerFull
+from muster.model import limits
+from muster.model.errors import ResourceExhausted, Unavailable
 from muster.model.ledger import Batch, CommitResult, Row
 from muster.runtime.distribution import COUNT, MICROSECONDS, Distribution
 from muster.scheduler.effects import Change
@@ -55,6 +57,18 @@ class Committer:
         self._at_rest = asyncio.Event()  # idle, or the ledger takes nothing
         self._at_rest.set()
         self._barriers: list[asyncio.Future[None]] = []
+
+    def require_room(self) -> None:
+        """Raises where the ledger takes nothing, or cannot keep up: come back later."""
+        if self.failing:
+            raise Unavailable(
+                "the ledger cannot write at the moment; try again", reason="LEDGER_UNAVAILABLE"
+            )
+        if self.batch.bytes > limits.BATCH_BYTES_MAX:
+            raise ResourceExhausted(
+                "the ledger's disk does not keep up; try again",
+                retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
+            )
 
     def wake(self) -> None:
         """There is something to commit."""

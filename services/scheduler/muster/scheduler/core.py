@@ -79,6 +79,12 @@ class Core:
         """For each shard an id above which nothing has been made, and below which nothing will."""
         return {shard: self._ids.bound(shard) for shard in shards}
 
+    def make_id(self, shard: int, wall_ms: int) -> int:
+        """An id for something else than a contract, which no contract will have."""
+        if shard not in self.shards:
+            raise moving()
+        return self._ids.make(shard, wall_ms)
+
     def owns(self, contract_id: int) -> bool:
         """Whether the contract, open or not, is of a shard that is owned."""
         return shard_of_id(contract_id) in self.shards
@@ -136,6 +142,8 @@ class Core:
         """The shard that a submission belongs to; raises where it is not owned."""
         if contract.parent_id:
             shard = shard_of_id(contract.parent_id)
+        elif contract.home >= 0:
+            shard = contract.home
         else:
             shard = shard_of_scope(contract.tenant, contract.principal, contract.request_id)
         if shard not in self.shards:

@@ -77,6 +77,7 @@ class Contract:
     parent_epoch: int = 0
     keyed: bool = True  # False for a child that ends with the attempt that made it
     abandoned_on_close: bool = False
+    home: int = -1  # the shard it belongs to whatever its scope says, as a part of a run; -1: none
 
     # What acceptance adds.
     id: int = 0

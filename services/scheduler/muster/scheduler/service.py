@@ -16,7 +16,7 @@ from functools import partial
 from muster.backends.ledger_base import Ledger
 from muster.failpoints import failpoint
 from muster.model import limits
-from muster.model.errors import ContractUnknown, ResourceExhausted, Unavailable
+from muster.model.errors import ContractUnknown
 from muster.model.ids import EpochMaker, IdMaker, format_id
 from muster.model.ledger import (
     CatalogueRow,
@@ -237,15 +237,7 @@ class Scheduler:
         Returns the request's id. Raises a `MusterError` when it is refused at once. The caller
         calls `settle` when it has submitted what it has.
         """
-        if self.committer.failing:
-            raise Unavailable(
-                "the ledger cannot write at the moment; submit again", reason="LEDGER_UNAVAILABLE"
-            )
-        if self.committer.batch.bytes > limits.BATCH_BYTES_MAX:
-            raise ResourceExhausted(
-                "the ledger's disk does not keep up; submit again",
-                retry_after_seconds=limits.QUEUE_FULL_RETRY_SECONDS,
-            )
+        self.committer.require_room()
         wanted = request.capability
         route = self._routes.get((tenant, wanted.name, wanted.version))
         if route is not None and is_plain(request):
@@ -254,19 +246,24 @@ class Scheduler:
             made = contract_of_plain(request, tenant, principal, selector, now.wall_ms)
         else:
             made = self._contract_of(tenant, principal, request, now)
+        self.accept(now, made, listener)
+        return made.request_id
+
+    def accept(self, now: Now, made: Contract, listener: Listener) -> Contract:
+        """Accept a request that was checked. Returns its contract, new or found."""
         contract, duplicate = self.core.submit(now, made)
         self.hub.listen(contract.id, listener)
         if duplicate:
             self.applying.found(contract, listener)
         else:
             self.applying.submitters[contract.id] = listener
-        return made.request_id
+        return contract
 
     def _contract_of(self, tenant: str, principal: str, request: Request, now: Now) -> Contract:
         check(request)
         refuse_unserved(request)
         wanted = request.capability
-        selector, check_payload = self._route(tenant, wanted.name, wanted.version)
+        selector, check_payload = self.route(tenant, wanted.name, wanted.version)
         check_payload(request.payload)
         parent = None
         if request.HasField("parent"):
@@ -276,7 +273,7 @@ class Scheduler:
             inherit(request, parent, traced=self.observer.spans is not None)
         return contract_of(request, tenant, principal, selector, now.wall_ms, parent)
 
-    def _route(self, tenant: str, name: str, version: str) -> tuple[str, PayloadCheck]:
+    def route(self, tenant: str, name: str, version: str) -> tuple[str, PayloadCheck]:
         """The selector under which requests for a capability are queued, and their input's check.
 
         Kept until the catalogue grows. Raises `NotFound` where nothing fits.
