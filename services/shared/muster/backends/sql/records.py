@@ -58,9 +58,9 @@ def statement(table: str, action: Action, mark: Marks) -> str:
 
 
 def rows(connection: Connection, query: RowQuery) -> list[tuple[Any, ...]]:
-    """The rows that fit, columns in the order of `TABLES`."""
+    """The rows that fit, columns in the order of the query, or else of `TABLES`."""
     table = metadata.tables[query.table]
-    wanted = select(*(table.c[name] for name in TABLES[query.table].columns))
+    wanted = select(*(table.c[name] for name in query.columns or TABLES[query.table].columns))
     for name, value in query.equal.items():
         column = table.c[name]
         several = isinstance(value, Sequence | frozenset | set) and not isinstance(
