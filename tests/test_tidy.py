@@ -43,6 +43,7 @@ PURE_PARTS = {
         "unpublished",
     ),
     "muster.executor": ("core*", "window*"),
+    "muster.workflow": ("plan", "machine"),
 }
 PURE_BY_SERVICE = {
     service: tuple(f"{service}.{part}" for part in parts) for service, parts in PURE_PARTS.items()
@@ -149,6 +150,12 @@ LAYERS = (
     Layer(
         ("muster.backends",),
         ("{branch}", *PROTOCOLS, "muster.backends.sql", FAILPOINTS, "muster.v1", "muster.model"),
+    ),
+    # What definitions mean. Both engines run it, and so does whoever checks one: no service.
+    Layer(
+        ("muster.workflow",),
+        ("{own}", "muster.wire", "muster.v1", "muster.model"),
+        of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
     ),
     Layer(("muster.runtime",), SHELL),
     # Other people's servers: no more of Muster than the limits.

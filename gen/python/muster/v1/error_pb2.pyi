@@ -90,6 +90,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[OUT_OF_RANGE] A range or revision lies outside what is there."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
     """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+    ERROR_REASON_WORKFLOW_INVALID: _ErrorReason.ValueType  # 40
+    """[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
+    ERROR_REASON_WORKFLOW_UNKNOWN: _ErrorReason.ValueType  # 41
+    """[NOT_FOUND] There is no such workflow, or version of it, in the caller's tenant."""
+    ERROR_REASON_RUN_UNKNOWN: _ErrorReason.ValueType  # 42
+    """[NOT_FOUND] There is no such run in the caller's tenant."""
+    ERROR_REASON_RUN_STATE: _ErrorReason.ValueType  # 43
+    """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
     ERROR_REASON_CONVERSATION_UNKNOWN: _ErrorReason.ValueType  # 50
     """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
     ERROR_REASON_MEMORY_UNKNOWN: _ErrorReason.ValueType  # 51
@@ -172,6 +180,14 @@ ERROR_REASON_RANGE: ErrorReason.ValueType  # 30
 """[OUT_OF_RANGE] A range or revision lies outside what is there."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+ERROR_REASON_WORKFLOW_INVALID: ErrorReason.ValueType  # 40
+"""[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
+ERROR_REASON_WORKFLOW_UNKNOWN: ErrorReason.ValueType  # 41
+"""[NOT_FOUND] There is no such workflow, or version of it, in the caller's tenant."""
+ERROR_REASON_RUN_UNKNOWN: ErrorReason.ValueType  # 42
+"""[NOT_FOUND] There is no such run in the caller's tenant."""
+ERROR_REASON_RUN_STATE: ErrorReason.ValueType  # 43
+"""[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
 ERROR_REASON_CONVERSATION_UNKNOWN: ErrorReason.ValueType  # 50
 """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
 ERROR_REASON_MEMORY_UNKNOWN: ErrorReason.ValueType  # 51

@@ -139,7 +139,7 @@ class Step(_message.Message):
     COMPENSATE_FIELD_NUMBER: _builtins.int
     ON_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique within the workflow, and an identifier of CEL."""
+    """Unique within the workflow, and an identifier of CEL; at most 48 characters."""
     when: _builtins.str
     """CEL expression: the step is SKIPPED where it is false. Without one, a step is skipped when every
     step that it depends on was.

@@ -43,13 +43,13 @@ class Peer:
     def __init__(self, name: str, channel: grpc.aio.Channel, caller: Principal) -> None:
         self.name = name
         self.stub = SchedulerServiceStub(channel)
-        self._channel = channel
+        self.channel = channel
         self.metadata: Metadata = ((FORWARDED_KEY, "1"), *metadata_of(caller))
 
     @property
     def events(self) -> EventServiceStub:
         """Its bus."""
-        return EventServiceStub(self._channel)
+        return EventServiceStub(self.channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context
@@ -86,15 +86,18 @@ class Router:
         """Who takes a request; None: this scheduler."""
         if self.sharing is None:
             return None
-        return self._of_shard(shard_of_request(request, caller), caller, context)
+        return self.of_shard(shard_of_request(request, caller), caller, context)
 
     def of_contract(self, contract_id: str, caller: Principal, context: Context) -> Peer | None:
         """Who knows best about a contract; None: this scheduler."""
         if self.sharing is None:
             return None
-        return self._of_shard(shard_of_id(id_of(contract_id)), caller, context)
+        return self.of_shard(shard_of_id(id_of(contract_id)), caller, context)
 
-    def _of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
+    def of_shard(self, shard: int, caller: Principal, context: Context) -> Peer | None:
+        """Who owns a shard; None: this scheduler."""
+        if self.sharing is None:
+            return None
         name = self.owner_of(shard)
         if name is None:
             return None

@@ -89,6 +89,7 @@ class Scheduler:
         self.committer = Committer(ledger, self._on_commit)
         self.observer = Observer(ContractSpans.of_process())
         self.catalogue_changed = asyncio.Event()
+        self.shards_changed = asyncio.Event()  # others are owned than before; each has its own
         self.something_waits = asyncio.Event()  # contracts for which there is no slot just now
         self.ended = EndedCounts(ledger)
         self.generations: dict[int, int] = {}  # of the shards that are owned
@@ -152,7 +153,7 @@ class Scheduler:
             opening.last_id,
         )
         self.generations |= opening.generations
-        self.hub.shards_moved(moving())
+        self._tell_shards()
         self.committer.position = max(self.committer.position, opening.position)
         self.add_known(opening.catalogue)
         taken = restored(opening, self.catalogue, self.sessions, self.core, now)
@@ -189,8 +190,13 @@ class Scheduler:
         `moved`, when what was decided before is committed."""
         for shard in shards:
             self.generations.pop(shard, None)
-        self.hub.shards_moved(moving())
+        self._tell_shards()
         return [contract.id for contract in self.core.disown(shards)]
+
+    def _tell_shards(self) -> None:
+        self.hub.shards_moved(moving())
+        changed, self.shards_changed = self.shards_changed, asyncio.Event()
+        changed.set()
 
     def progress(self) -> object:
         """Differs from before when contracts were accepted, have ended, or have moved."""

@@ -100,6 +100,13 @@ COUNT_WAIT_SECONDS = 2.0  # statistics wait so long for what has been taken over
 RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
 
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
+WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
+EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
+QUESTION_BYTES_MAX = 8192
+
 # --- conversations, memory, agents' state ---------------------------------------------------------
 
 CONVERSATION_PAGE_SIZE_DEFAULT = 20
@@ -131,6 +138,21 @@ AGENT_STATES_PER_AGENT_MAX = 1_000  # × 64 KiB: 64 MB
 SHARDS = 64
 EPOCH_COUNT_BITS = 32
 EPOCH_GENERATION_BITS = 21
+
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOW_VERSIONS_KEPT_MAX = 1_000  # compiled, at about 50 KB each: 50 MB
+RUNS_OPEN_MAX = 20_000  # of one scheduler, at about 10 KB and 1 KB for each step: 400 MB
+RUN_ITEMS_TOLD_MAX = 1_000  # of one step, in one answer
+RUN_EVENTS_MAX = 100_000  # of one journal: ten retries of the largest step
+RUN_SIGNALS_WAITING_MAX = 1_000  # that no step has taken; more are refused
+RUN_DEPTH_MAX = 16  # runs within runs
+RUN_SECONDS_MAX = 30 * 24 * 3600.0
+RUN_BLOB_READ_BYTES_MAX = 4 * 1024 * 1024  # of a step's output, where an expression looks into it
+RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried again
+RUN_WANTS_PER_TURN = 200  # of all runs, at about 0.2 ms each, before others have their turn
+RUN_WATCHERS_MAX = 1_000
+RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
 
 # --- watchers -------------------------------------------------------------------------------------
 

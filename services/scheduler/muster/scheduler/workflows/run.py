@@ -17,7 +17,7 @@ from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
 from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
-from muster.workflow.steps import ENDED
+from muster.workflow.steps import ENDED, StepRun
 
 
 class RunRow(NamedTuple):
@@ -59,6 +59,10 @@ class Item:
     failure: Failure | None = None
     value: Any = None  # of the output, once somebody has read it
     is_read: bool = False
+
+    def read(self, value: Any) -> None:
+        """Somebody has read the blob that the output is."""
+        self.value, self.is_read = value, True
 
     def data(self) -> Any:
         """The output as a JSON value, or unread."""
@@ -159,6 +163,11 @@ class Run:
         """The entry of a signal that was sent before by this id; 0: there is none."""
         return self._signal_ids.get(signal_id, 0) if signal_id else 0
 
+    @property
+    def signals_waiting(self) -> int:
+        """Signals that no step has taken."""
+        return len(self._signals)
+
     def item(self, key: ItemKey) -> Item:
         """What is known of an item."""
         found = self.items.get(key)
@@ -230,9 +239,14 @@ class Run:
     # --- data -------------------------------------------------------------------------------------
 
     def scope(self, needed: Collection[str]) -> Scope:
-        """What expressions that need these steps see."""
-        steps = {name: self._step_value(name) for name in needed if name in self.machine.steps}
-        return Scope(self.facts(), self.input_value(), steps)
+        """What expressions see that need the outputs of these steps, and "input" if it is among
+        them. Of other steps only how they ended is there."""
+        steps = {
+            name: self._step_value(name, step, with_output=name in needed)
+            for name, step in self.machine.steps.items()
+            if step.state in ENDED
+        }
+        return Scope(self.facts(), self.input_value() if "input" in needed else None, steps)
 
     def facts(self) -> dict[str, Any]:
         """What `run` is in expressions."""
@@ -253,15 +267,19 @@ class Run:
             self._input_read = True
         return self._input_value
 
+    @property
+    def is_input_unread(self) -> bool:
+        """Whether the input is content that nobody has read."""
+        return isinstance(self.input_value(), Unread)
+
     def read_input(self, value: Any) -> None:
         """Somebody has read the blob that the input is."""
         self._input_value, self._input_read = value, True
 
-    def _step_value(self, name: str) -> StepValue:
-        step = self.machine.steps[name]
+    def _step_value(self, name: str, step: StepRun, *, with_output: bool) -> StepValue:
         failure = self.failures.get(name) if step.state is StepState.FAILED else None
         told = {"code": failure.code, "message": failure.message} if failure is not None else None
-        return StepValue(step.state.name, self._output_of(name), told)
+        return StepValue(step.state.name, self._output_of(name) if with_output else None, told)
 
     def _output_of(self, name: str) -> Any:
         step = self.machine.steps[name]

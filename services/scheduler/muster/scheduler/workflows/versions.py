@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.model.errors import NotFound
 from muster.model.records import RowQuery
-from muster.scheduler.schemas import Check, check_of
+from muster.scheduler.workflows.inputs import InputCheck, check_of_input
 from muster.v1.workflow_pb2 import Step, Workflow, WorkflowVersion
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.definition import Definition, compile_workflow
@@ -29,8 +28,10 @@ class Version:
     created_ms: int
     sha256: bytes
     definition: Definition
-    check_input: Check
+    check_input: InputCheck
     steps: dict[str, Step] = field(default_factory=dict)
+    # By step: workflows that were read for steps which are about to begin.
+    children: dict[str, Version] = field(default_factory=dict)
 
     @property
     def message(self) -> WorkflowVersion:
@@ -59,7 +60,7 @@ def version_of(row: tuple[str, str, int, str, int, bytes, bytes]) -> Version:
         created_ms,
         sha256,
         compile_workflow(workflow),
-        check_of(workflow.input if workflow.HasField("input") else None, "the run's input"),
+        check_of_input(workflow),
         {step.name: step for step in workflow.steps},
     )
 
@@ -68,7 +69,7 @@ class Versions:
     """All that have been used of late. What is here never changes; which is the newest, another
     scheduler may have changed, so that is asked anew where there are several."""
 
-    def __init__(self, ledger: Ledger, *, shared: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, *, shared: bool) -> None:
         self._ledger = ledger
         self._shared = shared
         self._kept: OrderedDict[Key, Version] = OrderedDict()
@@ -86,7 +87,7 @@ class Versions:
     def known(self, tenant: str, name: str, number: int) -> Version | None:
         """A version that can be had without asking the ledger; 0 is the newest."""
         if not number:
-            if self._shared():
+            if self._shared:
                 return None
             number = self._newest.get((tenant, name), 0)
         found = self._kept.get((tenant, name, number))

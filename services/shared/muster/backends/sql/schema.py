@@ -195,7 +195,7 @@ members = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 
-# --- what is no contract: see `muster.model.records`, where columns are described ------------------
+# --- what is no contract: `muster.model.records` describes the columns ----------------------------
 
 workflows = Table(
     "workflows",

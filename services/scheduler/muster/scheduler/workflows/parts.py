@@ -1,0 +1,52 @@
+"""All that runs workflows in a scheduler, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from muster.backends.base import Blobs
+from muster.runtime.lifetime import background
+from muster.scheduler.service import Scheduler
+from muster.scheduler.workflows.children import Children
+from muster.scheduler.workflows.commands import Commands
+from muster.scheduler.workflows.doing import Doing
+from muster.scheduler.workflows.gates import Gates
+from muster.scheduler.workflows.local import LocalEngine
+from muster.scheduler.workflows.reading import Reading
+from muster.scheduler.workflows.restoring import Restoring
+from muster.scheduler.workflows.runs import Runs
+from muster.scheduler.workflows.starting import Starting
+from muster.scheduler.workflows.versions import Versions
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, EngineKind
+
+
+class Parts:
+    """Use inside `run`, and that inside the scheduler's."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        blobs: Blobs,
+        gates: Gates,
+        default_engine: EngineKind = ENGINE_KIND_LOCAL,
+    ) -> None:
+        self.versions = Versions(scheduler.ledger, shared=scheduler.shared)
+        self.runs = Runs(scheduler)
+        self.reading = Reading(scheduler.ledger, self.versions)
+        children = Children(scheduler, self.runs, self.versions)
+        self.doing = Doing(scheduler, self.runs, blobs, children, gates)
+        self.restoring = Restoring(scheduler, self.runs, self.reading, children, gates)
+        self.starting = Starting(
+            scheduler, self.runs, self.versions, self.reading, self.restoring, default_engine
+        )
+        self.commands = Commands(scheduler, self.runs, self.reading, self.restoring, self.starting)
+        self.local = LocalEngine(scheduler, self.doing)
+        self.runs.engines[ENGINE_KIND_LOCAL] = self.local
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run what is open while the block runs."""
+        await self.restoring.follow()
+        async with background(self.restoring.run, *self.local.loops):
+            yield

@@ -1,0 +1,170 @@
+"""The open runs of a scheduler, and the journals that they follow from.
+
+`append` is the only place where something happens to a run: the entry joins the next commit, with
+whatever else is decided in the same turn of the event loop, and the run takes it at once. Whoever
+is told of it is told after the commit. A commit that fails is repeated or ends the process, as for
+contracts, so nothing is ever taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from muster.model import limits
+from muster.model.errors import FailedPrecondition
+from muster.model.ids import format_id, shard_of_id
+from muster.model.records import Action
+from muster.scheduler.admission import moving
+from muster.scheduler.service import Scheduler
+from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run_watching import RunWatchers
+from muster.scheduler.workflows.versions import Version
+from muster.v1.workflow_run_pb2 import EngineKind, ItemEnded, RunEvent, StepBegun
+from muster.wire.times import timestamp_of_ms
+from muster.workflow.facts import Want
+
+Scope = tuple[str, str, str]
+
+
+class Engine(Protocol):
+    """Who has done what runs want."""
+
+    def wanted(self, run: Run, wants: Sequence[Want]) -> None:
+        """A run's journal has grown, and these are wanted now that were not before."""
+
+    def restored(self, run: Run) -> None:
+        """An open run has come from the ledger: all that it wants is outstanding."""
+
+    def forgotten(self, run: Run) -> None:
+        """The run has ended, or is another scheduler's now."""
+
+
+class Runs:
+    """Every open run of the shards that this scheduler owns."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.engines: dict[EngineKind, Engine] = {}
+        self.open: dict[int, Run] = {}
+        self.by_scope: dict[Scope, Run] = {}
+        self.watchers = RunWatchers()
+        self.started = 0  # since the process started
+        self.ended = 0
+        self.steps = 0  # items that have ended
+        # Called with a run that is a step of another one, when it has ended.
+        self.on_child_ended: Callable[[Run], None] = _nobody
+
+    def owns(self, run: Run) -> bool:
+        """Whether the run is still this scheduler's."""
+        owned = self.scheduler.generations.get(run.shard)
+        return owned is not None and owned == run.generation
+
+    # --- coming and going -------------------------------------------------------------------------
+
+    def start(self, row: RunRow, version: Version, event: RunEvent) -> Run:
+        """A new run, whose shard is owned. Its first entry is `event`."""
+        run = Run(row, version, self.scheduler.generations[shard_of_id(row.id)])
+        self.open[run.id] = run
+        self.by_scope[row.scope] = run
+        batch = self.scheduler.committer.batch
+        batch.record(Action.ADD, "workflow_runs", row, run.shard)
+        batch.bytes += len(row.input)
+        self.started += 1
+        self.append(run, event)
+        return run
+
+    def hold(self, run: Run) -> None:
+        """An open run that was read from the ledger, or an ended one that is to go on."""
+        self.open[run.id] = run
+        self.by_scope[run.row.scope] = run
+
+    def forget(self, run: Run) -> None:
+        """It has ended, or is somebody else's."""
+        self.open.pop(run.id, None)
+        if self.by_scope.get(run.row.scope) is run:
+            del self.by_scope[run.row.scope]
+        self.engines[run.row.engine].forgotten(run)
+
+    # --- the journal ------------------------------------------------------------------------------
+
+    def append(self, run: Run, event: RunEvent) -> None:
+        """Add an entry to a run's journal; its number and time are filled in.
+
+        Raises `Unavailable` where the run is another scheduler's by now.
+        """
+        if not self.owns(run):
+            raise moving()
+        if run.machine.sequence >= limits.RUN_EVENTS_MAX and not event.HasField("ended"):
+            raise FailedPrecondition(
+                f"the run's journal has {limits.RUN_EVENTS_MAX} entries; start another run",
+                reason="RUN_STATE",
+            )
+        now = self.scheduler.clock()
+        event.run_id = run.name
+        event.sequence = run.machine.sequence + 1
+        # Time stands still rather than go back: what follows from an entry is no earlier.
+        at_ms = max(now.wall_ms, run.changed_ms)
+        event.time.CopyFrom(timestamp_of_ms(at_ms))
+        raw = event.SerializeToString()
+        batch = self.scheduler.committer.batch
+        row = (run.id, event.sequence, at_ms, raw)
+        batch.record(Action.ADD, "workflow_journal", row, run.shard)
+        batch.bytes += len(raw)
+        wants = run.apply(event)
+        batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
+        self.scheduler.committer.after.append((self._tell, run, event))
+        if event.HasField("item_ended"):
+            self.steps += 1
+        if event.HasField("ended"):
+            self.ended += 1
+            self.forget(run)
+            if run.row.parent_id:
+                self.on_child_ended(run)
+        else:
+            self.engines[run.row.engine].wanted(run, wants)
+
+    def _tell(self, run: Run, event: RunEvent) -> None:
+        self.watchers.tell(run, event)
+
+    def begun(self, run: Run, begun: StepBegun) -> None:
+        """A step was begun."""
+        begun.revision = run.machine.revision
+        self.append(run, RunEvent(begun=begun))
+
+    def item_ended(self, run: Run, ended: ItemEnded) -> None:
+        """An item has ended; nothing happens where that is known already."""
+        if run.machine.is_over or not self.owns(run):
+            return
+        step = run.machine.steps[ended.step]
+        waits = step.undoing if ended.compensation else ended.index in step.open
+        if waits and ended.revision == step.revision:
+            self.append(run, RunEvent(item_ended=ended))
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def of_tenant(self, tenant: str) -> Iterable[Run]:
+        """The open runs of a tenant."""
+        return (run for run in self.open.values() if run.row.tenant == tenant)
+
+
+def head_of(run: Run) -> tuple[object, ...]:
+    """The row that says where a run is: of the table workflow_heads."""
+    machine = run.machine
+    return (
+        run.id,
+        run.shard,
+        run.row.tenant,
+        run.row.workflow,
+        run.row.conversation,
+        int(machine.state),
+        int(not machine.is_over),
+        machine.sequence,
+        run.changed_ms,
+        run.ended_ms,
+    )
+
+
+def _nobody(run: Run) -> None:
+    message = f"run {format_id(run.id)} has a parent, and nobody looks after that"
+    raise AssertionError(message)
