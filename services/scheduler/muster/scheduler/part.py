@@ -14,6 +14,10 @@ from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
+from muster.scheduler.agent_states.servicer import AgentStateServicer
+from muster.scheduler.agent_states.states import AgentStates
+from muster.scheduler.conversations.compressing import Compressing
+from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.links import Links
@@ -24,9 +28,11 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
+from muster.v1.agent_state_service_pb2_grpc import add_AgentStateServiceServicer_to_server
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
+from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
@@ -63,6 +69,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
+    compressing = Compressing(scheduler)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -90,6 +97,12 @@ def scheduler_part(
         ),
         "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
             catalogue, server
+        ),
+        "muster.v1.ConversationService": lambda server: add_ConversationServiceServicer_to_server(
+            ConversationServicer(scheduler, router, compressing), server
+        ),
+        "muster.v1.AgentStateService": lambda server: add_AgentStateServiceServicer_to_server(
+            AgentStateServicer(AgentStates(scheduler), router), server
         ),
         "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
             LinkServicer(links), server

@@ -19,7 +19,7 @@ async def record_row(
     committer.require_room()
     if shard not in scheduler.generations:
         raise moving()
-    committer.batch.record(action, table, row, shard)
+    committer.batch.record(action, table, list(row), shard)
     committer.batch.bytes += sum(len(each) for each in row if isinstance(each, bytes))
     committer.wake()
     await committer.barrier()

@@ -5,15 +5,16 @@ What it does, "extractive.v1":
 1. Contracts are put in the order of their ids, whatever order they come in.
 2. A head says how many there were, when, how they ended and who took part; a last line what was
    spent. Both are always there.
-3. Between them are four sections: what was asked, decided, produced, and what went wrong. Each has a
-   share of the room that is left (`SHARES`); what one does not need, the next ones get.
-4. A section has a line for each contract. Where there is no room for all, roots come before what was
-   delegated, and earlier before later; the lines that stay are in order of acceptance, and a last
-   one says how many there are more.
-5. A decision is an answer to a question, or a value of an output under one of the names `DECISIVE`.
-6. A text that is too long for its line is extracted from: each of its sentences gets the mean weight
-   of its words, where a word weighs as much as it is frequent in all the texts together (Luhn,
-   1958), and the heaviest ones that fit stay, in their order. If none fits, the text is cut.
+3. Between them are four sections: what was asked, decided, produced, and what went wrong. Each
+   has a share of the room that is left (`SHARES`); what one does not need, the next ones get.
+4. A section has a line for each contract. Where there is no room for all, roots come before what
+   was delegated, and earlier before later; the lines that stay are in order of acceptance, and a
+   last one says how many there are more.
+5. A decision is an answer to a question, or a value of an output under one of the names
+   `DECISIVE`.
+6. A text that is too long for its line is extracted from: each of its sentences gets the mean
+   weight of its words, where a word weighs as much as it is frequent in all the texts together
+   (Luhn, 1958), and the heaviest ones that fit stay, in their order. If none fits, it is cut.
 
 Whatever comes in, the text has at most `bytes_max` bytes of UTF-8.
 """
