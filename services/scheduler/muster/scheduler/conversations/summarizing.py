@@ -111,7 +111,7 @@ def _request(caller: Principal, block: MemoryBlock, shard: int, seconds: float) 
 
 
 def _contracts(block: MemoryBlock) -> list[dict[str, str]]:
-    """What the capability is told of the contracts: the first ones, as many as there is room for."""
+    """What the capability is told: of the first contracts, as many as there is room for."""
     told: list[dict[str, str]] = []
     room = _MATERIAL_BYTES_MAX - len(json.dumps(block.text, ensure_ascii=False).encode())
     for each in block.digests:
