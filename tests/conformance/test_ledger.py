@@ -208,7 +208,7 @@ async def test_a_lease_that_follows_an_ending_of_the_same_commit_has_its_own_seg
 ) -> None:
     await open_contract(ledger)
     made = batch(endings=[ending(5)])
-    made.segments[0].ended_attempts.add(ONE)
+    made.segments[0].freed.add(ONE)
     made.for_lease_of(ONE).leases.append(lease(6))
     assert not (await ledger.commit(made)).refused
     assert [attempt.epoch for attempt in (await one(ledger)).attempts] == [5, 6]

@@ -24,6 +24,26 @@ def test_what_is_open_long_after_the_last_fault_has_healed_breaks_l1() -> None:
     assert "L1" in {each.rule for each in check(history)}
 
 
+def test_what_waits_for_a_person_does_not_break_l1() -> None:
+    model = Model()
+    contract_id = model.live(Life(submits=3, before=("PARKED",)))
+    model.live(Life())
+    history = model.history
+    history.faults += healed("all hosts killed", 0.1, 0.15)
+    history.settings += [r.Setting(r.SLOTS, 10.0), r.Setting(r.WORK_SECONDS, 1.0)]
+    for kind in ("answers", "shown"):
+        records = getattr(history, kind)
+        records[:] = [each for each in records if each.contract_id != contract_id]
+    until = ("ACCEPTED", "LEASED", "STARTED", "PARKED")
+    history.changes[:] = [
+        c for c in history.changes if c.type in until or c.contract_id != contract_id
+    ]
+    history.opened.append(r.Opened("client", 1, at=120.0, by="client"))
+    assert "L1" not in {each.rule for each in check(history)}
+    history.changes[:] = [each for each in history.changes if each.type != "PARKED"]
+    assert "L1" in {each.rule for each in check(history)}
+
+
 def test_a_part_that_stops_the_others_breaks_l2() -> None:
     history = History()
     steady(history, 0.0, 30.0, 50.0)

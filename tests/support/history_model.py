@@ -16,7 +16,7 @@ LEASE = 10.0
 LOSSES_MAX = 3  # agents lost by a contract bury it
 LIFE = 40.0  # seconds at which whoever asks afterwards asks
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
-BEFORE = ("LOST", "FAILED", "TIMED_OUT", "returned", "vanished")
+BEFORE = ("LOST", "FAILED", "TIMED_OUT", "PARKED", "returned", "vanished")
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,17 @@ class _Living:
             self.report(epoch, host, nonce, "AGENT_ERROR", 0, "ACCEPTED")
         if outcome == "TIMED_OUT":
             self.add(r.Decision(self.contract_id, epoch, f"s-{host}", "CANCEL", "X"), host)
+        if outcome == "PARKED":
+            self.report(epoch, host, nonce, "", 0, "ACCEPTED")
         if outcome == "LOST":
             self.stale.append((epoch, host))
         shown = {"returned": "RETURNED", "vanished": "LOST"}.get(outcome, outcome)
         code = {"LOST": "AGENT_LOST", "vanished": "AGENT_LOST"}.get(outcome, outcome.upper())
         self.close(epoch, host, shown, code, starts)
-        if not self.buried:
+        if outcome == "PARKED":
+            self.change("PARKED", "PARKED", epoch)
+            self.change("ANSWERED", "QUEUED", 0)
+        elif not self.buried:
             self.change("REQUEUED", "QUEUED", epoch, code)
 
     def report(

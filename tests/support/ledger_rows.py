@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from muster.model.ids import ID_EPOCH_MS, first_id_at
-from muster.model.ledger import CONTRACT_COLUMNS, ITEM_OUTPUT, Batch, Row
+from muster.model.ledger import CONTRACT_COLUMNS, ITEM_OUTPUT, Batch, Closing, Row
 from muster.model.states import Author, ContractState, Outcome
 
 T0 = ID_EPOCH_MS + 1_000
@@ -75,6 +75,16 @@ def response(epoch: int, number: int = ONE, author: int = AGENT, word: bytes = b
 def item(index: int, kind: int = ITEM_OUTPUT, epoch: int = 1, number: int = ONE) -> Row:
     """A stream item."""
     return [number, epoch, index, kind, f"item {index}".encode()]
+
+
+def question(epoch: int, number: int = ONE, name: str = "q1") -> Row:
+    """What an attempt, or with epoch 0 a run, asks a person."""
+    return [number, name, "acme", epoch, T0 + epoch + 1, T0 + 50, "", "", b"question"]
+
+
+def answer(number: int = ONE, name: str = "q1", word: bytes = b"word") -> Row:
+    """A person's answer."""
+    return [number, name, int(Closing.ANSWERED), T0 + 40, word]
 
 
 def batch(**kinds: Iterable[Any]) -> Batch:

@@ -11,8 +11,9 @@ from muster.agent.attempt_port import AttemptPort
 from muster.agent.capability import Capability, Runs
 from muster.agent.contents import fetch, fill, fill_small, is_small
 from muster.agent.context import Facts
-from muster.agent.failures import AGENT_ERROR, Failed
-from muster.agent.messages import facts_of, fill_failure, fill_usage
+from muster.agent.failures import AGENT_ERROR, PARKED, Failed
+from muster.agent.inquiry import Inquiry
+from muster.agent.messages import facts_of, fill_failure, fill_question, fill_usage
 from muster.agent.performing import failed_of, perform_async
 from muster.agent.session.core_outbox import Key, Lease
 from muster.agent.values import Content
@@ -41,6 +42,7 @@ class Attempt:
         "assignment",
         "cancel_code",
         "capability",
+        "inquiry",
         "lease",
         "received",
         "task",
@@ -62,6 +64,7 @@ class Attempt:
         self.received = received  # by the loop's clock
         self.task: asyncio.Task[None] | None = None
         self.cancel_code: str | None = None
+        self.inquiry: Inquiry | None = None  # what it has ended with
         self._has_begun = False
         self._facts: Facts | None = None
         self._port: AttemptPort | None = None
@@ -85,11 +88,26 @@ class Attempt:
             report = self._empty_report()
             fill_failure(report.failure, Failed(AGENT_ERROR, "its report could not be made"))
         finally:
+            if self.inquiry is not None and self.cancel_code == PARKED:
+                report = self._question(self.inquiry)
             self.work.ended(self, report)
 
     def _empty_report(self) -> Report:
         report = Report()
         report.key.contract_id, report.key.epoch = self.lease.key
+        return report
+
+    def ask(self, inquiry: Inquiry) -> None:
+        """Its code asks a person, so it is over; it is reported when the code has ended."""
+        if self.cancel_code is None:
+            self.inquiry = inquiry
+            self.stop(PARKED)
+
+    def _question(self, inquiry: Inquiry) -> Report:
+        report = self._empty_report()
+        fill_question(report.question, inquiry)
+        if self._port is not None:
+            self._add_what_was_said(self._port, report)
         return report
 
     async def _perform(self) -> Report:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from muster.agent.children import Child, Children, gather_contents
-from muster.agent.contents import fill
+from muster.agent.contents import fetch, fill
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
+from muster.agent.inquiry import Inquiry
 from muster.agent.text import cut
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, input_content, value_of
@@ -122,6 +123,16 @@ class AttemptPort:
         publisher = self._attempt.work.topics.publisher
         traceparent = self._attempt.facts.traceparent
         await publisher.publish(lease.agent, publication, number, lease.key, traceparent)
+
+    async def ask(self, inquiry: Inquiry) -> Content:
+        """The answer that the assignment has, or else the attempt's end."""
+        for answer in self._attempt.assignment.answers:
+            if answer.question_id == inquiry.id:
+                return await fetch(answer.value, self._attempt.work.blobs)
+        self._attempt.ask(inquiry)
+        # Its task has been cancelled, and with it whatever waits here.
+        never: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
+        return await never
 
     # --- children and blobs -----------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from muster.agent.capability import Capability
 from muster.agent.context import BINARY, LOG_LEVELS, Facts, Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed, Failed
+from muster.agent.inquiry import Inquiry
 from muster.agent.topics.event import Publication
 from muster.agent.values import EMPTY, Content, chunk_content, input_content, value_of
 from muster.agent.workers import sync_desk
@@ -50,6 +51,8 @@ class Run:
     usage: Usage = field(default_factory=Usage)
     published: list[Publication] = field(default_factory=list)
     suspensions: int = 0
+    asked: list[Inquiry] = field(default_factory=list)  # what it asked a person
+    parked: Inquiry | None = None  # the question that it ended with, as nobody answers
 
     @property
     def output(self) -> Any:
@@ -122,7 +125,9 @@ class BenchPort:
         facts: Facts,
         answer: Answerer,
         blobs: BenchBlobs,
+        park: Callable[[Inquiry], None],
     ) -> None:
+        self._park = park
         self._run = run
         self._capability = capability
         self._facts = facts
@@ -130,6 +135,7 @@ class BenchPort:
         self._children: dict[str, BenchChild] = {}
         self.blobs = blobs
         self.cancel_code: str | None = None
+        self.answers: dict[str, Content] = {}  # by the question's id
 
     def progress(self, fraction: float, message: str) -> None:
         self._run.progress.append(Progress(fraction, message))
@@ -169,6 +175,14 @@ class BenchPort:
             if isinstance(outcome, BaseException):
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Content)]
+
+    async def ask(self, inquiry: Inquiry) -> Content:
+        if inquiry.id in self.answers:
+            return self.answers[inquiry.id]
+        self._run.asked.append(inquiry)
+        self._park(inquiry)
+        never: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def publish(self, publication: Publication) -> None:
         self._run.published.append(publication)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
 from muster.agent.blob import Blob
 from muster.agent.delegation import Call, CallOptions, ChildHandle, SyncChildHandle
 from muster.agent.failures import AttemptCancelled
+from muster.agent.inquiry import AskOptions, Inquiries, Inquiry, answer_value
 from muster.agent.topics.event import Publication, publication
 from muster.model import limits
+
+if TYPE_CHECKING:
+    from muster.agent.values import Content
 
 BINARY = "application/octet-stream"
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -69,6 +73,8 @@ class AsyncPort(Port, Protocol):
 
     async def gather(self, handles: Sequence[Any]) -> list[Any]: ...
 
+    async def ask(self, inquiry: Inquiry) -> Content: ...
+
     async def publish(self, publication: Publication) -> None: ...
 
     @property
@@ -83,6 +89,8 @@ class SyncPort(Port, Protocol):
     def submit(self, call: Call) -> SyncChildHandle: ...
 
     def gather(self, handles: Sequence[Any]) -> list[Any]: ...
+
+    def ask(self, inquiry: Inquiry) -> Content: ...
 
     def publish(self, publication: Publication) -> None: ...
 
@@ -142,11 +150,12 @@ class Usage:
 class BaseContext:
     """What both kinds of context share."""
 
-    __slots__ = ("_port", "facts")
+    __slots__ = ("_inquiries", "_port", "facts")
 
     def __init__(self, facts: Facts, port: Port) -> None:
         self.facts = facts
         self._port = port
+        self._inquiries = Inquiries()
 
     @property
     def contract_id(self) -> str:
@@ -245,6 +254,17 @@ class Context(BaseContext):
         ]
         return await self._port.gather(handles)
 
+    async def ask(self, text: str, **options: Unpack[AskOptions]) -> Any:
+        """Asks a person, and ends the attempt: nothing waits, and no slot is taken. Once there is
+        an answer the function runs again, from its beginning, and this returns the answer at once.
+        So do what must not be done twice after asking, or as children with keys.
+
+        See `AskOptions` for choices, type, default and deadline. Raises `ValueError` for a question
+        that nobody could answer; otherwise, where there is no answer yet, the code is cancelled.
+        """
+        inquiry, codec = self._inquiries.make(text, options)
+        return answer_value(await self._port.ask(inquiry), codec)
+
     async def publish(
         self,
         topic: str,
@@ -312,6 +332,17 @@ class SyncContext(BaseContext):
         """
         handles = [self._port.submit(call) if isinstance(call, Call) else call for call in calls]
         return self._port.gather(handles)
+
+    def ask(self, text: str, **options: Unpack[AskOptions]) -> Any:
+        """Asks a person, and ends the attempt: nothing waits, and no slot is taken. Once there is
+        an answer the function runs again, from its beginning, and this returns the answer at once.
+        So do what must not be done twice after asking, or as children with keys.
+
+        See `AskOptions` for choices, type, default and deadline. Raises `ValueError` for a question
+        that nobody could answer; otherwise, where there is no answer yet, `AttemptCancelled`.
+        """
+        inquiry, codec = self._inquiries.make(text, options)
+        return answer_value(self._port.ask(inquiry), codec)
 
     def publish(
         self,

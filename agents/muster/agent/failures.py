@@ -15,6 +15,7 @@ REPORT_REFUSED = "REPORT_REFUSED"
 OUTPUT_REFUSED = "OUTPUT_REFUSED"
 CAPABILITY_UNKNOWN = "CAPABILITY_UNKNOWN"
 CHILD_FAILED = "CHILD_FAILED"
+PARKED = "PARKED"  # why an attempt is over that has asked a person
 
 
 class Failed(Exception):

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from muster.agent.contents import fill_small, is_small
 from muster.agent.context import Facts, Usage
 from muster.agent.failures import AGENT_ERROR, Failed
+from muster.agent.inquiry import Inquiry
 from muster.agent.text import cut
 from muster.agent.values import content_of
 from muster.model import limits
+from muster.v1.question_pb2 import Question
 from muster.v1.response_pb2 import Failure
 from muster.v1.session_pb2 import Assignment, Report
-from muster.wire.times import duration_of_seconds, seconds_of_duration, seconds_of_timestamp
+from muster.wire.times import (
+    duration_of_seconds,
+    seconds_of_duration,
+    seconds_of_timestamp,
+    timestamp_of_seconds,
+)
 
 # What the wire takes as a failure's code, and as the pause it asks for.
 _CODE = re.compile("[A-Z][A-Z0-9_]{0,63}")
@@ -71,6 +79,19 @@ def _fill_details(failure: Failure, details: Any) -> None:
     if not is_small(content):
         content = content_of("the details were larger than 64 KiB")
     fill_small(failure.details, content)
+
+
+def fill_question(question: Question, inquiry: Inquiry) -> None:
+    """Puts on the wire what is asked."""
+    question.id, question.text = inquiry.id, inquiry.text
+    if inquiry.schema:
+        question.answer.json_schema = inquiry.schema
+    for choice in inquiry.choices:
+        question.choices.add().json = choice
+    if inquiry.deadline is not None:
+        question.deadline.CopyFrom(timestamp_of_seconds(time.time() + inquiry.deadline))
+    if inquiry.default is not None:
+        question.default_answer.json = inquiry.default
 
 
 def fill_usage(report: Report, usage: Usage) -> None:

@@ -28,6 +28,7 @@ from muster.wire.times import duration_of_seconds
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
     from muster.agent.events import BusEvent, Replayed
+    from muster.agent.inbox import Inbox
     from muster.agent.options import Metadata
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
@@ -52,6 +53,13 @@ class Queries:
     def blobs(self) -> Blobs:
         """The tenant's blobs."""
         return self._services.blobs
+
+    @property
+    def inbox(self) -> Inbox:
+        """What waits for a person."""
+        from muster.agent.inbox import Inbox
+
+        return Inbox(self._services)
 
     async def get(self, contract_id: str = "", *, request_id: str = "") -> Contract:
         """One contract, with its payloads and attempts, by its id or by the caller's own."""

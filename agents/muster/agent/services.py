@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from muster.agent.spans import Spans
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
     from muster.v1.event_service_pb2_grpc import EventServiceStub
+    from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -53,6 +54,12 @@ class Services:
         from muster.v1.event_service_pb2_grpc import EventServiceStub
 
         return EventServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def inbox(self) -> InboxServiceStub:
+        from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
+
+        return InboxServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

@@ -7,6 +7,8 @@
     assert run.output == "…"
     assert run.progress[-1].fraction == 1.0
 
+    bench.person("Which one?", answers="the first")
+
 Input and output pass through the same checks and encodings as at a host. Async code runs in the
 test's event loop, sync code in a thread, where a debugger reaches it. Children are answered by what
 the test scripts, or else by the bench's own agents.
@@ -27,7 +29,8 @@ from muster.agent.bench_port import BenchBlobs, BenchPort, Run, child_failed
 from muster.agent.capability import Capability, Runs
 from muster.agent.context import Facts
 from muster.agent.delegation import Call
-from muster.agent.failures import Failed
+from muster.agent.failures import PARKED, Failed
+from muster.agent.inquiry import Inquiry
 from muster.agent.performing import failed_of, perform_async
 from muster.agent.values import Content, content_of, input_content, value_of
 from muster.agent.workers.threads import ThreadPool
@@ -47,6 +50,7 @@ class Bench:
             for capability in agent.capabilities.values()
         }
         self._replies: dict[str, Reply] = {}
+        self._people: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
         self.blobs = BenchBlobs()
 
@@ -70,13 +74,35 @@ class Bench:
 
         self._replies[capability] = reply
 
+    def person(self, question: str, *, answers: Any = None, does: Reply | None = None) -> None:
+        """Scripts what a person answers to a question of this id or text: a value, or what a
+        function says of the question (`Inquiry`). Children's questions are answered too.
+        """
+        self._people[question] = (lambda _: answers) if does is None else does
+
     async def run(self, capability: str, input: Any = None, **facts: Any) -> Run:
         """Runs one attempt to its end. `timeout` in seconds sets its deadline and cancels it then.
 
-        Other keyword arguments are `Facts`: `attempt=2`, `labels={…}`, `last_failure="…"`, ….
+        One that asks a person is run again with the answer, as often as it asks, as the mesh does;
+        where nobody was told to answer, `Run.parked` is the question. Other keyword arguments are
+        `Facts`: `attempt=2`, `labels={…}`, `last_failure="…"`, ….
         """
-        async with self.start(capability, input, **facts) as running:
-            return await running.end()
+        answers: dict[str, Content] = {}
+        asked: list[Inquiry] = []
+        while True:
+            async with self.start(capability, input, **facts) as running:
+                running.port.answers = answers
+                run = await running.end()
+            asked += run.asked
+            run.asked = asked
+            inquiry = run.parked
+            if inquiry is None:
+                return run
+            reply = self._people.get(inquiry.id) or self._people.get(inquiry.text)
+            if reply is None:
+                return run
+            answers[inquiry.id] = content_of(reply(inquiry))
+            facts = {**facts, "contract_id": running.key, "attempt": running.facts.attempt + 1}
 
     @asynccontextmanager
     async def start(
@@ -123,7 +149,7 @@ class Running:
         self.capability = capability
         self.facts = facts
         self.run = Run()
-        self.port = BenchPort(self.run, capability, facts, bench.answer, bench.blobs)
+        self.port = BenchPort(self.run, capability, facts, bench.answer, bench.blobs, self.park)
         self.key = facts.contract_id
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -143,6 +169,12 @@ class Running:
         if self.port.cancel_code is None and self._task is not None and not self._task.done():
             self.port.cancel_code = code
             self._task.cancel(code)
+
+    def park(self, inquiry: Inquiry) -> None:
+        """It asks a person, and is over."""
+        if self.port.cancel_code is None:
+            self.run.parked = inquiry
+            self.cancel(PARKED)
 
     async def end(self) -> Run:
         """Waits until it has ended."""

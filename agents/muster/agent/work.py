@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from muster.agent.agent import Agent
 from muster.agent.attempt import Attempt
 from muster.agent.capability import Runs
-from muster.agent.failures import CAPABILITY_UNKNOWN, OUTPUT_REFUSED, REPORT_REFUSED, Failed
+from muster.agent.failures import (
+    CAPABILITY_UNKNOWN,
+    OUTPUT_REFUSED,
+    PARKED,
+    REPORT_REFUSED,
+    Failed,
+)
 from muster.agent.messages import fill_failure
 from muster.agent.session.core import Decision, SessionCore, Verdict
 from muster.agent.session.core_outbox import Key, Lease
@@ -141,7 +147,8 @@ class Work:
         """An attempt's code has ended; without a report where it was told to."""
         lease = attempt.lease
         self._attempts.pop(lease.key, None)
-        if attempt.cancel_code is not None or report is None:
+        has_asked = attempt.cancel_code == PARKED
+        if report is None or (attempt.cancel_code is not None and not has_asked):
             if attempt.cancel_code != OUTPUT_REFUSED:
                 self.core.stopped(lease)
         else:

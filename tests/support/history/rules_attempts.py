@@ -132,14 +132,15 @@ def agents_are_entitled(evidence: Evidence) -> Iterator[Breach]:
 
 def executed_once(evidence: Evidence) -> Iterator[Breach]:
     """S17: where nothing was disturbed, every contract is executed once, and once more for each
-    attempt that its agent failed."""
+    attempt that its agent failed, or ended with a question."""
     if not evidence.setting(FAULTLESS):
         return
     for contract_id, case in evidence.cases.items():
         if not case.shown:
             continue
         state = case.shown[-1].state
-        failed = sum(each.outcome in FAILED for each in case.shown[-1].attempts)
+        again = (*FAILED, "PARKED")
+        failed = sum(each.outcome in again for each in case.shown[-1].attempts)
         least = failed + (state == "SUCCEEDED")
         most = least if state in ("SUCCEEDED", "FAILED") else failed + 1
         found = len(case.executions)

@@ -13,7 +13,7 @@ from tests.support.history.records import CLOCK, MACHINE, OWNER
 # After a lease of silence: two sweeps, a commit, and the time until a watcher has heard of it.
 GIVEN_UP_SECONDS = 4.0
 TAKEN = frozenset({"ACCEPTED", "ACCEPTED_DUPLICATE"})
-REPORTED = frozenset({"SUCCEEDED", "FAILED"})
+REPORTED = frozenset({"SUCCEEDED", "FAILED", "PARKED"})
 
 
 def stale_reports_change_nothing(evidence: Evidence) -> Iterator[Breach]:
@@ -122,7 +122,8 @@ def _settled(case: Case, assigned: r.Assigned) -> float:
 
 def _moved_on(case: Case, epoch: int, until: float) -> float:
     """When somebody saw that the attempt was no longer its contract's."""
-    seen = [c.at for c in case.changes if c.epoch > epoch or c.type in ("REQUEUED", "ENDED")]
+    over = ("REQUEUED", "PARKED", "ENDED")
+    seen = [c.at for c in case.changes if c.epoch > epoch or c.type in over]
     seen += [each.at for each in case.assigned if each.epoch > epoch]
     seen += [each.at for each in case.answers]
     for shown in case.shown:

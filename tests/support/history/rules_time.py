@@ -118,14 +118,18 @@ def _standing_still(evidence: Evidence, begin: float, end: float) -> float:
 
 def everything_settles(evidence: Evidence) -> Iterator[Breach]:
     """L1: within 60 s, and the time that open work takes on all slots, of the last fault's healing
-    every open contract has ended."""
+    every open contract has ended, but for those that wait, or have waited, for a person."""
     spans = evidence.spans
     if not spans or not isfinite(max(span.end for span in spans)):
         return
     healed = max(span.end for span in spans)
     ends = {contract_id: case.ended_at for contract_id, case in evidence.cases.items()}
     known = {each.contract_id: each.at for each in reversed(evidence.history.acknowledgements)}
-    open_ones = [each for each, at in known.items() if at <= healed < ends[each]]
+    open_ones = [
+        each
+        for each, at in known.items()
+        if at <= healed < ends[each] and not _has_parked(evidence.cases[each])
+    ]
     slots = evidence.setting(SLOTS) or 1.0
     allowed = SETTLED_SECONDS + len(open_ones) * evidence.setting(WORK_SECONDS) / slots
     until = max(evidence.last_words.values(), default=0.0)
@@ -135,6 +139,12 @@ def everything_settles(evidence: Evidence) -> Iterator[Breach]:
             how = "was open" if ends[contract_id] == inf else "ended"
             sentence = f"{contract_id} {how} {end - healed:.1f} s after the last fault had healed"
             yield Breach(f"{sentence}; allowed are {allowed:.1f} s", (contract_id,))
+
+
+def _has_parked(case: Case) -> bool:
+    return any(each.type == "PARKED" for each in case.changes) or any(
+        attempt.outcome == "PARKED" for shown in case.shown for attempt in shown.attempts
+    )
 
 
 def others_go_on(evidence: Evidence) -> Iterator[Breach]:

@@ -186,6 +186,32 @@ class Mesh(RuleBasedStateMachine):
             assert verdict in ("FENCED", "ACCEPTED_DUPLICATE")
             assert before == (contract.state, contract.failures, contract.lease)
 
+    @rule(data=st.data(), seconds=st.sampled_from([None, 0.5, 3.0]), default=st.booleans())
+    def ask(self, data: st.DataObject, seconds: float | None, default: bool) -> None:
+        """Somebody who has, or had, a lease asks a person. Only the current one parks."""
+        chosen = self.any_lease(data)
+        if chosen is None:
+            return
+        contract, lease = chosen
+        current = contract.lease is lease and contract.id not in self.ends
+        self.count += 1
+        name, said = f"q{self.count}", "default" if default else None
+        verdict = self.world.ask(contract, lease, name, seconds=seconds, default=said)
+        self.look()
+        if current:
+            assert verdict == "ACCEPTED"
+            assert contract.state is ContractState.PARKED
+        else:
+            assert verdict in ("FENCED", "ACCEPTED_DUPLICATE")
+
+    @rule(contract=contracts)
+    def answer(self, contract: Contract) -> None:
+        """A person answers, where somebody waits."""
+        if contract.asked is not None and contract.id not in self.ends:
+            self.world.answer(contract)
+            self.look()
+            assert contract.state is ContractState.QUEUED
+
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
         """An agent says that it started."""
@@ -256,7 +282,9 @@ class Mesh(RuleBasedStateMachine):
         assert core.counts["accepted"] == core.counts["ended"] + len(core.contracts)
         for contract in core.contracts.values():
             assert contract.state not in TERMINAL
-            assert (contract.lease is None) == (contract.state is ContractState.QUEUED)
+            without = (ContractState.QUEUED, ContractState.PARKED)
+            assert (contract.lease is None) == (contract.state in without)
+            assert (contract.asked is None) == (contract.state is not ContractState.PARKED)
             assert contract.failures < FAILED_MAX
             assert contract.losses < limits.LOST_AGENTS_MAX
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 from muster.model.ids import EpochMaker, IdMaker
 from muster.model.limits import SHARDS
@@ -12,7 +14,7 @@ from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
 from muster.scheduler.core_sessions import AgentInfo, Held, Sessions
 from muster.scheduler.effects import Acknowledge, Assign, Cancel, Effect, End
-from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.records import Asked, Contract, Lease, Now
 
 WALL_MS = 1_800_000_000_000
 ONE = Version(1, 0, 0)
@@ -109,6 +111,22 @@ class World:
             **changes,  # type: ignore[arg-type]
         )
         return self.verdicts()[-1]
+
+    def ask(self, contract: Contract, lease: Lease, name: str = "q", **changes: Any) -> str:
+        """The agent asks a person; the verdict. `seconds` is when it is due, `default` its
+        default."""
+        seconds = changes.pop("seconds", None)
+        due = math.inf if seconds is None else self.now.mono + seconds
+        due_ms = 0 if seconds is None else self.now.wall_ms + int(seconds * 1000)
+        default = changes.pop("default", None)
+        asked = Asked(
+            name, lease.epoch, lease.agent, self.now.wall_ms, due_ms, due, default, f"{name}?", 10
+        )
+        return self.report(contract, lease, asked=asked, **changes)
+
+    def answer(self, contract: Contract, value: object = "yes", by: str = "ann") -> None:
+        """A person answers."""
+        self.attempts.asking.answer(self.now, contract, value, 3, by)
 
     def fail(self, contract: Contract, lease: Lease, **changes: object) -> str:
         """The agent reports a failure; the verdict."""

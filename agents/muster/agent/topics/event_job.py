@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from muster.agent.context import LOG_LEVELS, Context, Facts, Usage
+from muster.agent.inquiry import Inquiry
 from muster.agent.topics.event import Event, Publication
 from muster.agent.topics.handler import Handler, as_json
 from muster.agent.values import Content
@@ -100,6 +101,9 @@ class EventJob:
 
     async def gather(self, handles: Sequence[Any]) -> NoReturn:
         _refuse("children")
+
+    async def ask(self, inquiry: Inquiry) -> NoReturn:
+        _refuse("questions")
 
     async def gather_contents(self, keys: Sequence[str]) -> NoReturn:
         _refuse("children")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from muster.agent.blob import Blob
 from muster.agent.context import Blobs, Port, Usage
 from muster.agent.delegation import Call
+from muster.agent.inquiry import Inquiry
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content
 from muster.agent.workers.pipe import Message
@@ -31,6 +32,9 @@ class DeskPort(Port, Protocol):
 
     async def gather_contents(self, keys: Sequence[str]) -> list[Content]:
         """Waits for children's outputs. Raises `ChildFailed`."""
+
+    async def ask(self, inquiry: Inquiry) -> Content:
+        """The answer of a person."""
 
     async def publish(self, publication: Publication) -> None:
         """Publishes an event."""
@@ -67,6 +71,10 @@ async def _answer(port: DeskPort, message: Message) -> Answer:
             return {}, await port.gather_contents(keys)
         case "publish", (options,):
             await port.publish(Publication(**{**options, "content": contents[0]}))
+        case "ask", (options,):
+            return {}, [
+                await port.ask(Inquiry(**{**options, "choices": tuple(options["choices"])}))
+            ]
         case "put_blob", _:
             return asdict(await port.blobs.put(contents[0].data, contents[0].name)), ()
         case "get_blob", (blob, offset, length):

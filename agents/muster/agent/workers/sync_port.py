@@ -14,6 +14,7 @@ from muster.agent.capability import Capability
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
+from muster.agent.inquiry import Inquiry
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
 from muster.agent.workers.pipe import Message
@@ -78,6 +79,9 @@ class SyncAttemptPort:
     def gather(self, handles: Sequence[SyncChild]) -> list[Any]:
         answer = self._ask("gather", [handle.key for handle in handles])
         return [value_of(content) for content in answer.contents]
+
+    def ask(self, inquiry: Inquiry) -> Content:
+        return self._ask("ask", asdict(inquiry)).contents[0]
 
     def publish(self, publication: Publication) -> None:
         content = publication.content

@@ -94,6 +94,7 @@ class Contract(_message.Message):
     SHARD_FIELD_NUMBER: _builtins.int
     REDRIVEN_FROM_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """16 lower-case hex digits. Ids are ordered by the time of acceptance, to the millisecond."""
     tenant: _builtins.str
@@ -138,7 +139,11 @@ class Contract(_message.Message):
 
     @_builtins.property
     def question(self) -> _question_pb2.Question:
-        """What it waits for. Set only while it is PARKED."""
+        """What it waits for. Set only while it is PARKED, and left out in lists."""
+
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[_question_pb2.AskedQuestion]:
+        """Everything its attempts have asked so far, oldest first. Left out in lists."""
 
     def __init__(
         self,
@@ -160,10 +165,11 @@ class Contract(_message.Message):
         shard: _builtins.int = ...,
         redriven_from: _builtins.str = ...,
         question: _question_pb2.Question | None = ...,
+        questions: _abc.Iterable[_question_pb2.AskedQuestion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "end_time", b"end_time", "question", b"question", "request", b"request", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "actor", b"actor", "attempts", b"attempts", "depth", b"depth", "end_time", b"end_time", "id", b"id", "parent_id", b"parent_id", "principal", b"principal", "question", b"question", "redriven_from", b"redriven_from", "request", b"request", "response", b"response", "root_id", b"root_id", "sequence", b"sequence", "shard", b"shard", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "actor", b"actor", "attempts", b"attempts", "depth", b"depth", "end_time", b"end_time", "id", b"id", "parent_id", b"parent_id", "principal", b"principal", "question", b"question", "questions", b"questions", "redriven_from", b"redriven_from", "request", b"request", "response", b"response", "root_id", b"root_id", "sequence", b"sequence", "shard", b"shard", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

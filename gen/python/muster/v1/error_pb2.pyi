@@ -90,6 +90,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[OUT_OF_RANGE] A range or revision lies outside what is there."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
     """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+    ERROR_REASON_QUESTION_UNKNOWN: _ErrorReason.ValueType  # 32
+    """[NOT_FOUND] There is no such question in the caller's tenant."""
+    ERROR_REASON_ALREADY_ANSWERED: _ErrorReason.ValueType  # 33
+    """[FAILED_PRECONDITION] The question has an answer, and it is another one, or another's."""
+    ERROR_REASON_QUESTION_CLOSED: _ErrorReason.ValueType  # 34
+    """[FAILED_PRECONDITION] Nobody waits for the answer any more: the time for it is over, or whoever
+    asked has ended.
+    """
+    ERROR_REASON_ANSWER_MISMATCH: _ErrorReason.ValueType  # 35
+    """[INVALID_ARGUMENT] The answer does not fit the question's type, or is none of its choices."""
     ERROR_REASON_WORKFLOW_INVALID: _ErrorReason.ValueType  # 40
     """[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
     ERROR_REASON_WORKFLOW_UNKNOWN: _ErrorReason.ValueType  # 41
@@ -180,6 +190,16 @@ ERROR_REASON_RANGE: ErrorReason.ValueType  # 30
 """[OUT_OF_RANGE] A range or revision lies outside what is there."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """[INTERNAL] A defect of the mesh. The message carries a number to search the logs for."""
+ERROR_REASON_QUESTION_UNKNOWN: ErrorReason.ValueType  # 32
+"""[NOT_FOUND] There is no such question in the caller's tenant."""
+ERROR_REASON_ALREADY_ANSWERED: ErrorReason.ValueType  # 33
+"""[FAILED_PRECONDITION] The question has an answer, and it is another one, or another's."""
+ERROR_REASON_QUESTION_CLOSED: ErrorReason.ValueType  # 34
+"""[FAILED_PRECONDITION] Nobody waits for the answer any more: the time for it is over, or whoever
+asked has ended.
+"""
+ERROR_REASON_ANSWER_MISMATCH: ErrorReason.ValueType  # 35
+"""[INVALID_ARGUMENT] The answer does not fit the question's type, or is none of its choices."""
 ERROR_REASON_WORKFLOW_INVALID: ErrorReason.ValueType  # 40
 """[INVALID_ARGUMENT] The workflow has mistakes. BadRequest names each by its place."""
 ERROR_REASON_WORKFLOW_UNKNOWN: ErrorReason.ValueType  # 41

@@ -37,10 +37,11 @@ class EventServiceStub:
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
     muster.<tenant>.workflow.>                           reserved
 
-    The event type is accepted, leased, started, requeued or ended; a capability of several words is
-    several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is the contract's
-    id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its source
-    /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as well.
+    The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
+    several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
+    the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
+    source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
+    well.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is
@@ -77,10 +78,11 @@ class EventServiceServicer:
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
     muster.<tenant>.workflow.>                           reserved
 
-    The event type is accepted, leased, started, requeued or ended; a capability of several words is
-    several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is the contract's
-    id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its source
-    /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as well.
+    The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
+    several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
+    the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
+    source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
+    well.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is
@@ -135,10 +137,11 @@ class EventService:
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
     muster.<tenant>.workflow.>                           reserved
 
-    The event type is accepted, leased, started, requeued or ended; a capability of several words is
-    several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is the contract's
-    id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its source
-    /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as well.
+    The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
+    several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
+    the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
+    source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
+    well.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is

@@ -28,7 +28,7 @@ from muster.v1 import capability_pb2 as muster_dot_v1_dot_capability__pb2
 from muster.v1 import payload_pb2 as muster_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18muster/v1/question.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/capability.proto\x1a\x17muster/v1/payload.proto\"\xe7\x01\n\x08Question\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x04text\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80@\x12!\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x11.muster.v1.Schema\x12-\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x12.muster.v1.PayloadB\x08\xbaH\x05\x92\x01\x02\x10@\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x0e\x64\x65\x66\x61ult_answer\x18\x06 \x01(\x0b\x32\x12.muster.v1.Payload\"\x8f\x01\n\x06\x41nswer\x12\x1e\n\x0bquestion_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12/\n\x0b\x61nswer_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampBJ\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18muster/v1/question.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amuster/v1/capability.proto\x1a\x17muster/v1/payload.proto\"\xfb\x01\n\x08Question\x12)\n\x02id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18@2\x12^[A-Za-z0-9._:-]*$\x12\x18\n\x04text\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80@\x12!\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x11.muster.v1.Schema\x12-\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x12.muster.v1.PayloadB\x08\xbaH\x05\x92\x01\x02\x10@\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x0e\x64\x65\x66\x61ult_answer\x18\x06 \x01(\x0b\x32\x12.muster.v1.Payload\"\x8f\x01\n\x06\x41nswer\x12\x1e\n\x0bquestion_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12/\n\x0b\x61nswer_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\rAskedQuestion\x12%\n\x08question\x18\x01 \x01(\x0b\x32\x13.muster.v1.Question\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12,\n\x08\x61sk_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x11.muster.v1.AnswerBJ\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.muster.v1P\001Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1'
   _globals['_QUESTION'].fields_by_name['id']._loaded_options = None
-  _globals['_QUESTION'].fields_by_name['id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_QUESTION'].fields_by_name['id']._serialized_options = b'\272H\032r\030\020\001\030@2\022^[A-Za-z0-9._:-]*$'
   _globals['_QUESTION'].fields_by_name['text']._loaded_options = None
   _globals['_QUESTION'].fields_by_name['text']._serialized_options = b'\272H\007r\005\020\001(\200@'
   _globals['_QUESTION'].fields_by_name['choices']._loaded_options = None
@@ -45,7 +45,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANSWER'].fields_by_name['question_id']._loaded_options = None
   _globals['_ANSWER'].fields_by_name['question_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_QUESTION']._serialized_start=155
-  _globals['_QUESTION']._serialized_end=386
-  _globals['_ANSWER']._serialized_start=389
-  _globals['_ANSWER']._serialized_end=532
+  _globals['_QUESTION']._serialized_end=406
+  _globals['_ANSWER']._serialized_start=409
+  _globals['_ANSWER']._serialized_end=552
+  _globals['_ASKEDQUESTION']._serialized_start=555
+  _globals['_ASKEDQUESTION']._serialized_end=705
 # @@protoc_insertion_point(module_scope)

@@ -23,8 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Question(_message.Message):
-    """What an agent asks a person. The contract is PARKED until it is answered. Not served yet: an
-    agent that asks gets a refusal for that item.
+    """What an agent, or a gate of a workflow, asks a person. Who asks waits without holding anything: a
+    contract is PARKED until its question is answered.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,25 +36,27 @@ class Question(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     DEFAULT_ANSWER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Unique within the contract; chosen by the agent, the same when it asks again after a rerun."""
+    """Unique within the contract or run; the same when it is asked again after a rerun. An agent that
+    asks what was answered before is refused: the answer is in its assignment.
+    """
     text: _builtins.str
     """What is asked."""
     @_builtins.property
     def answer(self) -> _capability_pb2.Schema:
-        """The type of the answer. Absent means text."""
+        """The type of the answer. Absent means one of the choices, or text where there are none."""
 
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[_payload_pb2.Payload]:
-        """The answers to choose from. Empty means any that fits the type."""
+        """The answers to choose from; each fits the type. Empty means any that does."""
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """When it counts as unanswered. Absent means the contract's deadline."""
+        """When it counts as unanswered. Absent means the deadline of the contract or run."""
 
     @_builtins.property
     def default_answer(self) -> _payload_pb2.Payload:
-        """The answer that is taken at the deadline. Absent means that the contract then fails with
-        INPUT_TIMEOUT.
+        """The answer that is taken at the deadline; it fits type and choices. Absent means that the
+        contract then fails with INPUT_TIMEOUT.
         """
 
     def __init__(
@@ -77,7 +79,7 @@ Global___Question: _TypeAlias = Question  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
-    """A person's answer. Written once."""
+    """An answer. Written once: who answers second is refused with ALREADY_ANSWERED."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -112,3 +114,43 @@ class Answer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class AskedQuestion(_message.Message):
+    """A question in the record, with what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ASK_TIME_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """The attempt that asked, and ended with it. 0 for a gate."""
+    @_builtins.property
+    def question(self) -> Global___Question:
+        """What was asked."""
+
+    @_builtins.property
+    def ask_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked."""
+
+    @_builtins.property
+    def answer(self) -> Global___Answer:
+        """Absent while nobody has answered, and for ever where nobody did."""
+
+    def __init__(
+        self,
+        *,
+        question: Global___Question | None = ...,
+        epoch: _builtins.int = ...,
+        ask_time: _timestamp_pb2.Timestamp | None = ...,
+        answer: Global___Answer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ask_time", b"ask_time", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ask_time", b"ask_time", "epoch", b"epoch", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedQuestion: _TypeAlias = AskedQuestion  # noqa: Y015

@@ -532,7 +532,9 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_question_pb2.Answer]:
-        """Answers to what earlier attempts asked."""
+        """Answers to what earlier attempts asked, oldest first: a question with one of their ids is not
+        asked again.
+        """
 
     @_builtins.property
     def budget_left(self) -> _budget_pb2.Budget:
@@ -634,7 +636,9 @@ class Report(_message.Message):
 
     @_builtins.property
     def question(self) -> _question_pb2.Question:
-        """It asks a person. Not served yet: such a report is refused by id."""
+        """It asks a person. The attempt is over, and its slot free; once there is an answer another
+        attempt follows, whose assignment has it. At most 32 questions for a contract, of 64 KiB each.
+        """
 
     @_builtins.property
     def usage(self) -> _budget_pb2.Usage:

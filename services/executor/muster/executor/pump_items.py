@@ -24,7 +24,6 @@ from muster.model.errors import (
     InvalidArgument,
     MusterError,
     ResourceExhausted,
-    Unimplemented,
 )
 from muster.runtime.validation import check
 from muster.v1.event_pb2 import StreamItem
@@ -184,7 +183,7 @@ class FrameReader:
             key = (attempt.contract_id, attempt.epoch)
             try:
                 if key not in leases or not _is_plain(report):
-                    _check_report(report)
+                    check(report)
                 if large and report.ByteSize() > limits.ITEM_BYTES_MAX:
                     raise _too_large(report.ByteSize())
                 reason = host.report(session, key, report)
@@ -258,12 +257,6 @@ def _is_obviously_right(item: StreamItem) -> bool:
         chunk = item.output
         return chunk.HasField("payload") and _is_small_json(chunk.payload)
     return False
-
-
-def _check_report(report: Report) -> None:
-    if report.HasField("question"):
-        raise Unimplemented("asking a person is not served yet")
-    check(report)
 
 
 def _error(reason: str, key: AttemptKey) -> MusterError:

@@ -30,8 +30,16 @@ from muster.scheduler.housekeeping import EndedCounts
 from muster.scheduler.hub import Hub, Listener
 from muster.scheduler.messages_out import response_of
 from muster.scheduler.outbound import Outbound
+from muster.scheduler.questions import Questions
 from muster.scheduler.records import Contract, Lease, Now
-from muster.scheduler.rows import contract_row, ending_row, lease_row, response_row
+from muster.scheduler.rows import (
+    answer_row,
+    contract_row,
+    ending_row,
+    lease_row,
+    question_row,
+    response_row,
+)
 from muster.v1.response_pb2 import Response
 
 WITHDRAWN_KEPT_MAX = 10_000
@@ -46,6 +54,7 @@ class Applying:
         committer: Committer,
         hub: Hub,
         outbound: Outbound,
+        questions: Questions,
         listen: Callable[[int, Listener], None],
         look_up: Callable[[fx.LookUpReport], None],
         counts: EndedCounts,
@@ -58,6 +67,7 @@ class Applying:
         self._committer = committer
         self._hub = hub
         self._outbound = outbound
+        self._questions = questions
         self._listen = listen
         self._observe = observe
         # Submissions that the ledger did not take: what was decided on them meanwhile is void.
@@ -68,6 +78,7 @@ class Applying:
             fx.Assign: self._assign,
             fx.RecordStart: self._record_start,
             fx.EndAttempt: self._end_attempt,
+            fx.Answered: self._answered,
             fx.End: self._end,
             fx.LookUpReport: look_up,
             fx.Acknowledge: self._then(self._acknowledge),
@@ -139,8 +150,23 @@ class Applying:
     def _end_attempt(self, effect: fx.EndAttempt) -> None:
         segment = self._committer.batch.segments[-1]
         segment.endings.append(ending_row(effect))
-        segment.ended_attempts.add(effect.contract.id)
+        segment.freed.add(effect.contract.id)
         self._change(effect)
+        if effect.asked is not None:
+            segment.questions.append(question_row(effect.contract, effect.asked))
+            self._committer.batch.bytes += effect.asked.size
+            self._questions.parked(effect.contract)
+
+    def _answered(self, effect: fx.Answered) -> None:
+        number, batch = effect.contract.id, self._committer.batch
+        segment = batch.segments[-1]
+        segment.answers.append(answer_row(number, effect.given))
+        segment.freed.add(number)
+        batch.bytes += effect.given.size
+        batch.events.extend((number, effect.sequence))
+        batch.empty = False
+        self._committer.changes.append(effect)
+        self._questions.answered(effect)
 
     def _end(self, effect: fx.End) -> None:
         contract = effect.contract
@@ -149,6 +175,7 @@ class Applying:
         batch.segments[-1].responses.append(row)
         batch.bytes += len(row[-1])
         self.ending[contract.id] = contract.tenant
+        self._questions.ended(contract)
         self._change(effect)
         self._committer.after.append((self._ended, effect, response))
 

@@ -40,7 +40,7 @@ from muster.scheduler.effects import (
 )
 from muster.scheduler.fleet import AgentSlots
 from muster.scheduler.placing import Placing
-from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.records import Asked, Contract, Lease, Now
 from muster.scheduler.timers import Timers
 
 RECENT_MAX = 50_000  # ended contracts whose last epoch is kept, so that resends need no look-up
@@ -245,9 +245,33 @@ class Core:
         stopping: bool = False,
     ) -> None:
         """End the open attempt and queue the contract again, after a pause in seconds."""
+        contract.state = step(contract.state, Trigger.REQUEUE)
+        self.close_attempt(
+            now, contract, outcome, code, message, failure=failure, stopping=stopping
+        )
+        contract.queued_ms = now.wall_ms
+        if pause > 0:
+            contract.ready_at = now.mono + pause
+            contract.queued_ms += int(pause * 1000)
+        else:
+            self.placing.enqueue(contract)
+        self.arm(contract)
+
+    def close_attempt(
+        self,
+        now: Now,
+        contract: Contract,
+        outcome: Outcome,
+        code: str = "",
+        message: str = "",
+        *,
+        failure: object = None,
+        stopping: bool = False,
+        asked: Asked | None = None,
+    ) -> None:
+        """End the open attempt of a contract that goes on."""
         lease = contract.lease
         assert lease is not None
-        contract.state = step(contract.state, Trigger.REQUEUE)
         self.release(contract, lease, stopping=stopping)
         contract.lease = None
         started = self._count_start(contract, lease)
@@ -263,18 +287,12 @@ class Core:
                 now.wall_ms,
                 contract.sequence,
                 started,
+                asked,
             )
         )
         for child in contract.open_children():
             if not child.keyed and child.parent_epoch == lease.epoch:
                 self.end_by_mesh(now, child, Trigger.CANCEL, "PARENT_ENDED", "its attempt ended")
-        contract.queued_ms = now.wall_ms
-        if pause > 0:
-            contract.ready_at = now.mono + pause
-            contract.queued_ms += int(pause * 1000)
-        else:
-            self.placing.enqueue(contract)
-        self.arm(contract)
 
     def end_by_agent(
         self, now: Now, contract: Contract, trigger: Trigger, code: str, report: object
@@ -370,18 +388,7 @@ class Core:
 
     def arm(self, contract: Contract) -> None:
         """Set the contract's timer to the next instant at which something is due."""
-        when = contract.deadline
-        lease = contract.lease
-        if lease is None:
-            if contract.ready_at:
-                when = min(when, contract.ready_at)
-            if contract.start_by:
-                when = min(when, contract.start_by)
-        elif lease.started_ms and not lease.suspended:
-            when = min(when, lease.running_since + contract.start_to_close - lease.ran_seconds)
-            if contract.heartbeat:
-                when = min(when, lease.last_item + contract.heartbeat)
-        self.timers.set(contract, when)
+        self.timers.set(contract, contract.due_at)
 
     def record_start(self, contract: Contract, lease: Lease) -> None:
         """Have the start of an attempt that goes on made durable, once."""

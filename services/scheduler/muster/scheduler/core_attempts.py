@@ -11,8 +11,9 @@ from collections import deque
 from muster.model import limits
 from muster.model.states import Outcome, Trigger, step
 from muster.scheduler.core import Core
+from muster.scheduler.core_asking import Asking, note_reported
 from muster.scheduler.effects import Acknowledge, Cancel, LookUpReport
-from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.records import Asked, Contract, Lease, Now
 
 RECORD_START_SECONDS = 0.4  # an attempt that runs longer gets its start recorded while it runs
 
@@ -22,6 +23,7 @@ class Attempts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.asking = Asking(core)
         self._running: deque[tuple[float, Contract, Lease]] = deque()  # by start
 
     def held(self, session_id: str, contract_id: int, epoch: int) -> Contract | None:
@@ -151,31 +153,29 @@ class Attempts:
         permanent: bool = False,
         retry_after: float = 0.0,
         output_chunks: int = 0,
+        asked: Asked | None = None,
     ) -> None:
-        """An agent's terminal word. `failure` is None for a success."""
+        """An agent's terminal word. `failure` and `asked` are None for a success."""
         contract = self.held(session_id, contract_id, epoch)
         if contract is None:
             self._report_of_nobody(session_id, contract_id, epoch)
             return
         lease = contract.lease
         assert lease is not None
+        wrong = self.asking.why_not(contract, asked) if asked is not None else None
         if output_chunks > lease.chunks:
-            self._core.effects.append(
-                Acknowledge(
-                    session_id,
-                    contract_id,
-                    epoch,
-                    "REFUSED",
-                    "INVALID_FIELD",
-                    f"the report counts {output_chunks} output chunks, and {lease.chunks} came; "
-                    "send the missing ones first",
-                )
-            )
+            what = f"the report counts {output_chunks} output chunks, and {lease.chunks} came; "
+            wrong = "INVALID_FIELD", what + "send the missing ones first"
+        if wrong is not None:
+            refusal = Acknowledge(session_id, contract_id, epoch, "REFUSED", *wrong)
+            self._core.effects.append(refusal)
             return
         if not lease.started_ms:
             # It is over: its start is recorded with its end, and no timer is needed.
             self._begin(now, contract, lease)
-        if failure is None:
+        if asked is not None:
+            self.asking.park(now, contract, asked)
+        elif failure is None:
             self._core.end_by_agent(now, contract, Trigger.SUCCEED, "", report)
         else:
             self._failed(now, contract, report, failure, code, permanent, retry_after)
@@ -200,9 +200,7 @@ class Attempts:
         self._exclude(contract, lease)
         self._core.counts["retries"] += 1
         contract.last_failure = failure
-        if contract.reported is None:
-            contract.reported = set()
-        contract.reported.add(lease.epoch)
+        note_reported(contract, lease.epoch)
         pause = contract.retry.pause_seconds(contract.failures, retry_after)
         self._core.requeue(now, contract, Outcome.FAILED, code, failure=failure, pause=pause)
 
@@ -250,6 +248,8 @@ class Attempts:
             core.end_by_mesh(
                 now, contract, Trigger.EXPIRE, "DEADLINE_EXCEEDED", "the deadline passed"
             )
+        elif contract.asked is not None and now.mono >= contract.asked.deadline:
+            self.asking.expire(now, contract)
         elif lease is None:
             if contract.start_by and now.mono >= contract.start_by:
                 core.end_by_mesh(

@@ -38,6 +38,8 @@ def _summary(now: Now, contract: Contract, reasons: list[Reason], ahead: int) ->
     if lease is not None:
         doing = "runs on" if contract.state is ContractState.RUNNING else "was handed to"
         return f"it {doing} agent {lease.agent} of host {lease.host}"
+    if contract.asked is not None:
+        return f"it is parked until somebody answers question {contract.asked.question_id}"
     if contract.ready_at > now.mono:
         pause = contract.ready_at - now.mono
         return f"it is tried again in {pause:.1f} s, after {contract.failures} failed attempts"

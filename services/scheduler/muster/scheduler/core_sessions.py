@@ -12,11 +12,12 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from muster.model import limits
-from muster.model.ledger import StoredContract, events_of
-from muster.model.states import Outcome, Trigger
+from muster.model.ledger import StoredContract
+from muster.model.states import Trigger
 from muster.model.versions import Version
 from muster.scheduler.core import Core
 from muster.scheduler.core_attempts import Attempts
+from muster.scheduler.core_restoring import restore_contract
 from muster.scheduler.core_rivals import Rivals
 from muster.scheduler.effects import Decide, Detach
 from muster.scheduler.fleet import AgentSlots, Host
@@ -309,70 +310,11 @@ class Sessions:
 
         `contract` is made from its request; where the record says otherwise, the record is right.
         """
-        core = self._core
-        contract.principal = stored.principal
-        contract.request_id = stored.request_id
-        contract.body_sha256 = stored.body_sha256
-        contract.conversation = stored.conversation
-        contract.deadline_ms = stored.deadline_ms
-        contract.identify(stored.id, stored.accepted_ms, now)
-        contract.root_id = stored.root_id
-        contract.depth = stored.depth
-        contract.actor = stored.actor
-        contract.durable = True
-        contract.sequence = len(events_of(stored))
-        for attempt in stored.attempts:
-            self._count_attempt(contract, attempt.outcome, attempt)
-            contract.queued_ms = attempt.ended_ms or contract.queued_ms
-        core.keep(contract)
-        if stored.open_attempt is not None:
-            self._restore_lease(now, contract, stored, progress)
-        else:
-            if contract.schedule_to_start and not stored.attempts:
-                waited = (now.wall_ms - stored.accepted_ms) / 1000
-                contract.start_by = now.mono + max(0.0, contract.schedule_to_start - waited)
-            core.placing.enqueue(contract)
-        core.arm(contract)
+        restore_contract(self._core, now, stored, contract, progress)
+        lease = contract.lease
+        if lease is not None:
+            self._orphans.setdefault((stored.tenant, lease.host), {})[contract.id] = contract
         return contract
-
-    def _count_attempt(self, contract: Contract, outcome: Outcome, attempt: Any) -> None:
-        if outcome is Outcome.RETURNED or (outcome is Outcome.LOST and not attempt.started_ms):
-            return
-        contract.attempts += 1
-        if outcome is Outcome.LOST:
-            contract.losses += 1
-        elif outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
-            contract.failures += 1
-            contract.excluded = (contract.excluded or set()) | {attempt.agent}
-            if outcome is Outcome.FAILED:
-                contract.reported = (contract.reported or set()) | {attempt.epoch}
-
-    def _restore_lease(
-        self, now: Now, contract: Contract, stored: StoredContract, progress: tuple[int, int]
-    ) -> None:
-        attempt = stored.open_attempt
-        assert attempt is not None
-        items, chunks = progress
-        contract.lease = Lease(
-            epoch=attempt.epoch,
-            attempt=contract.attempts,
-            agent=attempt.agent,
-            agent_kind=attempt.agent_kind,
-            host=attempt.host,
-            session_id="",
-            leased_ms=attempt.leased_ms,
-            slots=None,
-            accepted=bool(attempt.started_ms),
-            started_ms=attempt.started_ms,
-            start_recorded=bool(attempt.started_ms),
-            running_since=now.mono,
-            last_item=now.mono,
-            items=items,
-            chunks=chunks,
-            queued_ms=contract.queued_ms,
-        )
-        contract.state = stored.state
-        self._orphans.setdefault((stored.tenant, attempt.host), {})[contract.id] = contract
 
     def restored(self, now: Now, taken: Iterable[Contract]) -> None:
         """All open contracts of the shards are there: join their trees, and start the hosts' time

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from muster.model.states import Author, ContractState, Outcome
-from muster.scheduler.records import Contract, Lease
+from muster.scheduler.records import Asked, Contract, Given, Lease
 
 
 class Accept(NamedTuple):
@@ -50,6 +50,16 @@ class EndAttempt(NamedTuple):
     ended_ms: int
     sequence: int
     started: bool
+    asked: Asked | None = None  # what it ended with: the contract is parked
+
+
+class Answered(NamedTuple):
+    """A parked contract has got its answer, and goes on."""
+
+    contract: Contract
+    asked: Asked
+    given: Given
+    sequence: int
 
 
 class End(NamedTuple):
@@ -112,6 +122,6 @@ class Detach(NamedTuple):
     agent: str
 
 
-Change = Accept | Assign | RecordStart | EndAttempt | End
+Change = Accept | Assign | RecordStart | EndAttempt | Answered | End
 
 Effect = Change | Acknowledge | LookUpReport | Decide | Cancel | Detach

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from muster.model.ledger import LifecycleEvent
 from muster.model.states import ContractState, EventType
-from muster.scheduler.effects import Accept, Assign, Change, EndAttempt, RecordStart
+from muster.scheduler.effects import Accept, Answered, Assign, Change, EndAttempt, RecordStart
 from muster.scheduler.records import Contract, Lease
 
 
@@ -26,11 +26,16 @@ def events_of_change(change: Change) -> Iterator[LifecycleEvent]:
         )
     elif isinstance(change, RecordStart):
         yield _start(contract, change.sequence, change.lease)
+    elif isinstance(change, Answered):
+        ms = change.given.answered_ms
+        yield _event(contract, change.sequence, EventType.ANSWERED, ContractState.QUEUED, ms)
     else:
         lease = change.lease
         if change.started and lease is not None:
             yield _start(contract, change.sequence - 1, lease)
-        if isinstance(change, EndAttempt):
+        if isinstance(change, EndAttempt) and change.asked is not None:
+            kind, state = EventType.PARKED, ContractState.PARKED
+        elif isinstance(change, EndAttempt):
             kind, state = EventType.REQUEUED, ContractState.QUEUED
         else:
             kind, state = EventType.ENDED, change.state

@@ -293,6 +293,15 @@ class Fleet:
         if agent.free > 0 and not agent.draining:
             pool.offer(agent)
 
+    def preferred(self, pool: Pool, name: str, excluded: set[str] | None) -> AgentSlots | None:
+        """The agent of this name, if it is one of the pool's and could be handed something now."""
+        agent = self.by_name.get((pool.key[0], name))
+        if agent is None or agent.free <= 0 or agent.draining or pool not in agent.pools:
+            return None
+        host = agent.host
+        fits = host.reachable and not host.exclusive_id and name not in (excluded or ())
+        return agent if fits else None
+
     def attach(self, agent: AgentSlots) -> None:
         """Add an agent to its host and to every pool it fits."""
         host = agent.host

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from muster.failpoints import failpoint
-from muster.model.errors import FailedPrecondition, Fenced, MusterError, Unimplemented
+from muster.model.errors import FailedPrecondition, Fenced, MusterError
 from muster.model.ledger import ITEM_LOG, ITEM_OUTPUT, ITEM_PROGRESS
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.runtime.validation import check
+from muster.scheduler.answers import check_question
 from muster.scheduler.link_peer import LinkPeer
-from muster.scheduler.messages_in import agent_info, held_leases, id_of
+from muster.scheduler.messages_in import agent_info, asked_of, held_leases, id_of
 from muster.scheduler.offers import register_offers
 from muster.scheduler.records import Now
 from muster.scheduler.service import Scheduler
@@ -216,8 +217,7 @@ class SessionWords:
         number, epoch = id_of(report.key.contract_id), report.key.epoch
         outcome = report.WhichOneof("outcome")
         if outcome == "question":
-            error = Unimplemented("asking a person is not served yet; report an outcome")
-            self._scheduler.outbound.acknowledge(self._session_id, number, epoch, "REFUSED", error)
+            self._question(report, number, epoch)
             return
         if outcome == "failure":
             failure = report.failure
@@ -237,6 +237,20 @@ class SessionWords:
         self._attempts.report(
             self._now, self._session_id, number, epoch, report, output_chunks=report.output_chunks
         )
+
+    def _question(self, report: Report, number: int, epoch: int) -> None:
+        """A report that asks a person. What is wrong with the question is said after the commit
+        under way, as everything about reports is."""
+        sid, now, contract = self._session_id, self._now, self._scheduler.core.contracts.get(number)
+        agent = contract.lease.agent if contract is not None and contract.lease is not None else ""
+        try:
+            check_question(report.question)
+        except MusterError as error:
+            self._scheduler.outbound.acknowledge(sid, number, epoch, "REFUSED", error)
+            return
+        asked = asked_of(report.question, epoch, agent, now.wall_ms, now)
+        chunks = report.output_chunks
+        self._attempts.report(now, sid, number, epoch, report, output_chunks=chunks, asked=asked)
 
     def _stream_items(self, items: SessionItems) -> None:
         """Relay each item at once, and keep it with the next commit; acknowledge after that."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from muster.backends.ledger_base import Ledger
 from muster.model.errors import MusterError
 from muster.runtime.logs import get_logger
 from muster.scheduler.committer import RETRY_SECONDS
+from muster.scheduler.core import Core
+from muster.scheduler.effects import LookUpReport
+from muster.scheduler.outbound import Outbound
+from muster.scheduler.rows import was_reported
 
 LOOK_UPS_MAX = 10_000  # that wait; beyond it resends go unanswered
 
@@ -37,6 +42,19 @@ class LookUps:
         """Without end."""
         while True:
             await _answered(await self._waiting.get())
+
+
+async def answer_resend(
+    ledger: Ledger, core: Core, outbound: Outbound, effect: LookUpReport
+) -> None:
+    """A report for a contract that is not open: accepted before, or fenced."""
+    session_id, number, epoch = effect
+    found = await ledger.load([number])
+    duplicate = bool(found) and was_reported(found[0], epoch)
+    if not duplicate:
+        core.counts["fenced"] += 1
+    verdict = "ACCEPTED_DUPLICATE" if duplicate else "FENCED"
+    outbound.acknowledge(session_id, number, epoch, verdict)
 
 
 async def _answered(question: Question) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from sys import intern
@@ -13,9 +14,10 @@ from muster.model.ids import parse_id
 from muster.model.retry import DEFAULT_RETRY, RetryPolicy
 from muster.model.versions import Version, parse_version
 from muster.scheduler.core_sessions import AgentInfo, Held
-from muster.scheduler.records import Contract
+from muster.scheduler.records import Asked, Contract, Given, Now
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.policy_pb2 import RetryPolicy as RetryPolicyMessage
+from muster.v1.question_pb2 import Answer, Question
 from muster.v1.request_pb2 import PARENT_CLOSE_POLICY_ABANDON, PRIORITY_NORMAL, Request
 from muster.v1.session_pb2 import HeldLease
 from muster.wire.times import ms_of_timestamp, seconds_of_duration
@@ -162,6 +164,29 @@ def _retry(policy: RetryPolicyMessage) -> RetryPolicy:
         maximum_seconds=seconds_of_duration(most) if has_most else default.maximum_seconds,
         non_retryable_codes=frozenset(policy.non_retryable_codes),
     )
+
+
+def asked_of(question: Question, epoch: int, agent: str, asked_ms: int, now: Now) -> Asked:
+    """A question that an attempt ends with, or ended with before a restart."""
+    deadline_ms = ms_of_timestamp(question.deadline) if question.HasField("deadline") else 0
+    return Asked(
+        question.id,
+        epoch,
+        agent,
+        asked_ms,
+        deadline_ms,
+        now.mono + (deadline_ms - now.wall_ms) / 1000 if deadline_ms else math.inf,
+        question.default_answer if question.HasField("default_answer") else None,
+        question,
+        question.ByteSize(),
+    )
+
+
+def given_of(answer: Answer) -> Given:
+    """An answer that the ledger has."""
+    answered_ms = ms_of_timestamp(answer.answer_time)
+    value = answer.value
+    return Given(answer.question_id, value, answer.principal, answered_ms, value.ByteSize())
 
 
 def agent_info(spec: AgentSpec) -> AgentInfo:

@@ -14,11 +14,12 @@ from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, e
 from muster.model.limits import SOLO_AFTER_LOSSES
 from muster.model.states import ContractState
 from muster.scheduler.effects import End
-from muster.scheduler.records import Contract, Lease, Now
+from muster.scheduler.records import Contract, Given, Lease, Now
 from muster.scheduler.spans import name_attempt
 from muster.v1.contract_pb2 import Contract as ContractMessage
 from muster.v1.event_pb2 import Event
 from muster.v1.link_pb2 import SessionItems
+from muster.v1.question_pb2 import Answer
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Failure, Response
 from muster.v1.session_pb2 import Assignment
@@ -32,6 +33,7 @@ MESSAGES = {
     "SCHEDULE_TO_START_TIMEOUT": "no agent took it within schedule_to_start",
     "AGENT_LOST": "the agent was lost",
     "RETURNED": "the agent gave it back",
+    "INPUT_TIMEOUT": "nobody answered in time",
 }
 
 
@@ -89,6 +91,8 @@ class Assignments:
             items.solos.add(contract_id=name, epoch=lease.epoch)
         if contract.last_failure is not None:
             item.last_failure.CopyFrom(contract.last_failure)
+        if contract.answers:
+            item.answers.extend(map(answer_of, contract.answers.values()))
 
     def _common_to(self, contract: Contract, lease: Lease) -> Assignment:
         lane = contract.lane
@@ -145,6 +149,13 @@ def response_of(end: End) -> Response:
     return response
 
 
+def answer_of(given: Given) -> Answer:
+    """The answer to a question."""
+    answer = Answer(question_id=given.question_id, value=given.value, principal=given.principal)
+    set_ms(answer.answer_time, given.answered_ms)
+    return answer
+
+
 @failpoint("events_unmarked", Unavailable)
 def event_of(event: LifecycleEvent) -> Event:
     """A lifecycle event for watchers."""
@@ -191,6 +202,7 @@ def contract_of(stored: StoredContract, live: Contract | None, *, whole: bool) -
         set_ms(message.end_time, stored.response.ended_ms)
     if whole:
         _add_attempts(message, stored, live)
+        add_questions(message, stored)
     else:
         message.request.ClearField("payload")
         if stored.response is not None:
@@ -205,6 +217,18 @@ def _add_attempts(message: ContractMessage, stored: StoredContract, live: Contra
         if lease is not None and lease.epoch == attempt.epoch:
             started_ms = lease.started_ms
         _add_attempt(message, number, attempt, started_ms)
+
+
+def add_questions(message: ContractMessage, stored: StoredContract) -> None:
+    """What its attempts have asked, and what it waits for."""
+    for question in stored.questions:
+        entry = message.questions.add(epoch=question.epoch)
+        entry.question.ParseFromString(question.question)
+        set_ms(entry.ask_time, question.asked_ms)
+        if question.answer:
+            entry.answer.ParseFromString(question.answer)
+    if int(message.state) == ContractState.PARKED and stored.open_question is not None:
+        message.question.ParseFromString(stored.open_question.question)
 
 
 def _add_attempt(

@@ -47,7 +47,7 @@ class SchedulerCollector(Collector):
         queued: Counter[str] = Counter()
         for contract in core.contracts.values():
             states[contract.state] += 1
-            if contract.lease is None:
+            if contract.lease is None and contract.asked is None:
                 queued[contract.capability] += 1
         for (_, state), count in self._scheduler.ended.totals().items():
             states[state] += count

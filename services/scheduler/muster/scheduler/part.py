@@ -20,6 +20,7 @@ from muster.scheduler.conversations.compressing import Compressing
 from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
+from muster.scheduler.inbox_servicer import InboxServicer
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -28,14 +29,18 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
+from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.agent_state_service_pb2_grpc import add_AgentStateServiceServicer_to_server
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
+from muster.v1.inbox_service_pb2_grpc import add_InboxServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
 
@@ -69,6 +74,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
+    workflows = Parts(scheduler, blobs)
     compressing = Compressing(scheduler)
 
     @asynccontextmanager
@@ -80,17 +86,24 @@ def scheduler_part(
                 stack.push_async_callback(router.close)
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
+            await stack.enter_async_context(workflows.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
         "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
             servicer, server
         ),
+        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
+            WorkflowServicer(scheduler, router, workflows), server
+        ),
         "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
             EventServicer(scheduler, bus, publisher, router), server
         ),
         "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
             BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
+        ),
+        "muster.v1.InboxService": lambda server: add_InboxServiceServicer_to_server(
+            InboxServicer(scheduler, router), server
         ),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server

@@ -152,7 +152,10 @@ class Placing:
         pool = lane.pool
         if pool is None:
             pool = lane.pool = self.fleet.pool(lane.key)
-        agent = pool.choose(contract.excluded)
+        agent = None
+        if contract.prefers:
+            agent = self.fleet.preferred(pool, contract.prefers, contract.excluded)
+        agent = agent or pool.choose(contract.excluded)
         if agent is not None:
             lane.serve(contract)
             give_lease(contract, agent)

@@ -47,6 +47,31 @@ class Lease:
     queued_ms: int = 0  # since when it could have been leased
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that an attempt has ended with."""
+
+    question_id: str
+    epoch: int
+    agent: str
+    asked_ms: int
+    deadline_ms: int  # Unix milliseconds; 0: the contract's own
+    deadline: float  # monotonic seconds; infinity: the contract's own
+    default: Any  # muster.v1.Payload, taken at the deadline; None: the contract fails then
+    body: Any  # muster.v1.Question
+    size: int  # bytes of that
+
+
+class Given(NamedTuple):
+    """The answer to a question."""
+
+    question_id: str
+    value: Any  # muster.v1.Payload
+    principal: str  # empty: the default was taken
+    answered_ms: int
+    size: int  # bytes of the value
+
+
 @dataclass(slots=True, eq=False)
 class Contract:
     """A request as it was submitted, and once it is accepted, the open contract that it became.
@@ -107,6 +132,9 @@ class Contract:
     reported: set[int] | None = None  # epochs that ended with a report
     last_failure: Any = None  # opaque muster.v1.Failure
     children: dict[int, Contract] | None = None
+    asked: Asked | None = None  # what it waits for while it is PARKED
+    answers: dict[str, Given] | None = None  # to what it has asked, by question
+    prefers: str = ""  # the agent that should get it, if that is free: it asked
 
     @property
     def scope(self) -> tuple[str, str, str]:
@@ -124,6 +152,23 @@ class Contract:
         self.name = format_id(number)
         self.accepted_ms = self.queued_ms = accepted_ms
         self.deadline = now.mono + (self.deadline_ms - now.wall_ms) / 1000
+
+    @property
+    def due_at(self) -> float:
+        """The next instant at which something is due, in monotonic seconds."""
+        when, lease = self.deadline, self.lease
+        if lease is None:
+            if self.ready_at:
+                when = min(when, self.ready_at)
+            if self.start_by:
+                when = min(when, self.start_by)
+            if self.asked is not None:
+                when = min(when, self.asked.deadline)
+        elif lease.started_ms and not lease.suspended:
+            when = min(when, lease.running_since + self.start_to_close - lease.ran_seconds)
+            if self.heartbeat:
+                when = min(when, lease.last_item + self.heartbeat)
+        return when
 
     def adopt(self, child: Contract) -> None:
         """Note an open child."""

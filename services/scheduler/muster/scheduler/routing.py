@@ -19,6 +19,7 @@ from muster.scheduler.admission import moving
 from muster.scheduler.messages_in import id_of
 from muster.scheduler.sharing import Sharing
 from muster.v1.event_service_pb2_grpc import EventServiceStub
+from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 from muster.v1.request_pb2 import Request
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import Channels
@@ -50,6 +51,11 @@ class Peer:
     def events(self) -> EventServiceStub:
         """Its bus."""
         return EventServiceStub(self.channel)
+
+    @property
+    def inbox(self) -> InboxServiceStub:
+        """Its part of the inbox."""
+        return InboxServiceStub(self.channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context

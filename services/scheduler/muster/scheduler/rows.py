@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from muster.failpoints import failpoint
-from muster.model.ledger import Row, StoredContract
+from muster.model.ledger import Closing, Row, StoredContract
 from muster.model.states import Author, Outcome
 from muster.scheduler.effects import End, EndAttempt
-from muster.scheduler.messages_out import mesh_failure
-from muster.scheduler.records import Contract, Lease
+from muster.scheduler.messages_out import answer_of, mesh_failure
+from muster.scheduler.records import Asked, Contract, Given, Lease
 from muster.v1.response_pb2 import Failure, Response
 
 
@@ -52,7 +52,7 @@ def ending_row(end: EndAttempt) -> Row:
     """An attempt that ended without ending its contract; see ENDING_COLUMNS."""
     failure = end.failure
     if not isinstance(failure, Failure):
-        failure = mesh_failure(end.code, end.message)
+        failure = mesh_failure(end.code, end.message) if end.asked is None else Failure()
     return [
         end.contract.id,
         end.lease.epoch,
@@ -80,9 +80,31 @@ def response_row(end: End, response: Response) -> Row:
     ]
 
 
+def question_row(contract: Contract, asked: Asked) -> Row:
+    """What an attempt asks; see QUESTION_COLUMNS."""
+    return [
+        contract.id,
+        asked.question_id,
+        contract.tenant,
+        asked.epoch,
+        asked.asked_ms,
+        asked.deadline_ms,
+        "",
+        "",
+        asked.body.SerializeToString(),
+    ]
+
+
+def answer_row(subject_id: int, given: Given) -> Row:
+    """What was answered; see ANSWER_COLUMNS."""
+    answer = answer_of(given).SerializeToString()
+    return [subject_id, given.question_id, int(Closing.ANSWERED), given.answered_ms, answer]
+
+
 def was_reported(stored: StoredContract, epoch: int) -> bool:
     """Whether the ledger has accepted an agent's report of this epoch."""
     response = stored.response
     if response is not None and response.epoch == epoch:
         return response.author is Author.AGENT
-    return any(a.epoch == epoch and a.outcome is Outcome.FAILED for a in stored.attempts)
+    reported = (Outcome.FAILED, Outcome.PARKED)
+    return any(a.epoch == epoch and a.outcome in reported for a in stored.attempts)

@@ -91,43 +91,51 @@ class PayloadChecks:
 
 
 def _check_of(entry: Entry) -> Check:
-    schema = entry.capability.input
+    name = f"{entry.name} {entry.version}"
+    return check_of(entry.capability.input, name, _mismatch)
+
+
+Mismatch = Callable[[str, str], InvalidArgument]  # problem, path within the value -> what to raise
+
+
+def check_of(schema: Schema, name: str, mismatch: Mismatch) -> Check:
+    """What checks payloads against a schema of this name; any payload fits one that is empty."""
     match schema.WhichOneof("kind"):
         case "json_schema":
-            return _json_check(entry, schema)
+            return _json_check(schema, name, mismatch)
         case "message":
-            return _message_check(schema.message)
-    return _any_check
+            return _message_check(schema.message, mismatch)
+
+    def check(payload: Payload) -> None:
+        if payload.HasField("json"):
+            _parse(payload.json, mismatch)
+
+    return check
 
 
-def _any_check(payload: Payload) -> None:
-    if payload.HasField("json"):
-        _parse(payload.json)
-
-
-def _json_check(entry: Entry, schema: Schema) -> Check:
-    _, validator = compile_json_schema(schema, "the input schema")
+def _json_check(schema: Schema, name: str, mismatch: Mismatch) -> Check:
+    _, validator = compile_json_schema(schema, f"the schema of {name}")
 
     def check(payload: Payload) -> None:
         text = payload.json
         if text:
-            value = _parse(text)
+            value = _parse(text, mismatch)
         else:
             content = payload.WhichOneof("content")
             if content == "blob":
                 return
             if content not in (None, "json"):
-                raise _mismatch(f"is {content}; JSON is wanted")
-            value = _parse(text) if content else {}
+                raise mismatch(f"is {content}; JSON is wanted", "")
+            value = _parse(text, mismatch) if content else {}
         if not validator.is_valid(value):
             error = next(iter(validator.iter_errors(value)))
             path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-            raise _mismatch(f"does not fit {entry.name} {entry.version}: {error.message}", path)
+            raise mismatch(f"does not fit {name}: {error.message}", path)
 
     return check
 
 
-def _message_check(kind: MessageType) -> Check:
+def _message_check(kind: MessageType, mismatch: Mismatch) -> Check:
     made = message_class(kind)
 
     def check(payload: Payload) -> None:
@@ -137,31 +145,34 @@ def _message_check(kind: MessageType) -> Check:
                     found = payload.message.type_url.rpartition("/")[2]
                     if found != kind.full_name:
                         what = found or "message without type"
-                        raise _mismatch(f"is a {what}; a {kind.full_name} is wanted")
+                        raise mismatch(f"is a {what}; a {kind.full_name} is wanted", "")
                     made.FromString(payload.message.value)
                 case "blob":
                     return
                 case "json" | None:
                     json_format.Parse(payload.json or "{}", made())
                 case _:
-                    raise _mismatch(f"is bytes; a {kind.full_name} is wanted")
+                    raise mismatch(f"is bytes; a {kind.full_name} is wanted", "")
         except (json_format.ParseError, DecodeError, RecursionError) as error:
-            raise _mismatch(f"is no {kind.full_name}: {error}") from None
+            raise mismatch(f"is no {kind.full_name}: {error}", "") from None
 
     return check
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, mismatch: Mismatch) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _mismatch(f"is not JSON: {error}") from None
+        raise mismatch(f"is not JSON: {error}", "") from None
 
 
-def _mismatch(problem: str, path: str = "") -> InvalidArgument:
-    field, problem = f"request.payload{path}", problem[:PROBLEM_CHARS_MAX]
+def _mismatch(problem: str, path: str) -> InvalidArgument:
+    return mismatch_at(f"request.payload{path}", problem, "PAYLOAD_MISMATCH")
+
+
+def mismatch_at(field: str, problem: str, reason: str) -> InvalidArgument:
+    """The error that says what is wrong with a payload."""
+    problem = problem[:PROBLEM_CHARS_MAX]
     return InvalidArgument(
-        f"{field} {problem}",
-        reason="PAYLOAD_MISMATCH",
-        violations=[Violation(field, problem)],
+        f"{field} {problem}", reason=reason, violations=[Violation(field, problem)]
     )

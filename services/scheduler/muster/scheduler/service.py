@@ -38,14 +38,14 @@ from muster.scheduler.core_sessions import Sessions
 from muster.scheduler.entries import entry_of
 from muster.scheduler.housekeeping import EndedCounts, count_and_forget, note_settled
 from muster.scheduler.hub import Hub, Listener
-from muster.scheduler.look_ups import LookUps
+from muster.scheduler.look_ups import LookUps, answer_resend
 from muster.scheduler.messages_in import contract_of, contract_of_plain, id_of, refuse_unserved
 from muster.scheduler.observing import Observer
 from muster.scheduler.outbound import Outbound
 from muster.scheduler.plain_requests import is_plain
+from muster.scheduler.questions import Questions
 from muster.scheduler.records import Contract, Lease, Now
 from muster.scheduler.restoring import restored
-from muster.scheduler.rows import was_reported
 from muster.scheduler.schemas import Check as PayloadCheck
 from muster.scheduler.schemas import PayloadChecks, identity_of
 from muster.scheduler.settled import settled_marks
@@ -130,12 +130,14 @@ class Scheduler:
         self.core = Core(IdMaker())
         self.attempts = Attempts(self.core)
         self.sessions = Sessions(self.core, self.attempts)
+        self.questions = Questions(self.core, self.attempts.asking, self.committer)
         self.outbound = Outbound(self.core, traced=self.observer.spans is not None)
         self.applying = Applying(
             self.core,
             self.committer,
             self.hub,
             self.outbound,
+            self.questions,
             self.listen,
             self._look_up_report,
             self.ended,
@@ -157,6 +159,7 @@ class Scheduler:
         self.committer.position = max(self.committer.position, opening.position)
         self.add_known(opening.catalogue)
         taken = restored(opening, self.catalogue, self.sessions, self.core, now)
+        self.questions.take_over(now, taken, opening.open_questions)
         self.sessions.restored(now, taken)
         self.ended.take_over(opening, [contract.id for contract in taken])
         if opening.generations:
@@ -190,6 +193,7 @@ class Scheduler:
         `moved`, when what was decided before is committed."""
         for shard in shards:
             self.generations.pop(shard, None)
+        self.questions.disown(shards)
         self._tell_shards()
         return [contract.id for contract in self.core.disown(shards)]
 
@@ -230,6 +234,7 @@ class Scheduler:
         if not stalled:
             # After a stall of our own, reports may wait in the sockets: read them first.
             self.attempts.tick(now)
+            self.questions.tick(now)
         self.sessions.tick(now, stalled)
         self.settle()
 
@@ -383,16 +388,7 @@ class Scheduler:
     # --- questions to the ledger ------------------------------------------------------------------
 
     def _look_up_report(self, effect: fx.LookUpReport) -> None:
-        self._look_ups.add(lambda: self._answer_resend(effect))
-
-    async def _answer_resend(self, effect: fx.LookUpReport) -> None:
-        """A report for a contract that is not open: accepted before, or fenced."""
-        found = await self.ledger.load([effect.contract_id])
-        duplicate = bool(found) and was_reported(found[0], effect.epoch)
-        if not duplicate:
-            self.core.counts["fenced"] += 1
-        verdict = "ACCEPTED_DUPLICATE" if duplicate else "FENCED"
-        self.outbound.acknowledge(effect.session_id, effect.contract_id, effect.epoch, verdict)
+        self._look_ups.add(partial(answer_resend, self.ledger, self.core, self.outbound, effect))
 
     async def stored(self, contract_id: int, tenant: str) -> StoredContract:
         """A contract of a tenant as the ledger has it. Raises `NotFound`."""

@@ -40,6 +40,8 @@ class _Open:
             else:
                 self.active += 1
             return
+        if contract.asked is not None:
+            return  # no agent could take it
         self.queued += 1
         if not contract.attempts and not 0 < self.oldest_ms <= contract.accepted_ms:
             self.oldest_ms = contract.accepted_ms

@@ -16,7 +16,7 @@ from muster.model.errors import InvalidArgument, Violation
 from muster.model.ledger import LifecycleEvent, StoredContract, events_of
 from muster.scheduler.hub import Watcher
 from muster.scheduler.messages_in import id_of
-from muster.scheduler.messages_out import contract_of, event_of
+from muster.scheduler.messages_out import add_questions, contract_of, event_of
 from muster.scheduler.service import Scheduler
 from muster.scheduler.watching_place import Reached
 from muster.v1.contract_pb2 import ContractFilter
@@ -78,6 +78,7 @@ class _WatchOne:
         live = self._scheduler.core.contracts.get(self._number)
         frame = WatchContractsResponse()
         frame.snapshot.CopyFrom(contract_of(stored, live, whole=False))
+        add_questions(frame.snapshot, stored)
         self._add_events(frame, events_of(stored))
         while True:
             rows = await self._scheduler.ledger.items(self._number, *self._at, ITEMS_PER_READ)

@@ -22,6 +22,7 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.records import RowQuery
 from muster.model.states import ContractState
@@ -153,6 +154,10 @@ class Ledger(Protocol):
 
     async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
         """The contract of an idempotency scope: (tenant, principal, request_id)."""
+        ...
+
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """Everything that these contracts and runs have asked, those of each in order."""
         ...
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:

@@ -1,7 +1,7 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts` and `app_events`; what they
-do is elsewhere, and is imported when it is done.
+Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_inbox` and
+`app_events`; what they do is elsewhere, and is imported when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_mesh, app_pool, app_work, exits
+from muster.cli import app_contracts, app_events, app_inbox, app_mesh, app_pool, app_work, exits
 
 _EPILOG = f"""\b
 Begin with:
@@ -31,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
+inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
 
@@ -67,6 +68,11 @@ contracts_app.command("show")(app_contracts.contracts_show)
 contracts_app.command("watch")(app_contracts.contracts_watch)
 contracts_app.command("cancel")(app_contracts.contracts_cancel)
 app.add_typer(contracts_app, name="contracts")
+inbox_app.callback(invoke_without_command=True)(app_inbox.inbox)
+inbox_app.command("show")(app_inbox.inbox_show)
+inbox_app.command("answer")(app_inbox.answer)
+app.add_typer(inbox_app, name="inbox")
+app.command()(app_inbox.answer)
 events_app.command("tail")(app_events.events_tail)
 events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")

@@ -25,7 +25,7 @@ def input_of(words: Sequence[str]) -> Any:
     if not words:
         return None
     if len(words) == 1 and not _FIELD.fullmatch(words[0]):
-        return _json_of(_text_of(words[0]), words[0])
+        return _json_of(text_of(words[0]), words[0])
     fields: dict[str, Any] = {}
     for word in words:
         found = _FIELD.fullmatch(word)
@@ -37,7 +37,7 @@ def input_of(words: Sequence[str]) -> Any:
             message = f"the field {name} is there twice"
             raise Trouble(message, USAGE)
         is_text = sign == "="
-        content = _text_of(value) if value.startswith("@") else value
+        content = text_of(value) if value.startswith("@") else value
         fields[name] = content if is_text else _json_of(content, f"{name}:=…")
     return fields
 
@@ -54,7 +54,8 @@ def labels_of(words: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _text_of(word: str) -> str:
+def text_of(word: str) -> str:
+    """The word, or what it names: "-" stdin, "@FILE" a file. Raises `Trouble`."""
     if word == "-":
         return _read(sys.stdin.buffer.read(limits.BLOB_BYTES_MAX), "stdin")
     if word.startswith("@"):

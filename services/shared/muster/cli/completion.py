@@ -41,6 +41,17 @@ def contract_ids(incomplete: str) -> list[str]:
     return _offered(ask, "scheduler")
 
 
+def question_subjects(incomplete: str) -> list[str]:
+    """Contracts and runs that wait for a person."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for entry in client.inbox.list(most=_OFFERED_MAX):
+            if entry.subject_id.startswith(incomplete):
+                yield entry.subject_id
+
+    return _offered(ask, "scheduler")
+
+
 def _offered(ask: Callable[[Client], AsyncIterator[str]], service: str) -> list[str]:
     import asyncio
 

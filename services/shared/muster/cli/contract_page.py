@@ -13,6 +13,7 @@ from rich.text import Text
 from muster.agent import watching
 from muster.agent.asking import state_name
 from muster.cli import exits, text
+from muster.cli.contract_questions import show_questions
 from muster.cli.contract_tree import tree_lines
 from muster.cli.contracts import find_contract
 from muster.cli.messages import message_json, payload_line, payload_size
@@ -118,6 +119,7 @@ def _show(page: _Page, now: float) -> None:
         out().print(line, style="bright_black", soft_wrap=True)
     _section("request", _request_rows(contract, now))
     _show_payload(contract.request.payload)
+    show_questions(contract, now)
     _show_attempts(contract)
     _show_events(page)
     if len(page.tree) > 1:

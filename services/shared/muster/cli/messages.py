@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from muster.v1.payload_pb2 import Payload
 
 
+# Fields that hold payloads, in whatever message.
+_PAYLOADS = frozenset({"payload", "details", "value", "choices", "default_answer"})
+
+
 def message_json(message: Message) -> dict[str, Any]:
     """A message as protobuf's JSON mapping has it, with the names of the .proto files.
 
@@ -65,8 +69,10 @@ def _open_payloads(value: Any) -> None:
             _open_payloads(each)
     elif isinstance(value, dict):
         for name, each in value.items():
-            if name in ("payload", "details") and isinstance(each, dict) and "json" in each:
-                each["json"] = _parsed(each["json"])
+            if name in _PAYLOADS:
+                for payload in each if isinstance(each, list) else [each]:
+                    if isinstance(payload, dict) and "json" in payload:
+                        payload["json"] = _parsed(payload["json"])
             else:
                 _open_payloads(each)
 

@@ -2,8 +2,8 @@
 
 One `Batch` is one transaction. It is a list of segments; within a segment rows are written kind by
 kind, in the order of `Segment`'s fields, so that a database can take each kind in one statement. A
-lease that follows the ending of an earlier attempt of the same contract needs that ending to be
-there, so it opens a new segment.
+lease that follows the ending of an earlier attempt of the same contract, or the answer to what that
+attempt asked, needs it to be there, so it opens a new segment.
 
 Rows are plain lists in column order: they are made once per contract on the hot path, and drivers
 take them as they are. Times are Unix milliseconds; 0 stands for "none".
@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from muster.model.records import Action, Records, record
@@ -69,10 +70,37 @@ RESPONSE_COLUMNS = (
     "code",
     "response",  # serialized muster.v1.Response
 )
+QUESTION_COLUMNS = (
+    "subject_id",  # the contract or workflow run that asks
+    "question_id",
+    "tenant",
+    "epoch",  # of the attempt that asked, and ended with PARKED; 0 for a run
+    "asked_ms",
+    "deadline_ms",  # 0: the subject's own
+    "workflow",
+    "step",
+    "question",  # serialized muster.v1.Question
+)
+ANSWER_COLUMNS = (
+    "subject_id",
+    "question_id",
+    "closing",
+    "answered_ms",
+    "answer",  # serialized muster.v1.Answer; empty where there is none
+)
 
 ITEM_PROGRESS = 1
 ITEM_LOG = 2
 ITEM_OUTPUT = 3
+
+
+class Closing(IntEnum):
+    """Why nobody waits for the answer to a question any more. Of a contract that ended instead,
+    the question has no such row."""
+
+    ANSWERED = 1  # by a person, or with the default
+    TIMED_OUT = 2  # of a run: nobody did, and there was no default
+    WITHDRAWN = 3  # of a run: it waits no more
 
 
 @dataclass(slots=True)
@@ -84,8 +112,11 @@ class Segment:
     starts: list[Row] = field(default_factory=list)
     items: list[Row] = field(default_factory=list)
     endings: list[Row] = field(default_factory=list)
+    questions: list[Row] = field(default_factory=list)
+    answers: list[Row] = field(default_factory=list)
     responses: list[Row] = field(default_factory=list)
-    ended_attempts: set[int] = field(default_factory=set)  # contracts with a row in `endings`
+    # Contracts with a row in `endings` or `answers`, without which they get no lease.
+    freed: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -102,7 +133,7 @@ class Batch:
     empty: bool = True
     bytes: int = 0  # of requests, responses and items in it
 
-    def record(self, action: Action, table: str, row: Row, shard: int) -> None:
+    def record(self, action: Action, table: str, row: Sequence[Any], shard: int) -> None:
         """Have a row of `muster.model.records` written, for the owner of a shard."""
         record(self.records, action, table, row, shard)
         self.empty = False
@@ -110,7 +141,7 @@ class Batch:
     def for_lease_of(self, contract_id: int) -> Segment:
         """The segment that a lease of this contract goes to."""
         last = self.segments[-1]
-        if contract_id in last.ended_attempts:
+        if contract_id in last.freed:
             last = Segment()
             self.segments.append(last)
         return last
@@ -120,7 +151,7 @@ class Batch:
 class Refused:
     """A row that the database did not take."""
 
-    kind: str  # "contracts", "leases", "endings" or "responses"
+    kind: str  # "contracts", "leases", "endings", "questions", "answers" or "responses"
     row: Row
     existing_id: int = 0  # "contracts": who holds the idempotency scope
     existing_sha256: bytes = b""
@@ -164,6 +195,25 @@ class StoredResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredQuestion:
+    """A question, and how it was closed: None while it is open, and for ever where its contract has
+    ended instead."""
+
+    subject_id: int
+    question_id: str
+    tenant: str
+    epoch: int
+    asked_ms: int
+    deadline_ms: int
+    workflow: str
+    step: str
+    question: bytes
+    closing: Closing | None = None
+    answered_ms: int = 0
+    answer: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredContract:
     """A contract as the ledger has it. `attempts` is in order of epoch."""
 
@@ -183,6 +233,7 @@ class StoredContract:
     request: bytes
     attempts: tuple[StoredAttempt, ...]
     response: StoredResponse | None
+    questions: tuple[StoredQuestion, ...] = ()  # in order of epoch, as its attempts asked them
 
     @property
     def open_attempt(self) -> StoredAttempt | None:
@@ -192,10 +243,19 @@ class StoredContract:
         return None
 
     @property
+    def open_question(self) -> StoredQuestion | None:
+        """The question that it waits for, if there is one."""
+        if self.response is None and self.questions and self.questions[-1].closing is None:
+            return self.questions[-1]
+        return None
+
+    @property
     def state(self) -> ContractState:
         """Where the contract is, as far as the ledger knows."""
         if self.response is not None:
             return self.response.state
+        if self.open_question is not None:
+            return ContractState.PARKED
         attempt = self.open_attempt
         if attempt is None:
             return ContractState.QUEUED
@@ -253,6 +313,7 @@ def events_of(contract: StoredContract) -> list[LifecycleEvent]:
         )
 
     add(EventType.ACCEPTED, ContractState.QUEUED, contract.accepted_ms, None)
+    asked = {question.epoch: question for question in contract.questions}
     last: StoredAttempt | None = None
     for attempt in contract.attempts:
         last = attempt
@@ -260,7 +321,12 @@ def events_of(contract: StoredContract) -> list[LifecycleEvent]:
         if attempt.started_ms:
             add(EventType.STARTED, ContractState.RUNNING, attempt.started_ms, attempt)
         ends_contract = contract.response is not None and contract.response.epoch == attempt.epoch
-        if attempt.outcome is not Outcome.OPEN and not ends_contract:
+        question = asked.get(attempt.epoch) if asked else None
+        if question is not None:
+            add(EventType.PARKED, ContractState.PARKED, attempt.ended_ms, attempt)
+            if question.closing is not None:
+                add(EventType.ANSWERED, ContractState.QUEUED, question.answered_ms, None)
+        elif attempt.outcome is not Outcome.OPEN and not ends_contract:
             add(
                 EventType.REQUEUED,
                 ContractState.QUEUED,
@@ -323,3 +389,4 @@ class Opening:
     open_contracts: Iterable[StoredContract]
     output_chunks: dict[tuple[int, int], tuple[int, int]]  # (id, epoch) -> (last item, chunks)
     generations: dict[int, int]  # of each shard that was taken
+    open_questions: Sequence[StoredQuestion] = ()  # of workflow runs

@@ -99,6 +99,11 @@ HOUSEKEEPING_RETRY_SECONDS = 1.0
 COUNT_WAIT_SECONDS = 2.0  # statistics wait so long for what has been taken over to be counted
 RETENTION_TRIM_MAX = 500  # contracts of one transaction; about 5 ms of the writer's time
 LOG_BYTES_KEPT_MAX = 64 * 1024  # per attempt
+QUESTION_BYTES_MAX = 64 * 1024  # with its choices and schema; in memory while it is open
+QUESTIONS_PER_CONTRACT_MAX = 32  # whose answers all travel in an assignment: 512 KiB of its 1 MiB
+ANSWER_BYTES_MAX = 16 * 1024
+INBOX_PAGE_BYTES_MAX = 1024 * 1024  # of one scheduler; several send one of these each
+INBOX_BACKLOG_MAX = 20_000  # changes that a watcher of the inbox may be behind
 
 # --- workflows ------------------------------------------------------------------------------------
 

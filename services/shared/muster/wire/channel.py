@@ -51,6 +51,7 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
     ),
     "muster.v1.ExecutorService": ("ListSessions", "DrainHost", "DrainAgent"),
     "muster.v1.BlobService": ("StatBlob",),
+    "muster.v1.InboxService": ("ListQuestions", "GetQuestion", "AnswerQuestion"),
 }
 
 # Pauses of 0.2, 0.6, 1.8 and 5 s: long enough for a service to restart. gRPC allows no 6th attempt.

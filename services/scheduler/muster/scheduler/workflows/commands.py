@@ -16,7 +16,6 @@ from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
 from muster.v1.workflow_run_pb2 import (
     STEP_STATE_SUCCEEDED,
-    EngineKind,
     ItemEnded,
     KeptStep,
     RunEvent,
@@ -144,7 +143,7 @@ class Commands:
         step: str,
         start_id: str,
         given: Payload | None,
-        engine: EngineKind,
+        engine: int,
     ) -> tuple[Run | RunRow, bool]:
         """Start a run that has what this one has, but for a step and all that follows."""
         run = await self.find(run_id, caller[0])

@@ -22,7 +22,7 @@ from muster.model.errors import Code, MusterError, NotFound
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.contracts import Contracts
-from muster.scheduler.workflows.gates import Gates, question_id_of, step_of_question
+from muster.scheduler.workflows.gates import question_id_of, step_of_question
 from muster.scheduler.workflows.run import UNDO, Run
 from muster.scheduler.workflows.runs import Runs
 from muster.v1.payload_pb2 import BlobRef, Payload
@@ -67,16 +67,12 @@ def is_passing(error: MusterError) -> bool:
 class Doing:
     """Has done what runs want, on behalf of either engine."""
 
-    def __init__(
-        self, scheduler: Scheduler, runs: Runs, blobs: Blobs, children: Children, gates: Gates
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, runs: Runs, blobs: Blobs, children: Children) -> None:
         self._scheduler = scheduler
         self._runs = runs
         self._blobs = blobs
         self._children = children
         self._contracts = Contracts(scheduler, runs)
-        self._gates = gates
-        gates.on_answered = self._answered
         runs.on_child_ended = self._child_ended
         self._by_kind: dict[type, Callable[[Run, Any], None]] = {
             f.Begin: self._begin,
@@ -228,7 +224,7 @@ class Doing:
                 if kind is Kind.RUN:
                     self._children.stop(run, want.step, index)
                     continue
-                self._gates.withdraw(
+                self._scheduler.questions.withdraw(
                     self._scheduler.clock(), run.id, question_id_of(run, want.step)
                 )
             failure = Failure(code="CANCELLED", message="the run did not need it any more")
@@ -252,9 +248,10 @@ class Doing:
         question.deadline.CopyFrom(timestamp_of_ms(until_ms))
         about = (run.row.workflow, name)
         question_id = question_id_of(run, name)
-        self._gates.ask(now, run.id, run.row.tenant, question_id, question, about)
+        self._scheduler.questions.ask(now, run.id, run.row.tenant, question_id, question, about)
 
-    def _answered(self, run_id: int, question_id: str, answer: Answer | None) -> None:
+    def answered(self, run_id: int, question_id: str, answer: Answer | None) -> None:
+        """A question was answered, or, with None, nobody did in time."""
         run = self._runs.open.get(run_id)
         if run is None:
             return

@@ -37,10 +37,10 @@ def _check(payload: Payload, validator: Any) -> None:
         value = json_value(payload.json) if kind else {}
     except ValueError as error:
         raise _mismatch(f"is no JSON: {error}") from None
-    error = next(validator.iter_errors(value), None) if validator is not None else None
-    if error is not None:
-        place = "".join(f"[{part!r}]" for part in error.instance_path)
-        raise _mismatch(f"{place or 'the value'}: {error.message}")
+    problem = next(validator.iter_errors(value), None) if validator is not None else None
+    if problem is not None:
+        place = "".join(f"[{part!r}]" for part in problem.instance_path)
+        raise _mismatch(f"{place or 'the value'}: {problem.message}")
 
 
 def _mismatch(problem: str) -> InvalidArgument:

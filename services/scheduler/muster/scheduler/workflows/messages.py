@@ -6,7 +6,7 @@ from muster.model import limits
 from muster.model.ids import format_id
 from muster.scheduler.workflows.run import Run, RunRow
 from muster.v1.workflow_pb2 import Step
-from muster.v1.workflow_run_pb2 import RunState, StepRun, StepState, WorkflowRun
+from muster.v1.workflow_run_pb2 import EngineKind, RunState, StepRun, StepState, WorkflowRun
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.facts import StepState as State
 from muster.workflow.steps import ENDED
@@ -32,7 +32,7 @@ def run_of_row(row: RunRow) -> WorkflowRun:
         id=format_id(row.id),
         workflow=row.workflow,
         version=row.version,
-        engine=row.engine,
+        engine=EngineKind.ValueType(row.engine),
         tenant=row.tenant,
         principal=row.principal,
         start_id=row.start_id,
@@ -52,7 +52,7 @@ def run_of(run: Run, *, whole: bool, outputs: bool = False) -> WorkflowRun:
     """A run; `whole` with its input, output and steps, `outputs` with those of each item."""
     machine = run.machine
     message = run_of_row(run.row)
-    message.state = int(machine.state)  # type: ignore[assignment]
+    message.state = RunState.ValueType(int(machine.state))
     message.sequence = machine.sequence
     message.revision = machine.revision
     message.paused = machine.paused
@@ -115,10 +115,5 @@ def _add_step(message: StepRun, run: Run, definition: Step, *, outputs: bool) ->
             told.output.CopyFrom(item.output)
 
 
-def _state(state: State) -> StepState:
-    return StepState.Name(int(state)) and int(state)  # type: ignore[return-value]
-
-
-def state_of(number: int) -> RunState:
-    """A number of the table workflow_heads."""
-    return RunState.Value(RunState.Name(number))  # type: ignore[arg-type]
+def _state(state: State) -> StepState.ValueType:
+    return StepState.ValueType(int(state))

@@ -11,14 +11,13 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.commands import Commands
 from muster.scheduler.workflows.doing import Doing
-from muster.scheduler.workflows.gates import Gates
 from muster.scheduler.workflows.local import LocalEngine
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.starting import Starting
 from muster.scheduler.workflows.versions import Versions
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, EngineKind
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL
 
 
 class Parts:
@@ -28,15 +27,15 @@ class Parts:
         self,
         scheduler: Scheduler,
         blobs: Blobs,
-        gates: Gates,
-        default_engine: EngineKind = ENGINE_KIND_LOCAL,
+        default_engine: int = ENGINE_KIND_LOCAL,
     ) -> None:
+        self._scheduler = scheduler
         self.versions = Versions(scheduler.ledger, shared=scheduler.shared)
         self.runs = Runs(scheduler)
         self.reading = Reading(scheduler.ledger, self.versions)
         children = Children(scheduler, self.runs, self.versions)
-        self.doing = Doing(scheduler, self.runs, blobs, children, gates)
-        self.restoring = Restoring(scheduler, self.runs, self.reading, children, gates)
+        self.doing = Doing(scheduler, self.runs, blobs, children)
+        self.restoring = Restoring(scheduler, self.runs, self.reading, children)
         self.starting = Starting(
             scheduler, self.runs, self.versions, self.reading, self.restoring, default_engine
         )
@@ -47,6 +46,7 @@ class Parts:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run what is open while the block runs."""
+        self._scheduler.questions.on_answered = self.doing.answered
         await self.restoring.follow()
         async with background(self.restoring.run, *self.local.loops):
             yield

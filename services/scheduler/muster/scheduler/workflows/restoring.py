@@ -14,7 +14,7 @@ from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.contracts import Contracts
-from muster.scheduler.workflows.gates import Gates, question_id_of
+from muster.scheduler.workflows.gates import question_id_of
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.run import UNDO, Run
 from muster.scheduler.workflows.runs import Runs
@@ -35,14 +35,12 @@ class Restoring:
         runs: Runs,
         reading: Reading,
         children: Children,
-        gates: Gates,
     ) -> None:
         self._scheduler = scheduler
         self._runs = runs
         self._reading = reading
         self._children = children
         self._contracts = Contracts(scheduler, runs)
-        self._gates = gates
         self._here: dict[int, int] = {}  # shard -> generation whose runs are held
 
     def has(self, shard: int) -> bool:
@@ -117,5 +115,5 @@ class Restoring:
         if kind is Kind.RUN:
             return self._children.find(run, name, index)
         if kind is Kind.GATE:
-            return self._gates.find(run.id, question_id_of(run, name)) is not None
+            return self._scheduler.questions.find(run.id, question_id_of(run, name)) is not None
         return False

@@ -11,7 +11,13 @@ from muster.scheduler.workflows.journal import fact_of
 from muster.scheduler.workflows.versions import Version
 from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
-from muster.v1.workflow_run_pb2 import EngineKind, ItemEnded, RunEvent, StepBegun
+from muster.v1.workflow_run_pb2 import (
+    STEP_STATE_FAILED,
+    STEP_STATE_SUCCEEDED,
+    ItemEnded,
+    RunEvent,
+    StepBegun,
+)
 from muster.wire.jsontext import json_value
 from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
@@ -30,7 +36,7 @@ class RunRow(NamedTuple):
     body_sha256: bytes
     workflow: str
     version: int
-    engine: EngineKind
+    engine: int  # a muster.v1.EngineKind
     conversation: str
     parent_id: int
     parent_step: str
@@ -196,9 +202,9 @@ class Run:
             item.run_id = int(ended.run_id, 16)
         if ended.HasField("failure"):
             item.failure = ended.failure
-            if counted and ended.state == StepState.FAILED:
+            if counted and ended.state == STEP_STATE_FAILED:
                 self.failures.setdefault(ended.step, ended.failure)
-        if counted and ended.state == StepState.SUCCEEDED:
+        if counted and ended.state == STEP_STATE_SUCCEEDED:
             item.output = ended.output
 
     def _step_begun(self, begun: StepBegun) -> None:

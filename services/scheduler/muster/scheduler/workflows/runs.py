@@ -20,7 +20,7 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
-from muster.v1.workflow_run_pb2 import EngineKind, ItemEnded, RunEvent, StepBegun
+from muster.v1.workflow_run_pb2 import ItemEnded, RunEvent, StepBegun
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.facts import Want
 
@@ -45,7 +45,7 @@ class Runs:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.engines: dict[EngineKind, Engine] = {}
+        self.engines: dict[int, Engine] = {}
         self.open: dict[int, Run] = {}
         self.by_scope: dict[Scope, Run] = {}
         self.watchers = RunWatchers()

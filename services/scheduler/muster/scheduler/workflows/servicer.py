@@ -99,7 +99,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
                 )
             )
             for row in rows:  # versions rise: the last of a name is its newest
-                made = version_of(row).message  # type: ignore[arg-type]
+                made = version_of(row).message
                 if reply.workflows and reply.workflows[-1].workflow.name == row[1]:
                     reply.workflows[-1].CopyFrom(made)
                 elif len(reply.workflows) == size:

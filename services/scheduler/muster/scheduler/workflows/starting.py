@@ -29,7 +29,7 @@ from muster.scheduler.workflows.versions import Version, Versions, version_of
 from muster.v1.capability_pb2 import Capability
 from muster.v1.payload_pb2 import Payload
 from muster.v1.workflow_pb2 import Workflow
-from muster.v1.workflow_run_pb2 import EngineKind, RunEvent, RunStarted
+from muster.v1.workflow_run_pb2 import RunEvent, RunStarted
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.checking import check_workflow
 
@@ -50,7 +50,7 @@ class Asked(NamedTuple):
     workflow: str
     version: int
     input: Payload
-    engine: EngineKind
+    engine: int
     conversation: str = ""
     forked_from: int = 0
     forked_step: str = ""
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
         parts = (
             self.workflow,
             str(self.version),
-            str(int(self.engine)),
+            str(self.engine),
             self.conversation,
             str(self.forked_from),
             self.forked_step,
@@ -86,7 +86,7 @@ class Starting:
         versions: Versions,
         reading: Reading,
         restoring: Restoring,
-        default_engine: EngineKind,
+        default_engine: int,
     ) -> None:
         self._scheduler = scheduler
         self._runs = runs
@@ -94,7 +94,7 @@ class Starting:
         self._reading = reading
         self._restoring = restoring
         self._default_engine = default_engine
-        self._busy: dict[object, asyncio.Lock] = {}  # by what is being made
+        self._busy: dict[object, _Lock] = {}  # by what is being made
 
     # --- workflows --------------------------------------------------------------------------------
 
@@ -155,10 +155,13 @@ class Starting:
     async def _capability(self, tenant: str, name: str, version: str) -> Capability | None:
         for _ in range(2):
             try:
-                return self._scheduler.catalogue.resolve(tenant, name, version)[1].capability
+                entry = self._scheduler.catalogue.resolve(tenant, name, version)[1]
             except NotFound:
                 if not await self._scheduler.learn(tenant, name):
                     return None
+            else:
+                capability: Capability = entry.capability
+                return capability
         return None
 
     async def _others(self, tenant: str, workflow: Workflow) -> dict[tuple[str, int], Workflow]:
@@ -245,10 +248,20 @@ class Starting:
     @asynccontextmanager
     async def _alone(self, key: object) -> AsyncIterator[None]:
         """One at a time for each key: between a look at the ledger and what follows from it."""
-        lock = self._busy.setdefault(key, asyncio.Lock())
+        lock = self._busy.setdefault(key, _Lock())
+        lock.users += 1
         try:
-            async with lock:
+            async with lock.lock:
                 yield
         finally:
-            if not lock.locked() and self._busy.get(key) is lock and not lock._waiters:  # type: ignore[attr-defined]
+            lock.users -= 1
+            if not lock.users:
                 del self._busy[key]
+
+
+class _Lock:
+    """A lock, and how many hold it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0

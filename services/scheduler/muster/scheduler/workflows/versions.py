@@ -106,7 +106,7 @@ class Versions:
         if not rows:
             return None
         newest = rows[0][2]
-        found = self._kept.get((tenant, name, newest)) or version_of(rows[0])  # type: ignore[arg-type]
+        found = self._kept.get((tenant, name, newest)) or version_of(rows[0])
         if number:
             # Of an old version nothing is said about which one is the newest.
             self._kept[tenant, name, number] = found

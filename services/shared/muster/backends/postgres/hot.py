@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -27,10 +28,12 @@ from muster.backends.sql.keeping import logs_to_trim, superseded_progress
 from muster.backends.sql.schema import metadata
 from muster.model.ids import shard_of_id
 from muster.model.ledger import (
+    ANSWER_COLUMNS,
     CONTRACT_COLUMNS,
     ENDING_COLUMNS,
     ITEM_COLUMNS,
     LEASE_COLUMNS,
+    QUESTION_COLUMNS,
     RESPONSE_COLUMNS,
     START_COLUMNS,
     Batch,
@@ -62,6 +65,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {  # in the order of `Segment`
     "starts": START_COLUMNS,
     "items": ITEM_COLUMNS,
     "endings": ENDING_COLUMNS,
+    "questions": QUESTION_COLUMNS,
+    "answers": ANSWER_COLUMNS,
     "responses": RESPONSE_COLUMNS,
 }
 
@@ -109,23 +114,31 @@ def _insert(table: str, columns: Sequence[str], rest: str) -> str:
     return f"INSERT INTO {table} ({names}) SELECT {values} FROM {_rows(table, columns)} {rest};"
 
 
-def _fenced(kind: str, condition: str, same: str, conflict: str = "") -> str:
+_WITH_CONTRACT = "JOIN contracts c ON c.id = v.contract_id"
+
+
+def _fenced(
+    kind: str, condition: str, same: str, conflict: str = "", join: str = _WITH_CONTRACT
+) -> str:
     """Writes rows of a kind where their condition holds, and returns those that are not there."""
     columns = KINDS[kind]
     arrays = ", ".join(f"{kind}_{name}" for name in columns)
+    count = f"cardinality({kind}_{columns[0]})"
     return f"""
-      IF cardinality({kind}_contract_id) > 0 THEN
-        {_insert(kind, columns, f"JOIN contracts c ON c.id = v.contract_id WHERE {condition} {conflict}")}
+      IF {count} > 0 THEN
+        {_insert(kind, columns, f"{join} WHERE {condition} {conflict}")}
         GET DIAGNOSTICS taken = ROW_COUNT;
-        IF taken < cardinality({kind}_contract_id) THEN
+        IF taken < {count} THEN
           RETURN QUERY SELECT '{kind}', v.number, 0::bigint, NULL::bytea
             FROM unnest({arrays}) WITH ORDINALITY AS v ({", ".join(columns)}, number)
             WHERE NOT EXISTS (SELECT 1 FROM {kind} t WHERE {same});
         END IF;
-      END IF;"""  # noqa: E501
+      END IF;"""
 
 
 _SAME = "t.contract_id = v.contract_id AND t.epoch = v.epoch"
+_SAME_QUESTION = "t.subject_id = v.subject_id AND t.question_id = v.question_id"
+_ONCE = "ON CONFLICT (subject_id, question_id) DO NOTHING"
 
 # Locks the rows until the transaction ends: a claim waits for it, and so does the same batch when
 # it comes again while a lost session may still be committing it.
@@ -199,6 +212,20 @@ WRITE_FUNCTION = "".join(
         _ITEMS,
         _fenced("endings", fence.ending("v.contract_id", "v.epoch"), _SAME),
         _fenced(
+            "questions",
+            fence.question("v.subject_id", "v.epoch"),
+            f"{_SAME_QUESTION} AND t.epoch = v.epoch",
+            _ONCE,
+            "",
+        ),
+        _fenced(
+            "answers",
+            fence.answer("v.subject_id", "v.question_id"),
+            f"{_SAME_QUESTION} AND t.closing = v.closing AND t.answer = v.answer",
+            _ONCE,
+            "",
+        ),
+        _fenced(
             "responses",
             fence.response("v.contract_id", "v.epoch", "v.author"),
             f"{_SAME} AND t.author = v.author",
@@ -253,14 +280,16 @@ def _at_most_one(segments: Iterable[Segment]) -> Iterator[Segment]:
             leases, later_leases = _first_of_each(segment.leases)
             if later_leases:
                 yield Segment(contracts=segment.contracts, leases=leases)
-                segment = Segment(  # noqa: PLW2901 - what is left of it
-                    [], later_leases, segment.starts, segment.items, segment.endings,
-                    segment.responses,
-                )  # fmt: skip
+                segment = replace(segment, contracts=[], leases=later_leases)  # noqa: PLW2901
                 continue
             endings, later_endings = _first_of_each(segment.endings)
-            yield Segment(segment.contracts, leases, segment.starts, segment.items, endings, [])
-            segment = Segment(endings=later_endings, responses=segment.responses)  # noqa: PLW2901
+            yield Segment(segment.contracts, leases, segment.starts, segment.items, endings)
+            segment = Segment(  # noqa: PLW2901 - what is left of it
+                endings=later_endings,
+                questions=segment.questions,
+                answers=segment.answers,
+                responses=segment.responses,
+            )
         yield segment
 
 

@@ -36,7 +36,7 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import conversations, openings, reads, records
+from muster.backends.sql import asked, conversations, openings, reads, records
 from muster.model.conversations import BriefContract, ConversationQuery
 from muster.model.ledger import (
     Batch,
@@ -46,6 +46,7 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.limits import SHARDS
 from muster.model.records import RowQuery
@@ -194,6 +195,10 @@ class PostgresLedger:
         if NUL in "".join(scope):
             return None
         return await self._database.read(partial(reads.by_scope, scope=scope))
+
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """See `Ledger.questions`."""
+        return await self._database.read(partial(asked.of_subjects, subjects=subject_ids))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""

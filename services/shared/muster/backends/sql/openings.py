@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, exists, false, func, literal, select
 
+from muster.backends.sql.asked import open_of_runs
 from muster.backends.sql.reads import by_ids, chunks_of, entries
-from muster.backends.sql.schema import contracts, responses, settled, workflow_runs
+from muster.backends.sql.schema import contracts, questions, responses, settled, workflow_runs
 from muster.backends.sql.schema import items as items_table
 from muster.model.ids import SHARD_SHIFT, shard_of_id
 from muster.model.ledger import ITEM_OUTPUT, Opening, Settled
@@ -36,6 +37,7 @@ def opening(connection: Connection, generations: Mapping[int, int], position: in
         open_contracts=by_ids(connection, numbers),
         output_chunks=_progress(connection, numbers),
         generations=dict(generations),
+        open_questions=open_of_runs(connection, *_in_shards(questions.c.subject_id, generations)),
     )
 
 

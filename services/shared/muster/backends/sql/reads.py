@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from muster.backends.sql.asked import of_subjects
 from muster.backends.sql.schema import (
     catalogue,
     contracts,
@@ -38,6 +39,7 @@ from muster.model.ledger import (
     ContractQuery,
     StoredAttempt,
     StoredContract,
+    StoredQuestion,
     StoredResponse,
 )
 from muster.model.states import TERMINAL, Author, ContractState, Outcome
@@ -140,7 +142,13 @@ def load(connection: Connection, statement: Select[Any]) -> list[StoredContract]
     numbers = [row.id for row in rows]
     attempts = _attempts(connection, numbers)
     ended = {row.contract_id: row for row in _of(connection, responses, numbers)}
-    return [_contract(row, attempts.get(row.id, []), ended.get(row.id)) for row in rows]
+    asked: dict[int, list[StoredQuestion]] = defaultdict(list)
+    for question in of_subjects(connection, [n for n in attempts if _has_parked(attempts[n])]):
+        asked[question.subject_id].append(question)
+    return [
+        _contract(row, attempts.get(row.id, []), ended.get(row.id), asked.get(row.id, ()))
+        for row in rows
+    ]
 
 
 def _of(connection: Connection, table: Any, numbers: Sequence[int]) -> list[Any]:
@@ -184,7 +192,13 @@ def _attempts(connection: Connection, numbers: Sequence[int]) -> _Attempts:
     return found
 
 
-def _contract(row: Any, later: list[Any], ended: Any) -> StoredContract:
+def _has_parked(entries: list[Any]) -> bool:
+    return any(entry[6] is not None and entry[6].outcome == Outcome.PARKED for entry in entries)
+
+
+def _contract(
+    row: Any, later: list[Any], ended: Any, asked: Sequence[StoredQuestion]
+) -> StoredContract:
     attempts: list[StoredAttempt] = []
     if row.epoch:
         first = next((entry for entry in later if entry[0] == row.epoch), None)
@@ -229,6 +243,7 @@ def _contract(row: Any, later: list[Any], ended: Any) -> StoredContract:
         row.request,
         tuple(attempts),
         response,
+        tuple(asked),
     )
 
 

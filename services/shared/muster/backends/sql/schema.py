@@ -108,6 +108,37 @@ responses = Table(
     Column("response", LargeBinary, nullable=False),
 )
 
+# What a person is asked, by an attempt that ended with it or by a workflow run. Those of runs have
+# an index of their own, which stands in the migration only, as above.
+questions = Table(
+    "questions",
+    metadata,
+    Column("subject_id", Id, nullable=False),
+    Column("question_id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),  # 0: of a run
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("question", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("subject_id", "question_id"),
+    sqlite_with_rowid=False,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    # The primary key is what refuses a second answer.
+    Column("subject_id", Id, nullable=False),
+    Column("question_id", Text, nullable=False),
+    Column("closing", SmallInteger, nullable=False),
+    Column("answered_ms", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("subject_id", "question_id"),
+    sqlite_with_rowid=False,
+)
+
 items = Table(
     "items",
     metadata,

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from muster.backends.sql import fence
 from muster.model.ledger import (
+    ANSWER_COLUMNS,
     CONTRACT_COLUMNS,
     ENDING_COLUMNS,
     ITEM_COLUMNS,
     LEASE_COLUMNS,
+    QUESTION_COLUMNS,
     RESPONSE_COLUMNS,
     START_COLUMNS,
 )
@@ -63,6 +65,16 @@ ENDINGS = (
     f"WHERE c.id = ?1 AND {fence.ending('?1', '?2')}"
 )
 
+QUESTIONS = (
+    f"{_insert('questions', QUESTION_COLUMNS)} SELECT {_marks(QUESTION_COLUMNS)} "
+    f"WHERE {fence.question('?1', '?4')} ON CONFLICT (subject_id, question_id) DO NOTHING"
+)
+
+ANSWERS = (
+    f"{_insert('answers', ANSWER_COLUMNS)} SELECT {_marks(ANSWER_COLUMNS)} "
+    f"WHERE {fence.answer('?1', '?2')} ON CONFLICT (subject_id, question_id) DO NOTHING"
+)
+
 _RESPONSE = {name: f"v.column{n}" for n, name in enumerate(RESPONSE_COLUMNS, 1)}
 _MAY_RESPOND = fence.response(_RESPONSE["contract_id"], _RESPONSE["epoch"], _RESPONSE["author"])
 RESPONSES = {
@@ -99,7 +111,19 @@ SCOPE_OWNER = (
 EXISTS = {
     "leases": "SELECT 1 FROM leases WHERE contract_id = ?1 AND epoch = ?2",
     "endings": "SELECT 1 FROM endings WHERE contract_id = ?1 AND epoch = ?2",
+    "questions": "SELECT 1 FROM questions "
+    "WHERE subject_id = ?1 AND question_id = ?2 AND epoch = ?3",
+    "answers": "SELECT 1 FROM answers "
+    "WHERE subject_id = ?1 AND question_id = ?2 AND closing = ?3 AND answer = ?4",
     "responses": "SELECT 1 FROM responses WHERE contract_id = ?1 AND epoch = ?2 AND author = ?3",
+}
+# What of a row says that it is there already, by its places.
+KEYS = {
+    "leases": (0, 1),
+    "endings": (0, 1),
+    "questions": (0, 1, QUESTION_COLUMNS.index("epoch")),
+    "answers": (0, 1, ANSWER_COLUMNS.index("closing"), ANSWER_COLUMNS.index("answer")),
+    "responses": (0, 1, RESPONSE_COLUMNS.index("author")),
 }
 
 # Progress supersedes itself; of logs only the newest bytes are kept.

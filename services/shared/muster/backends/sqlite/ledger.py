@@ -30,7 +30,7 @@ from muster.backends.ledger_base import (
     ShardOwner,
     StoredItem,
 )
-from muster.backends.sql import conversations, openings, reads, records
+from muster.backends.sql import asked, conversations, openings, reads, records
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
 from muster.model.conversations import BriefContract, ConversationQuery
@@ -42,6 +42,7 @@ from muster.model.ledger import (
     Opening,
     Settled,
     StoredContract,
+    StoredQuestion,
 )
 from muster.model.limits import EPOCH_GENERATION_BITS, SHARDS
 from muster.model.records import RowQuery
@@ -201,6 +202,10 @@ class SqliteLedger:
     async def find(self, scope: tuple[str, str, str]) -> StoredContract | None:
         """See `Ledger.find`."""
         return await self._read(partial(reads.by_scope, scope=scope))
+
+    async def questions(self, subject_ids: Sequence[int]) -> list[StoredQuestion]:
+        """See `Ledger.questions`."""
+        return await self._read(partial(asked.of_subjects, subjects=subject_ids))
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""

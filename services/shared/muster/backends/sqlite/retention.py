@@ -20,6 +20,8 @@ DELETES = tuple(
         ("items", "contract_id"),
         ("starts", "contract_id"),
         ("endings", "contract_id"),
+        ("answers", "subject_id"),
+        ("questions", "subject_id"),
         ("leases", "contract_id"),
         ("responses", "contract_id"),
         ("contracts", "id"),

@@ -132,20 +132,27 @@ class Writer:
         if contracts and self._in_chunks(hot.CONTRACTS, contracts) != len(contracts):
             refused.extend(self._scopes_taken(contracts))
         if segment.leases:
-            taken = self._db.executemany(hot.LEASES, segment.leases).rowcount
-            if taken != len(segment.leases):
-                refused.extend(self._fenced("leases", segment.leases))
+            self._conditionally("leases", hot.LEASES, segment.leases, refused)
         if segment.starts:
             self._db.executemany(hot.STARTS, segment.starts)
         if segment.items:
             self._db.executemany(hot.ITEMS, segment.items)
             self._trim_items(segment.items)
         if segment.endings:
-            taken = self._db.executemany(hot.ENDINGS, segment.endings).rowcount
-            if taken != len(segment.endings):
-                refused.extend(self._fenced("endings", segment.endings))
+            self._conditionally("endings", hot.ENDINGS, segment.endings, refused)
+        if segment.questions:
+            self._conditionally("questions", hot.QUESTIONS, segment.questions, refused)
+        if segment.answers:
+            self._conditionally("answers", hot.ANSWERS, segment.answers, refused)
         if responses and self._in_chunks(hot.RESPONSES, responses) != len(responses):
             refused.extend(self._fenced("responses", responses))
+
+    def _conditionally(
+        self, kind: str, statement: str, rows: list[Row], refused: list[Refused]
+    ) -> None:
+        """Insert rows one by one, each under its condition."""
+        if self._db.executemany(statement, rows).rowcount != len(rows):
+            refused.extend(self._fenced(kind, rows))
 
     def _in_chunks(self, statements: Mapping[int, str], rows: list[Row]) -> int:
         """Insert rows, as many in a statement as there is one for; returns how many were taken."""
@@ -175,6 +182,6 @@ class Writer:
     def _fenced(self, kind: str, rows: list[Row]) -> Iterator[Refused]:
         """Which rows their condition has refused."""
         for row in rows:
-            key = (row[0], row[1], row[3]) if kind == "responses" else (row[0], row[1])
+            key = [row[place] for place in hot.KEYS[kind]]
             if self._db.execute(hot.EXISTS[kind], key).fetchone() is None:
                 yield Refused(kind, row)
