@@ -10,7 +10,12 @@ from muster.model import limits
 from muster.model.errors import InvalidArgument, Violation
 from muster.runtime.pages import make_page_token, page_size, read_page_token
 from muster.runtime.principal import OPERATOR, Principal, current_principal
-from muster.scheduler.agent_states.states import AgentStates, Name, shard_of_agent
+from muster.scheduler.agent_states.states import (
+    AgentStates,
+    Name,
+    content_bytes,
+    shard_of_agent,
+)
 from muster.scheduler.routing import Peer, Router
 from muster.v1 import agent_state_service_pb2 as pb
 from muster.v1.agent_state_service_pb2_grpc import (
@@ -37,8 +42,8 @@ class AgentStateServicer(AgentStateServiceServicer):
     async def PutState(self, request: pb.PutStateRequest, context: _Context) -> pb.PutStateResponse:
         """Writes; returns when that is durable."""
         caller = _caller(request.agent)
-        size, most = request.value.ByteSize(), limits.AGENT_STATE_BYTES_MAX
-        if size > most + _FRAME_BYTES:
+        size, most = content_bytes(request.value), limits.AGENT_STATE_BYTES_MAX
+        if size > most:
             text = f"has {size} bytes; {most} may be kept: put a blob, and keep its reference"
             raise InvalidArgument(f"value {text}", violations=[Violation("value", text)])
         stub = self._owner(caller, request.agent, context)
@@ -82,9 +87,6 @@ class AgentStateServicer(AgentStateServiceServicer):
         """Who writes what an agent keeps; None: this scheduler."""
         peer = self._router.of_shard(shard_of_agent(caller.tenant, agent), caller, context)
         return None if peer is None else (peer, AgentStateServiceStub(peer.channel))
-
-
-_FRAME_BYTES = 256  # of a payload around its content: tags, lengths, a media type
 
 
 def _caller(agent: str) -> Principal:

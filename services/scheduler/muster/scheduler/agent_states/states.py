@@ -119,7 +119,7 @@ class AgentStates:
             now_ms = self._scheduler.clock().wall_ms
             # From the clock, so that a name which was deleted does not begin with old revisions.
             revision = now_ms if head is None else max(head.revision + 1, now_ms)
-            raw, size = value.SerializeToString(deterministic=True), value.ByteSize()
+            raw, size = value.SerializeToString(deterministic=True), content_bytes(value)
             row = (*name, revision, now_ms, principal, put_id, size, raw)
             shard = shard_of_agent(name.tenant, name.agent)
             await record_row(self._scheduler, Action.PUT, TABLE, row, shard)
@@ -151,6 +151,18 @@ class AgentStates:
             raise ResourceExhausted(
                 f"agent {name.agent} keeps {most} values already; delete some, or keep more in one"
             )
+
+
+def content_bytes(value: Payload) -> int:
+    """How many bytes the content has; of a reference to a blob, none of it is here."""
+    match value.WhichOneof("content"):
+        case "json":
+            return len(value.json.encode())
+        case "message":
+            return len(value.message.value)
+        case "binary":
+            return len(value.binary.data)
+    return value.ByteSize()
 
 
 def _compare(name: Name, head: _Head | None, expected: int | None) -> None:

@@ -17,7 +17,13 @@ from muster.runtime.principal import Principal
 from muster.scheduler.conversations import blocks
 from muster.scheduler.conversations.blocks import Newest
 from muster.scheduler.conversations.covering import choose, ids_of, uncovered
-from muster.scheduler.conversations.digests import Read, digest_of, piece_of, read
+from muster.scheduler.conversations.digests import (
+    Read,
+    digest_of,
+    piece_of,
+    questions_of,
+    read,
+)
 from muster.scheduler.conversations.overview import conversation_unknown, participants
 from muster.scheduler.conversations.summarizing import NoText, text_by_capability
 from muster.scheduler.conversations.summary import NAME, Answered, Piece, Spent, summarize
@@ -29,7 +35,7 @@ from muster.scheduler.recording import record_row
 from muster.scheduler.service import Scheduler
 from muster.v1.conversation_pb2 import ContractDigest, TraceEntry
 from muster.v1.conversation_service_pb2 import CompressConversationResponse
-from muster.v1.memory_pb2 import MemoryBlock
+from muster.v1.memory_pb2 import MemoryBlock, MemoryQuestion
 from muster.wire.times import seconds_of_duration
 
 
@@ -45,7 +51,7 @@ class _Material:
     pieces: list[Piece] = field(default_factory=list)
     digests: list[ContractDigest] = field(default_factory=list)
     entries: list[TraceEntry] = field(default_factory=list)
-    answers: list[Answered] = field(default_factory=list)
+    questions: list[MemoryQuestion] = field(default_factory=list)
     models: Counter[str] = field(default_factory=Counter)
     spent: Spent = field(default_factory=Spent)
 
@@ -54,6 +60,7 @@ class _Material:
         self.pieces.append(piece_of(found))
         self.digests.append(digest_of(found))
         self.entries.extend(entries_of(found))
+        self.questions.extend(questions_of(found.stored))
         if found.response is not None and found.response.HasField("usage"):
             usage, spent = found.response.usage, self.spent
             self.spent = Spent(
@@ -157,7 +164,10 @@ class Compressing:
         block.text = await asyncio.to_thread(
             summarize,
             material.pieces,
-            material.answers,
+            [
+                Answered(int(each.contract_id, 16), each.text, each.answer, each.principal)
+                for each in material.questions
+            ],
             material.spent,
             limits.MEMORY_TEXT_BYTES_MAX,
         )
@@ -192,6 +202,7 @@ def _block(
         contracts=len(chosen),
         attempts=sum(piece.attempts for piece in material.pieces),
         digests=material.digests,
+        questions=material.questions[-limits.MEMORY_QUESTIONS_MAX :],
         participants=participants(chosen),
     )
     set_ms(made.first_time, min(each.accepted_ms for each in chosen))

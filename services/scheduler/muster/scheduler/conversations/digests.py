@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from muster.model.ids import format_id
-from muster.model.ledger import StoredContract
+from muster.model.ledger import StoredContract, StoredQuestion
 from muster.model.states import ContractState
 from muster.scheduler.conversations.excerpts import cut, parsed, plain, said
 from muster.scheduler.conversations.summary import DECISIVE, Piece
 from muster.scheduler.messages_out import set_ms
 from muster.v1.conversation_pb2 import ContractDigest
+from muster.v1.memory_pb2 import MemoryQuestion
 from muster.v1.payload_pb2 import Payload
+from muster.v1.question_pb2 import Answer, Question
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import Response
 
@@ -125,6 +127,24 @@ def piece_of(found: Read) -> Piece:
         message=response.failure.message[:PIECE_CHARACTERS_MAX],
         attempts=len(stored.attempts),
     )
+
+
+def answer_of(question: StoredQuestion | None) -> Answer:
+    """The answer to a question; an empty one where there is none."""
+    return Answer.FromString(question.answer) if question is not None else Answer()
+
+
+def questions_of(stored: StoredContract) -> Iterator[MemoryQuestion]:
+    """What a contract has asked persons, and what they answered."""
+    for each in stored.questions:
+        answer = answer_of(each)
+        yield MemoryQuestion(
+            contract_id=format_id(stored.id),
+            question_id=each.question_id,
+            text=cut(Question.FromString(each.question).text, EXCERPT_BYTES_MAX),
+            answer=cut(payload_text(answer.value), EXCERPT_BYTES_MAX),
+            principal=answer.principal,
+        )
 
 
 def _decisions(json_text: str) -> Iterator[str]:

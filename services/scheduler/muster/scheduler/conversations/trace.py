@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from muster.model.ids import format_id
-from muster.model.ledger import LifecycleEvent, StoredAttempt, StoredContract, events_of
+from muster.model.ledger import (
+    LifecycleEvent,
+    StoredAttempt,
+    StoredContract,
+    StoredQuestion,
+    events_of,
+)
 from muster.model.states import Author, EventType, Outcome
 from muster.scheduler.conversations.digests import (
     EXCERPT_BYTES_MAX,
     Read,
+    answer_of,
     payload_text,
 )
 from muster.scheduler.conversations.excerpts import cut
 from muster.scheduler.messages_out import MESSAGES, event_of
 from muster.v1.conversation_pb2 import ParticipantKind, TraceEntry
+from muster.v1.question_pb2 import Question
 from muster.v1.response_pb2 import Failure
 
 PRINCIPAL = ParticipantKind.PARTICIPANT_KIND_PRINCIPAL
@@ -75,6 +83,9 @@ def _who(found: Read, event: LifecycleEvent) -> _Who:
             attempt = _attempt(stored, event.epoch)
             by_agent = attempt is not None and attempt.outcome in _BY_AGENT
             return (AGENT, event.agent) if by_agent else (MESH, "")
+        case EventType.ANSWERED:
+            answer = answer_of(_question(stored, event))
+            return (PRINCIPAL, answer.principal) if answer.principal else (MESH, "")
         case EventType.ENDED:
             response = stored.response
             by_agent = response is not None and response.author is Author.AGENT
@@ -90,9 +101,31 @@ def _detail(found: Read, event: LifecycleEvent) -> str:
             attempt = _attempt(found.stored, event.epoch)
             failure = Failure.FromString(attempt.failure) if attempt is not None else Failure()
             return failure.message or MESSAGES.get(event.code, "")
+        case EventType.PARKED:
+            question = _question(found.stored, event)
+            return Question.FromString(question.question).text if question is not None else ""
+        case EventType.ANSWERED:
+            return payload_text(answer_of(_question(found.stored, event)).value)
         case EventType.ENDED if found.response is not None:
             return found.response.failure.message or payload_text(found.response.payload)
     return ""
+
+
+def _question(stored: StoredContract, event: LifecycleEvent) -> StoredQuestion | None:
+    """The question that the contract was parked with, or whose answer the event is."""
+    if event.type is EventType.PARKED:
+        return next((each for each in stored.questions if each.epoch == event.epoch), None)
+    # Events count each question's answer once, in the order in which they were asked.
+    earlier = [each for each in events_of(stored) if each.type is EventType.ANSWERED]
+    answered = [each for each in stored.questions if each.closing is not None]
+    return next(
+        (
+            question
+            for each, question in zip(earlier, answered, strict=False)
+            if each.sequence == event.sequence
+        ),
+        None,
+    )
 
 
 def _attempt(stored: StoredContract, epoch: int) -> StoredAttempt | None:
