@@ -24,7 +24,10 @@ HEALTH = "grpc.health.v1.Health"
 REFLECTION = {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 SERVICES = {
     f"muster.v1.{name}Service"
-    for name in ("Blob", "Bus", "Catalogue", "Event", "Executor", "Link", "Registry", "Scheduler")
+    for name in (
+        *("Blob", "Bus", "Catalogue", "Event", "Executor", "Inbox", "Link", "Registry"),
+        "Scheduler",
+    )
 } | {"externalscaler.ExternalScaler"}
 
 

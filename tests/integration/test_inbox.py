@@ -10,6 +10,7 @@ import pytest
 from muster.agent import Client, ContractFailed, connect
 from muster.model.errors import FailedPrecondition, InvalidArgument, NotFound
 from muster.v1.inbox_service_pb2 import SUBJECT_KIND_CONTRACT, InboxEntry, ListQuestionsRequest
+from muster.v1.response_pb2 import CONTRACT_STATE_PARKED as PARKED
 from muster.v1.response_pb2 import RESPONSE_AUTHOR_MESH
 from muster.wire.times import seconds_of_timestamp
 from tests.support.asking_agents import asker, runs
@@ -40,7 +41,7 @@ async def test_a_question_is_asked_answered_and_gone_on_from(client: Client) -> 
     assert (entry.question.text, len(entry.question.choices)) == ("Which colour?", 2)
     assert [each.subject_id async for each in client.inbox.list()] == [number]
     parked = await client.get(number)
-    assert parked.state == 4  # PARKED
+    assert parked.state == PARKED
     assert parked.question.id == entry.question.id
     answer = await client.inbox.answer(number, entry.question.id, "blue")
     assert (answer.value.json, answer.principal) == ('"blue"', "local")
@@ -187,7 +188,7 @@ async def test_a_parked_contract_takes_no_slot(client: Client) -> None:
         each.ask_time.ToNanoseconds() for each in found
     )
     statistics = await client.statistics()
-    assert {each.state: each.contracts for each in statistics.states}[4] == 25
+    assert [each.contracts for each in statistics.states if each.state == PARKED] == [25]
     assert not any(row.queued or row.active for row in statistics.capabilities)
     for each in found:
         await client.inbox.answer(each.subject_id, each.question.id, "red")

@@ -56,7 +56,7 @@ class Workers:
         async def say(text: str) -> str:
             self.ran[text] += 1
             if text in self.failing:
-                raise Failed(f"{text} is not to be said", code="TEST", permanent=True)
+                raise Failed("TEST", f"{text} is not to be said", permanent=True)
             return text.upper()
 
         @agent.capability("test.add")

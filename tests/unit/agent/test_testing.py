@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from muster.agent import Agent, AttemptCancelled, Blob, ChildFailed, Context, Failed, SyncContext
+from muster.agent.inquiry import AskOptions
 from muster.agent.testing import Bench
+from tests.support.asking_agents import asker
 from tests.support.sample_agents import Point, sample
 
 
@@ -174,3 +176,77 @@ async def test_what_no_agent_offers_cannot_be_run(bench: Bench) -> None:
     with pytest.raises(LookupError, match=r"demo\.nothing"):
         await bench.run("demo.nothing")
     assert issubclass(ChildFailed, Exception)
+
+
+@pytest.mark.parametrize("capability", ["ask.in_worker", "ask.in_thread"])
+async def test_a_person_on_the_bench_answers_sync_code(capability: str) -> None:
+    bench = Bench(asker)
+    bench.person("How much more?", answers=2)
+    run = await bench.run(capability, {"number": 40})
+    assert run.output == 42
+    assert [each.text for each in run.asked] == ["How much more?"]
+
+
+async def test_code_that_asks_several_things_runs_once_for_each() -> None:
+    bench = Bench(asker)
+    bench.person("name", answers="Ann")
+    bench.person("How many?", does=lambda asked: len(asked.text))
+    bench.person("Which size?", answers="large")
+    bench.person("Whose?", answers="Bob")
+    run = await bench.run("ask.several")
+    assert run.output == ["Ann", "10", "LARGE", "Bob"]
+    assert [each.text for each in run.asked] == ["Whose?", "How many?", "Which size?", "Whose?"]
+    assert len({each.id for each in run.asked}) == 4
+    assert run.asked[2].schema == '{"enum":["small","large"]}'
+
+
+async def test_a_question_that_nobody_answers_parks_the_run() -> None:
+    run = await Bench(asker).run("ask.colour", {"default": "red", "deadline": 5.0})
+    assert run.parked is not None
+    assert (run.parked.text, run.parked.choices) == ("Which colour?", ('"red"', '"blue"'))
+    assert (run.parked.default, run.parked.deadline) == ('"red"', 5.0)
+    with pytest.raises(Failed, match="PARKED"):
+        _ = run.output
+
+
+async def test_the_same_question_has_the_same_id_in_every_attempt() -> None:
+    runs = [await Bench(asker).run("ask.colour") for _ in range(2)]
+    assert runs[0].parked == runs[1].parked
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"id": "a b"}, "no question's id"),
+        ({"id": "x" * 65}, "no question's id"),
+        ({"choices": [object()]}, "has no place in JSON"),
+        ({"choices": [b"bytes"]}, "an answer is a value of JSON"),
+        ({"type": int, "default": "many"}, "integer"),
+        ({"type": int, "choices": [1, "2"]}, "integer"),
+    ],
+)
+async def test_a_question_that_nobody_could_answer_is_refused_where_it_is_asked(
+    options: AskOptions, message: str
+) -> None:
+    agent = Agent("bad")
+
+    @agent.capability("bad.ask")
+    async def ask(ctx: Context) -> str:
+        with pytest.raises(ValueError, match=message):
+            await ctx.ask("What?", **options)
+        return "refused"
+
+    assert (await Bench(agent).run("bad.ask")).output == "refused"
+
+
+async def test_code_that_will_not_end_is_over_all_the_same_once_it_has_asked() -> None:
+    agent = Agent("stubborn")
+
+    @agent.capability("stubborn.ask")
+    async def ask(ctx: Context) -> str:
+        try:
+            return str(await ctx.ask("What?"))
+        finally:
+            assert ctx.cancel_code == "PARKED"
+
+    assert (await Bench(agent).run("stubborn.ask")).parked is not None

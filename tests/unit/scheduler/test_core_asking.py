@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from muster.model import limits
@@ -14,7 +16,7 @@ from muster.scheduler.records import Contract, Lease
 from tests.unit.scheduler.worlds import NO_RETRY, World
 
 
-def parked(world: World, **changes: object) -> tuple[Contract, Lease]:
+def parked(world: World, **changes: Any) -> tuple[Contract, Lease]:
     """A contract whose first attempt, at a1 of h1, has asked."""
     world.host()
     contract = world.submit()

@@ -3,12 +3,19 @@ import json
 from muster.v1 import (
     blob_service_pb2,
     executor_service_pb2,
+    inbox_service_pb2,
     registry_service_pb2,
     scheduler_service_pb2,
 )
 from muster.wire.channel import CHANNEL_OPTIONS, IDEMPOTENT_CALLS, SERVER_OPTIONS
 
-FILES = (blob_service_pb2, executor_service_pb2, registry_service_pb2, scheduler_service_pb2)
+FILES = (
+    blob_service_pb2,
+    executor_service_pb2,
+    inbox_service_pb2,
+    registry_service_pb2,
+    scheduler_service_pb2,
+)
 
 
 def test_every_unary_call_is_retried_and_no_stream_is():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -208,6 +208,14 @@ class InboxServicer(inbox_service_pb2_grpc.InboxServiceServicer):
                     behind -= 1
                     frame.caught_up = not behind
                 yield frame
+
+
+def inbox_service(scheduler: Scheduler, router: Router) -> Callable[[Any], None]:
+    """What adds the service to a server."""
+    servicer = InboxServicer(scheduler, router)
+    return lambda server: inbox_service_pb2_grpc.add_InboxServiceServicer_to_server(
+        servicer, server
+    )
 
 
 def _scope(tenant: str, request: ListQuestionsRequest) -> tuple[str, str, str]:

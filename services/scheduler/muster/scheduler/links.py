@@ -239,8 +239,7 @@ class SessionWords:
         )
 
     def _question(self, report: Report, number: int, epoch: int) -> None:
-        """A report that asks a person. What is wrong with the question is said after the commit
-        under way, as everything about reports is."""
+        """A report that asks a person."""
         sid, now, contract = self._session_id, self._now, self._scheduler.core.contracts.get(number)
         agent = contract.lease.agent if contract is not None and contract.lease is not None else ""
         try:

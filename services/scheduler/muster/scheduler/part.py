@@ -20,7 +20,7 @@ from muster.scheduler.conversations.compressing import Compressing
 from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
-from muster.scheduler.inbox_servicer import InboxServicer
+from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
@@ -37,7 +37,6 @@ from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
-from muster.v1.inbox_service_pb2_grpc import add_InboxServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
@@ -102,9 +101,7 @@ def scheduler_part(
         "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
             BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
         ),
-        "muster.v1.InboxService": lambda server: add_InboxServiceServicer_to_server(
-            InboxServicer(scheduler, router), server
-        ),
+        "muster.v1.InboxService": inbox_service(scheduler, router),
         "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
             BlobServicer(blobs), server
         ),

@@ -17,6 +17,7 @@ from muster.v1.question_pb2 import Question
 from muster.v1.workflow_pb2 import FAILURE_POLICY_CONTINUE, Step, Workflow
 from muster.workflow.expression import Expression
 from muster.workflow.finding import kind
+from muster.workflow.places import joined
 from muster.workflow.plan import CONCURRENCY_DEFAULT, Kind, Plan, PlanStep, Rule
 from muster.workflow.scope import Scope, Unevaluable, Unread, Variables, variables_of
 from muster.workflow.syntax import BadSyntax
@@ -194,7 +195,8 @@ def _compiled(step: str, field: str, make: Callable[[str], T], text: str) -> T:
     try:
         return make(text)
     except (BadSyntax, BadTemplate) as error:
-        message = f"{_where(step, field)}: {error}"
+        place = joined(field, error.path) if isinstance(error, BadTemplate) else field
+        message = f"{_where(step, place)}: {error}"
         raise BadDefinition(message) from None
 
 
@@ -278,10 +280,7 @@ def _filled(
     try:
         made = template.json(variables)
     except Unevaluable as error:
-        # It begins with the place in the template, which continues the field's name.
-        text = str(error)
-        joint = "" if text.startswith((".", "[", ":")) else ": "
-        message = f"{_where(step, field)}{joint}{text}"
+        message = f"{_where(step, joined(field, error.place))}: {error}"
         raise Unevaluable(message) from None
     return made.payload if isinstance(made, Unread) else made
 

@@ -14,7 +14,14 @@ from muster.v1.payload_pb2 import Payload
 
 
 class Unevaluable(ValueError):
-    """An expression has no value here. The message names step, field, expression and reason."""
+    """An expression has no value here. The message names step, field, expression and reason.
+
+    Below a definition, `place` is where in its template it stands.
+    """
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class NoValue(ValueError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from muster.wire.jsontext import json_text, json_value
 from muster.workflow.expression import Expression
+from muster.workflow.places import inside
 from muster.workflow.scope import Unevaluable, Unread, Variables
 from muster.workflow.syntax import BadSyntax
 
@@ -30,7 +31,7 @@ _OPAQUE = re.compile(
 
 
 class BadTemplate(ValueError):
-    """Text is no template. `path` is the place in it: ".topics[0]"."""
+    """Text is no template. `path` is the place in it: "topics[0]"."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -140,7 +141,7 @@ def _closing(text: str, at: int) -> int:
                 return at
             depth -= 1
         at += 1
-    message = f"no }} closes the ${{ before {text[start : start + 40]!r}; a dollar is written $$"
+    message = f"no }} closes ${{{text[start : start + 40]}; a dollar is written $$"
     raise BadTemplate(message)
 
 
@@ -171,9 +172,9 @@ class Template:
         return (each for _, text in self.texts for each in text.expressions)
 
     def json(self, variables: Variables) -> str | Unread:
-        """The JSON text; what is unread where the whole is one. Raises `Unevaluable`.
+        """The JSON text; what is unread where the whole is one.
 
-        The message begins with the place in the template.
+        Raises `Unevaluable` with the place in the template.
         """
         if self._constant is not None:
             return self._constant
@@ -186,15 +187,27 @@ def _parsed(value: Any, path: str, level: int) -> Part:
         message = f"it has more than {LEVELS_MAX} levels"
         raise BadTemplate(message, path)
     if isinstance(value, str):
+        _check_encodable(value, path)
         try:
             return parse_text(value)
         except BadTemplate as error:
             raise BadTemplate(str(error), path) from None
     if isinstance(value, list):
-        return [_parsed(each, f"{path}[{i}]", level + 1) for i, each in enumerate(value)]
+        return [_parsed(each, inside(path, i), level + 1) for i, each in enumerate(value)]
     if isinstance(value, dict):
-        return {key: _parsed(each, f"{path}.{key}", level + 1) for key, each in value.items()}
+        for key in value:
+            _check_encodable(key, path)
+        return {key: _parsed(each, inside(path, key), level + 1) for key, each in value.items()}
     return value
+
+
+def _check_encodable(text: str, path: str) -> None:
+    """JSON can escape half a character, and nothing else can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = "it holds a surrogate without its other half"
+        raise BadTemplate(message, path) from None
 
 
 def _texts(part: Part, path: str) -> Iterator[tuple[str, Text]]:
@@ -203,10 +216,10 @@ def _texts(part: Part, path: str) -> Iterator[tuple[str, Text]]:
         yield path, part
     elif isinstance(part, list):
         for number, each in enumerate(part):
-            yield from _texts(each, f"{path}[{number}]")
+            yield from _texts(each, inside(path, number))
     elif isinstance(part, dict):
         for key, each in part.items():
-            yield from _texts(each, f"{path}.{key}")
+            yield from _texts(each, inside(path, key))
 
 
 def _valued(part: Part, variables: Variables, path: str) -> Any:
@@ -214,8 +227,7 @@ def _valued(part: Part, variables: Variables, path: str) -> Any:
         try:
             value = part.value(variables)
         except Unevaluable as error:
-            message = f"{path}: {error}"
-            raise Unevaluable(message) from None
+            raise Unevaluable(str(error), path) from None
         if path and (found := _unread_in(value)) is not None:
             message = (
                 f"{path}: {'something in it ' if found is not value else 'it '}{found.problem}"
@@ -223,7 +235,7 @@ def _valued(part: Part, variables: Variables, path: str) -> Any:
             raise Unevaluable(message)
         return value
     if isinstance(part, list):
-        return [_valued(each, variables, f"{path}[{i}]") for i, each in enumerate(part)]
+        return [_valued(each, variables, inside(path, i)) for i, each in enumerate(part)]
     if isinstance(part, dict):
-        return {key: _valued(each, variables, f"{path}.{key}") for key, each in part.items()}
+        return {key: _valued(each, variables, inside(path, key)) for key, each in part.items()}
     return part
