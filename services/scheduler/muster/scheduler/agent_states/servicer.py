@@ -9,7 +9,7 @@ import grpc
 from muster.model import limits
 from muster.model.errors import InvalidArgument, Violation
 from muster.runtime.pages import make_page_token, page_size, read_page_token
-from muster.runtime.principal import OPERATOR, Principal, current_principal
+from muster.runtime.principal import AGENTS_KEY, OPERATOR, Principal, current_principal
 from muster.scheduler.agent_states.states import (
     AgentStates,
     Name,
@@ -86,7 +86,11 @@ class AgentStateServicer(AgentStateServiceServicer):
     ) -> tuple[Peer, AgentStateServiceStub] | None:
         """Who writes what an agent keeps; None: this scheduler."""
         peer = self._router.of_shard(shard_of_agent(caller.tenant, agent), caller, context)
-        return None if peer is None else (peer, AgentStateServiceStub(peer.channel))
+        if peer is None:
+            return None
+        # It was checked here that the caller may have to do with this agent.
+        peer.metadata = (*peer.metadata, (AGENTS_KEY, agent))
+        return peer, AgentStateServiceStub(peer.channel)
 
 
 def _caller(agent: str) -> Principal:
