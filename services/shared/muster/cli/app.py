@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_inbox, app_mesh, app_pool, app_work, exits
+from muster.cli import (
+    app_contracts,
+    app_conversation,
+    app_events,
+    app_inbox,
+    app_mesh,
+    app_pool,
+    app_work,
+    exits,
+)
 
 _EPILOG = f"""\b
 Begin with:
@@ -33,6 +42,10 @@ app = typer.Typer(
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
+conversation_app = typer.Typer(
+    help="Contracts that belong together, and the memory made of them.", no_args_is_help=True
+)
+state_app = typer.Typer(help="What agents keep for themselves.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
 
 
@@ -73,6 +86,16 @@ inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)
 app.add_typer(inbox_app, name="inbox")
 app.command()(app_inbox.answer)
+conversation_app.command("list")(app_conversation.conversation_list)
+conversation_app.command("show")(app_conversation.conversation_show)
+conversation_app.command("search")(app_conversation.conversation_search)
+conversation_app.command("compress")(app_conversation.conversation_compress)
+conversation_app.command("memory")(app_conversation.conversation_memory)
+app.add_typer(conversation_app, name="conversation")
+app.command()(app_conversation.trace)
+state_app.command("list")(app_conversation.state_list)
+state_app.command("get")(app_conversation.state_get)
+app.add_typer(state_app, name="state")
 events_app.command("tail")(app_events.events_tail)
 events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")

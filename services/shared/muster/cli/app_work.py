@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.completion import capability_names
+from muster.cli.completion import capability_names, conversation_ids
 from muster.cli.options import Address, DataDir, Form, Labels, Output
 
 Input = Annotated[
@@ -39,6 +39,15 @@ def call(
         str, typer.Option(metavar="BAND", help="low, normal, high or critical.")
     ] = "normal",
     label: Labels = None,
+    conversation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="What it belongs to, with others of that name: muster conversation.",
+            autocompletion=conversation_ids,
+        ),
+    ] = "",
     request_id: Annotated[
         str,
         typer.Option(
@@ -72,6 +81,7 @@ def call(
         version=version,
         priority=priority,
         labels=label or [],
+        conversation=conversation,
         request_id=request_id,
         quiet=quiet,
         whole=output == Form.JSON,
