@@ -13,10 +13,12 @@ from muster.keda.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_se
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.bus_servicer import BusServicer
+from muster.runtime.lifetime import background
 from muster.runtime.serve import Part, Readiness
 from muster.scheduler.agent_states.servicer import AgentStateServicer
 from muster.scheduler.agent_states.states import AgentStates
 from muster.scheduler.conversations.compressing import Compressing
+from muster.scheduler.conversations.quieting import Quieting
 from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
@@ -62,10 +64,12 @@ def scheduler_part(
     shared: bool = False,
     bus: Bus,
     security: Security = NO_TLS,
+    memory_quiet_seconds: float = 0.0,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
-    happens to its contracts."""
+    happens to its contracts, and makes memory of conversations that are quiet for so long, unless
+    that is 0."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
@@ -86,6 +90,9 @@ def scheduler_part(
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
+            if memory_quiet_seconds:
+                quieting = Quieting(scheduler, compressing, memory_quiet_seconds)
+                await stack.enter_async_context(background(quieting.run))
             yield
 
     services: dict[str, Callable[..., None]] = {
