@@ -29,19 +29,9 @@ SERVICES = ("muster.registry", "muster.scheduler", "muster.executor")
 PURE_PARTS = {
     "muster.registry": ("core*",),
     "muster.scheduler": (
-        "core*",
-        "admission",
-        "catalogue",
-        "compatibility",
-        "effects",
-        "fleet",
-        "ownership",
-        "placing",
-        "queue",
-        "records",
-        "timers",
-        "unpublished",
-    ),
+        "core* admission catalogue compatibility conversations.excerpts conversations.matching "
+        "conversations.summary effects fleet ownership placing queue records timers unpublished"
+    ).split(),
     "muster.executor": ("core*", "window*"),
     "muster.workflow": ("plan", "machine"),
 }

@@ -202,6 +202,16 @@ async def test_where_identity_is_proven_only_the_agent_and_operators_may(tmp_pat
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call
                 assert error_of_rpc(caught.value).reason == "NOT_ALLOWED"
+        stranger = pki.caller("operator", "eve", tenant="globex")
+        async with open_channel(mesh.scheduler, stranger) as channel:
+            stub = AgentStateServiceStub(channel)
+            for name in ("n", "never.was"):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stub.GetState(pb.GetStateRequest(agent="echo", name=name))
+                assert error_of_rpc(caught.value).reason == "STATE_UNKNOWN"
+            assert not (await stub.ListState(pb.ListStateRequest(agent="echo"))).states
+            deleted = await stub.DeleteState(pb.DeleteStateRequest(agent="echo", name="n"))
+            assert not deleted.deleted
 
 
 async def test_a_write_that_is_passed_on_is_the_agents_still(

@@ -13,18 +13,13 @@ from muster.keda.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_se
 from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.bus_servicer import BusServicer
-from muster.runtime.lifetime import background
 from muster.runtime.serve import Part, Readiness
-from muster.scheduler.agent_states.servicer import AgentStateServicer
-from muster.scheduler.agent_states.states import AgentStates
-from muster.scheduler.conversations.compressing import Compressing
-from muster.scheduler.conversations.quieting import Quieting
-from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.past import Past
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
 from muster.scheduler.service import Scheduler
@@ -33,11 +28,9 @@ from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import Parts
 from muster.scheduler.workflows.servicer import WorkflowServicer
-from muster.v1.agent_state_service_pb2_grpc import add_AgentStateServiceServicer_to_server
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
-from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
@@ -78,7 +71,7 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs)
-    compressing = Compressing(scheduler)
+    past = Past(scheduler, memory_quiet_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -90,9 +83,7 @@ def scheduler_part(
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
-            if memory_quiet_seconds:
-                quieting = Quieting(scheduler, compressing, memory_quiet_seconds)
-                await stack.enter_async_context(background(quieting.run))
+            await stack.enter_async_context(past.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
@@ -115,12 +106,7 @@ def scheduler_part(
         "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
             catalogue, server
         ),
-        "muster.v1.ConversationService": lambda server: add_ConversationServiceServicer_to_server(
-            ConversationServicer(scheduler, router, compressing), server
-        ),
-        "muster.v1.AgentStateService": lambda server: add_AgentStateServiceServicer_to_server(
-            AgentStateServicer(AgentStates(scheduler), router), server
-        ),
+        **past.services(router),
         "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
             LinkServicer(links), server
         ),

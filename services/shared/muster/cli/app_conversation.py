@@ -24,6 +24,53 @@ Agent = Annotated[
     str, typer.Argument(metavar="AGENT", help="An agent's name.", autocompletion=agent_names)
 ]
 
+# --- of a search ----------------------------------------------------------------------------------
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORD]…",
+        show_default=False,
+        help="All of them must occur, in what was asked or answered, labels or failures.",
+    ),
+]
+Within = Annotated[
+    str,
+    typer.Option(
+        "--in",
+        metavar="CONVERSATION",
+        show_default=False,
+        help="Only in this one.",
+        autocompletion=conversation_ids,
+    ),
+]
+LastAgent = Annotated[
+    str, typer.Option(metavar="NAME", show_default=False, help="The last to work on it.")
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND", show_default=False, help="Of agents. Repeatable."),
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", "-s", metavar="STATE", show_default=False, autocompletion=contract_states
+    ),
+]
+Since = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        show_default=False,
+        help="Accepted so long ago at most (10m, 2h), or since an instant (2026-01-31T12:00:00Z).",
+    ),
+]
+InMemory = Annotated[
+    bool, typer.Option("--memory", help="Search memory blocks rather than contracts.")
+]
+
+# --- commands -------------------------------------------------------------------------------------
+
 
 def conversation_list(
     most: Most = 20, output: Output = Form.TABLE, address: Address = None, data_dir: DataDir = None
@@ -54,51 +101,15 @@ def conversation_show(
 
 
 def conversation_search(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[WORD]…",
-            show_default=False,
-            help="All of them must occur, in what was asked or answered, labels or failures.",
-        ),
-    ] = None,
-    within: Annotated[
-        str,
-        typer.Option(
-            "--in",
-            metavar="CONVERSATION",
-            show_default=False,
-            help="Only in this one.",
-            autocompletion=conversation_ids,
-        ),
-    ] = "",
-    agent: Annotated[
-        str, typer.Option(metavar="NAME", show_default=False, help="The last to work on it.")
-    ] = "",
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND", show_default=False, help="Of agents. Repeatable."),
-    ] = None,
+    words: Words = None,
+    within: Within = "",
+    agent: LastAgent = "",
+    kind: Kinds = None,
     capability: Capabilities = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--state", "-s", metavar="STATE", show_default=False, autocompletion=contract_states
-        ),
-    ] = None,
+    state: States = None,
     label: Labels = None,
-    since: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            show_default=False,
-            help="Accepted so long ago at most (10m, 2h), or since an instant "
-            "(2026-01-31T12:00:00Z).",
-        ),
-    ] = "",
-    memory: Annotated[
-        bool, typer.Option("--memory", help="Search memory blocks rather than contracts.")
-    ] = False,
+    since: Since = "",
+    memory: InMemory = False,
     most: Most = 20,
     output: Output = Form.TABLE,
     address: Address = None,

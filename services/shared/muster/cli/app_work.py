@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.completion import capability_names, conversation_ids
-from muster.cli.options import Address, DataDir, Form, Labels, Output
+from muster.cli.completion import capability_names
+from muster.cli.options import Address, ConversationName, DataDir, Form, Labels, Output
 
 Input = Annotated[
     list[str] | None,
@@ -39,15 +39,7 @@ def call(
         str, typer.Option(metavar="BAND", help="low, normal, high or critical.")
     ] = "normal",
     label: Labels = None,
-    conversation: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="What it belongs to, with others of that name: muster conversation.",
-            autocompletion=conversation_ids,
-        ),
-    ] = "",
+    conversation: ConversationName = "",
     request_id: Annotated[
         str,
         typer.Option(
