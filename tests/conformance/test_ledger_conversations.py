@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from muster.backends.ledger_base import Ledger
+from muster.model import limits
 from muster.model.conversations import ConversationQuery
+from muster.model.ids import first_id_at
 from muster.model.ledger import Batch, ContractQuery, Row
 from muster.model.records import Action, RowQuery
 from muster.model.states import ContractState
 from muster.scheduler.conversations import blocks
+from muster.scheduler.conversations.covering import choose, uncovered
 from muster.v1.memory_pb2 import MemoryBlock
 from tests.support.ledger_rows import (
     FIVE,
@@ -131,3 +134,47 @@ async def test_columns_of_rows_are_read_alone(ledger: Ledger) -> None:
         columns=("conversation", "through_id"),
     )
     assert await ledger.rows(query) == [("other", TWO), ("talk", ONE)]
+
+
+# --- what is in no block yet ----------------------------------------------------------------------
+
+
+async def left(ledger: Ledger) -> list[int]:
+    newest = await blocks.newest(ledger, "acme", "talk")
+    return [each.id async for each in uncovered(ledger, "acme", "talk", newest)]
+
+
+async def test_what_was_open_or_came_late_is_left_whatever_its_id(ledger: Ledger) -> None:
+    await ledger.commit(
+        batch(
+            contracts=[leased(each, conversation="talk") for each in (ONE, TWO, FOUR)],
+            responses=[response(1, TWO), response(1, FOUR)],
+        )
+    )
+    assert await left(ledger) == [ONE, TWO, FOUR]
+    # The block has what had ended; its floor is the one that had not.
+    await keep(ledger, block(1, TWO, FOUR, floor=ONE))
+    # Another scheduler, whose clock is behind, commits an id between those.
+    await ledger.commit(batch(contracts=[leased(THREE, conversation="talk")]))
+    assert await left(ledger) == [ONE, THREE]
+    await keep(ledger, block(2, ONE, THREE, floor=FIVE))
+    assert await left(ledger) == []
+
+
+async def test_a_choice_is_what_has_ended_up_to_a_blocks_size(ledger: Ledger, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MEMORY_BLOCK_CONTRACTS_MAX", 2)
+    numbers = (ONE, TWO, THREE, FOUR, FIVE)
+    await ledger.commit(
+        batch(
+            contracts=[leased(each, conversation="talk") for each in numbers],
+            responses=[response(1, each) for each in (TWO, THREE, FOUR)],
+        )
+    )
+    newest = await blocks.newest(ledger, "acme", "talk")
+    choice = await choose(uncovered(ledger, "acme", "talk", newest))
+    assert [each.id for each in choice.chosen] == [TWO, THREE]
+    assert (choice.open, choice.has_more, choice.first_left) == (1, True, ONE)
+    later = T0 + 3_600_000
+    assert choice.floor_id(newest, later, THREE) == ONE
+    # What is younger than clocks may differ is looked at again.
+    assert choice.floor_id(newest, T0 + 500, THREE) == first_id_at(T0 - 9_500)

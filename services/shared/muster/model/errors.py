@@ -77,6 +77,7 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "MEMORY_UNKNOWN": (Code.NOT_FOUND, None),
     "STATE_UNKNOWN": (Code.NOT_FOUND, None),
     "STATE_CHANGED": (Code.ABORTED, None),
+    "TOO_MANY": (Code.RESOURCE_EXHAUSTED, None),
 }
 
 
