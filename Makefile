@@ -53,7 +53,7 @@ install-ray:
 	@cp requirements-ray.lock $(RAY_STAMP)
 
 # Every extra but Ray's, which is locked beside it, to the same versions.
-EXTRAS = server postgres consul nats telemetry audit dev
+EXTRAS = server postgres consul nats telemetry audit examples dev
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
@@ -86,6 +86,7 @@ endef
 gen: setup  ## generate gen/python from proto/, offline
 	$(call generate,$(OUT))
 	@mkdir -p gen && rm -rf gen/python && mv $(OUT) gen/python
+	@$(BIN)/python -m muster.workflow.published proto/muster/v1 deploy/schemas/workflow.schema.json
 
 gen-check: setup  ## check that gen/python is what `make gen` makes
 	$(call generate,$(OUT))

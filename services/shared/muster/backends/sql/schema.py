@@ -278,7 +278,7 @@ workflow_heads = Table(
     Column("sequence", Integer, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger, nullable=False),
-    Index("workflow_heads_open", "is_open", "shard"),
+    Index("workflow_heads_open", "is_open", "ended_ms"),
     Index("workflow_heads_tenant", "tenant", "run_id"),
 )
 
@@ -315,7 +315,10 @@ schedule_ticks = Table(
     Column("recorded_ms", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
     Column("target", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("ticks", Integer, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant", "name", "tick_ms", "number"),
 )
 

@@ -59,7 +59,7 @@ def _workflows() -> None:
         sa.Column("changed_ms", sa.BigInteger, nullable=False),
         sa.Column("ended_ms", sa.BigInteger, nullable=False),
     )
-    op.create_index("workflow_heads_open", "workflow_heads", ["is_open", "shard"])
+    op.create_index("workflow_heads_open", "workflow_heads", ["is_open", "ended_ms"])
     op.create_index("workflow_heads_tenant", "workflow_heads", ["tenant", "run_id"])
     op.create_table(
         "workflow_journal",
@@ -92,7 +92,10 @@ def _others() -> None:
         sa.Column("recorded_ms", sa.BigInteger, nullable=False),
         sa.Column("outcome", sa.SmallInteger, nullable=False),
         sa.Column("target", sa.BigInteger, nullable=False),
+        sa.Column("kind", sa.SmallInteger, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("ticks", sa.Integer, nullable=False),
+        sa.Column("last_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "name", "tick_ms", "number"),
     )
     op.create_table(
