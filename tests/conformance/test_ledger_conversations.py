@@ -8,8 +8,8 @@ from muster.backends.ledger_base import Ledger
 from muster.model import limits
 from muster.model.conversations import ConversationQuery
 from muster.model.ids import first_id_at
-from muster.model.ledger import Batch, ContractQuery, Row
-from muster.model.records import Action, RowQuery
+from muster.model.ledger import Batch, ContractQuery
+from muster.model.records import Action, Row, RowQuery
 from muster.model.states import ContractState
 from muster.scheduler.conversations import blocks
 from muster.scheduler.conversations.covering import choose, uncovered
@@ -94,7 +94,7 @@ def block(number: int, *contracts: int, conversation: str = "talk", floor: int =
 async def keep(ledger: Ledger, *rows: Row) -> None:
     made = Batch()
     for row in rows:
-        made.record(Action.ADD, "memory_blocks", row, 3)
+        made.record(Action.ADD, "memory_blocks", list(row), 3)
     await ledger.commit(made)
 
 

@@ -385,10 +385,10 @@ async def test_what_is_quiet_is_compressed_where_that_is_wanted(
         assert (await client.conversations.block("talk")).principal == ""
         # It has a contract that waits for somebody, so it is not quiet.
         assert (await client.conversations.get("open")).memory_blocks == 0
-        number = await handle.accepted()
-        async for frame in client.inbox.watch(number):
+        opened = await handle.accepted()
+        async for frame in client.inbox.watch(opened):
             if frame.asked:
-                await client.inbox.answer(number, frame.asked[0].question.id, "red")
+                await client.inbox.answer(opened, frame.asked[0].question.id, "red")
                 break
 
         async def both() -> bool:
