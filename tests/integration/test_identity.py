@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from muster.agent import Agent, Host, connect
@@ -26,11 +27,18 @@ from muster.v1 import registry_service_pb2 as registry
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.permission_pb2 import Role
 from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+from muster.v1.schedule_service_pb2 import (
+    CreateScheduleRequest,
+    TriggerScheduleRequest,
+    UpdateScheduleRequest,
+)
+from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.wire.channel import open_channel
 from muster.wire.errors import error_of_rpc
 from muster.wire.security import Security
 from tests.support.identities import AUDIENCE, ISSUER, Issuer, Pki, environment
 from tests.support.meshes import SHAPES, Mesh, running, separate
+from tests.support.scheduled import each_hour
 from tests.support.scripted_service import check_health
 
 KEDA = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
@@ -253,10 +261,19 @@ async def test_each_role_may_call_its_methods_and_no_others(secured: Secured) ->
 FOREIGN = "0000000000000001"
 
 
+# What these name is about to be made.
+MAKES = ("CreateSchedule",)
+# What else these have to say before anybody looks at the name.
+BESIDES: dict[str, Message] = {
+    "UpdateSchedule": UpdateScheduleRequest(spec=each_hour("demo.say")),
+    "TriggerSchedule": TriggerScheduleRequest(trigger_id="once"),
+}
+
+
 def id_fields(method: MethodDescriptor) -> Iterator[tuple[FieldDescriptor, ...]]:
     """The fields of a unary request that name one thing that belongs to somebody."""
     named = {"contract_id", "request_id", "registration_id", "sha256", "agent", "host", "name"}
-    if method.client_streaming:
+    if method.client_streaming or method.name in MAKES:
         return
     if method.containing_service.name == "AgentStateService":
         return  # what agents keep has two names; test_agent_state asks for it
@@ -286,6 +303,8 @@ def test_the_walk_finds_every_method_that_takes_an_id() -> None:
 
 def request_with(method: MethodDescriptor, path: tuple[FieldDescriptor, ...], value: str) -> bytes:
     message: Any = GetMessageClass(method.input_type)()
+    if method.name in BESIDES:
+        message.MergeFrom(BESIDES[method.name])
     holder = message
     for field in path[:-1]:
         holder = getattr(holder, field.name)
@@ -355,6 +374,10 @@ async def _theirs(
     client = await stack.enter_async_context(connect())
     handle = await client.submit("demo.say", {"text": "hello"}, request_id="theirs")
     await handle.result()
+    async with open_channel(mesh.scheduler, pki.caller("client")) as channel:
+        await ScheduleServiceStub(channel).CreateSchedule(
+            CreateScheduleRequest(name="echo", spec=each_hour("demo.say", '{"text": "hello"}'))
+        )
     blob = b"secret" * 20_000
     await client.blobs.put(blob)
     return {
