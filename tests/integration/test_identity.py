@@ -275,6 +275,8 @@ def id_fields(method: MethodDescriptor) -> Iterator[tuple[FieldDescriptor, ...]]
     named = {"contract_id", "request_id", "registration_id", "sha256", "agent", "host", "name"}
     if method.client_streaming or method.name in MAKES:
         return
+    if method.containing_service.name == "AgentStateService":
+        return  # what agents keep has two names; test_agent_state asks for it
     for field in method.input_type.fields:
         if field.name in named and field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
             yield (field,)

@@ -11,6 +11,7 @@ import typer
 
 from muster.cli import (
     app_contracts,
+    app_conversation,
     app_events,
     app_inbox,
     app_mesh,
@@ -42,6 +43,10 @@ contracts_app = typer.Typer(help="What was asked, and what became of it.", no_ar
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 schedule_app = typer.Typer(help="What the mesh starts by itself.", no_args_is_help=True)
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
+conversation_app = typer.Typer(
+    help="Contracts that belong together, and the memory made of them.", no_args_is_help=True
+)
+state_app = typer.Typer(help="What agents keep for themselves.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
 
 
@@ -92,6 +97,16 @@ schedule_app.command("resume")(app_schedule.schedule_resume)
 schedule_app.command("trigger")(app_schedule.schedule_trigger)
 schedule_app.command("delete")(app_schedule.schedule_delete)
 app.add_typer(schedule_app, name="schedule")
+conversation_app.command("list")(app_conversation.conversation_list)
+conversation_app.command("show")(app_conversation.conversation_show)
+conversation_app.command("search")(app_conversation.conversation_search)
+conversation_app.command("compress")(app_conversation.conversation_compress)
+conversation_app.command("memory")(app_conversation.conversation_memory)
+app.add_typer(conversation_app, name="conversation")
+app.command()(app_conversation.trace)
+state_app.command("list")(app_conversation.state_list)
+state_app.command("get")(app_conversation.state_get)
+app.add_typer(state_app, name="state")
 events_app.command("tail")(app_events.events_tail)
 events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")

@@ -50,6 +50,7 @@ _NEXT_BY_REASON = {
     "ALREADY_ANSWERED": "the answer: muster inbox show ID",
     "ANSWER_MISMATCH": "what is asked for: muster inbox show ID",
     "PAYLOAD_MISMATCH": "what it takes: muster capabilities NAME",
+    "CONVERSATION_UNKNOWN": "what there is: muster conversation list",
     "NOT_READY": "how it is: muster status",
     "LEDGER_UNAVAILABLE": "how it is: muster status",
     "QUEUE_FULL": "what waits: muster contracts list --state queued",
