@@ -24,6 +24,8 @@ from muster.runtime.permissions import methods, roles_of_method
 from muster.runtime.principal import ROLE_NAMES
 from muster.runtime.serve import Server
 from muster.v1 import registry_service_pb2 as registry
+from muster.v1 import workflow_service_pb2 as workflows
+from muster.v1 import workflow_service_pb2_grpc as workflows_grpc
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.permission_pb2 import Role
 from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -33,6 +35,7 @@ from muster.v1.schedule_service_pb2 import (
     UpdateScheduleRequest,
 )
 from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
+from muster.v1.workflow_pb2 import Step, Workflow
 from muster.wire.channel import open_channel
 from muster.wire.errors import error_of_rpc
 from muster.wire.security import Security
@@ -267,6 +270,9 @@ MAKES = ("CreateSchedule",)
 BESIDES: dict[str, Message] = {
     "UpdateSchedule": UpdateScheduleRequest(spec=each_hour("demo.say")),
     "TriggerSchedule": TriggerScheduleRequest(trigger_id="once"),
+    "StartRun": workflows.StartRunRequest(start_id="s"),
+    "ForkRun": workflows.ForkRunRequest(step="a", start_id="s"),
+    "SignalRun": workflows.SignalRunRequest(name="go"),
 }
 
 
@@ -277,6 +283,12 @@ def id_fields(method: MethodDescriptor) -> Iterator[tuple[FieldDescriptor, ...]]
         return
     if method.containing_service.name == "AgentStateService":
         return  # what agents keep has two names; test_agent_state asks for it
+    if method.containing_service.name == "WorkflowService":
+        if method.name.startswith("List"):
+            return  # a filter finds what there is, and nothing is unknown to it
+        named |= {"run_id", "workflow"}
+        if "run_id" in method.input_type.fields_by_name:
+            named.remove("name")  # of a signal, which is nobody's
     for field in method.input_type.fields:
         if field.name in named and field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
             yield (field,)
@@ -378,6 +390,11 @@ async def _theirs(
         await ScheduleServiceStub(channel).CreateSchedule(
             CreateScheduleRequest(name="echo", spec=each_hour("demo.say", '{"text": "hello"}'))
         )
+        flows = workflows_grpc.WorkflowServiceStub(channel)
+        workflow = Workflow(name="echo", steps=[Step(name="a", input='{"text": "hello"}')])
+        workflow.steps[0].capability.name = "demo.say"
+        await flows.RegisterWorkflow(workflows.RegisterWorkflowRequest(workflow=workflow))
+        run = await flows.StartRun(workflows.StartRunRequest(workflow="echo", start_id="theirs"))
     blob = b"secret" * 20_000
     await client.blobs.put(blob)
     return {
@@ -388,5 +405,7 @@ async def _theirs(
         "agent": ("echo", "none"),
         "host": ("echo", "none"),
         "name": ("echo", "none"),
+        "run_id": (run.run_id, FOREIGN),
+        "workflow": ("echo", "none"),
         "capability": ("demo.say", "demo.none"),
     }
