@@ -33,6 +33,7 @@ def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
         security=config.tls.security,
         bus=bus,
         engines=Engines(_ENGINES[config.workflow_engine], bool(config.temporal)),
+        memory_quiet_seconds=config.memory_quiet_seconds,
     )
 
 

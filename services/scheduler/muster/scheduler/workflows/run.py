@@ -81,6 +81,8 @@ class Item:
         return self.value
 
 
+RUN_BYTES = 10_000  # of a run without its journal, about
+
 ItemKey = tuple[str, int]  # step and index; -1 is what undoes the step
 UNDO = -1
 
@@ -101,6 +103,7 @@ class Run:
     failure: Failure | None = None  # of the run
     changed_ms: int = 0
     ended_ms: int = 0
+    bytes: int = RUN_BYTES  # that it takes in memory, about
     lists: dict[str, Sequence[Any]] = field(default_factory=dict)  # what for_each amounts to
     done: set[ItemKey] = field(default_factory=set)  # that are being done, or have been
     begun: set[str] = field(default_factory=set)  # steps that are about to begin

@@ -8,7 +8,7 @@ contracts, so nothing is ever taken back.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -63,11 +63,16 @@ class Runs:
         self.engines: dict[int, Engine] = {}
         self.open: dict[int, Run] = {}
         self.by_scope: dict[Scope, Run] = {}
+        # Those that have just ended, for whoever waited for it and wants to know how.
+        self._recent: OrderedDict[int, Run] = OrderedDict()
+        self._recent_bytes = 0
         self.watchers = RunWatchers()
         self.started = 0  # since the process started
         self.ended: Counter[RunState] = Counter()
         self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
+        # Whom to tell of a run's end, by its id, once that is durable.
+        self.ends: dict[int, Callable[[int], None]] = {}
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
 
@@ -98,6 +103,8 @@ class Runs:
 
     def hold(self, run: Run) -> None:
         """An open run that was read from the ledger, or an ended one that is to go on."""
+        if self._recent.pop(run.id, None) is not None:
+            self._recent_bytes -= run.bytes
         self.open[run.id] = run
         self.by_scope[run.row.scope] = run
 
@@ -107,6 +114,18 @@ class Runs:
         if self.by_scope.get(run.row.scope) is run:
             del self.by_scope[run.row.scope]
         self.engines[run.row.engine].forgotten(run)
+
+    def find(self, run_id: int) -> Run | None:
+        """A run that is open, or has just ended; None: the ledger knows."""
+        run = self.open.get(run_id) or self._recent.get(run_id)
+        return run if run is not None and self.owns(run) else None
+
+    def _remember(self, run: Run) -> None:
+        self._recent[run.id] = run
+        self._recent_bytes += run.bytes
+        while self._recent_bytes > limits.RUNS_RECENT_BYTES_MAX:
+            _, gone = self._recent.popitem(last=False)
+            self._recent_bytes -= gone.bytes
 
     # --- the journal ------------------------------------------------------------------------------
 
@@ -133,6 +152,7 @@ class Runs:
         row = (run.id, event.sequence, at_ms, raw)
         batch.record(Action.ADD, "workflow_journal", row, run.shard)
         batch.bytes += len(raw)
+        run.bytes += len(raw)
         wants = run.apply(event)
         batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
         batch.events.extend((run.id, event.sequence))
@@ -145,6 +165,7 @@ class Runs:
             self.ended[run.machine.state] += 1
             self.seconds.add(at_ms - run.row.started_ms)
             self.forget(run)
+            self._remember(run)
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
@@ -154,6 +175,8 @@ class Runs:
         run, event = told
         self.watchers.tell(run, event)
         self.engines[run.row.engine].committed(run, event)
+        if event.HasField("ended") and (tell := self.ends.pop(run.id, None)) is not None:
+            tell(run.id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])
