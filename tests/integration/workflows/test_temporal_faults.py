@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
@@ -196,3 +197,41 @@ async def test_a_killed_scheduler_s_runs_go_on_when_it_is_back(stage: Stage) -> 
     assert stage.workers.ran.pop("waiting") == 1
     ended = await asyncio.gather(*(stage.flow.end(run, LOST_SECONDS) for run in runs))
     assert {run.state for run in ended} == {RUN_STATE_SUCCEEDED}
+
+
+async def test_a_killed_scheduler_s_runs_go_on_with_the_one_that_takes_its_shards(
+    temporal_process: ServerProcess, postgres_url: str, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(machine(tmp_path))
+        told = {
+            "MUSTER_TEMPORAL": temporal_process.server.address,
+            "MUSTER_LEDGER": postgres_url,
+        }
+        mesh = MeshProcesses(own, "replicas", tmp_path / "mesh", told)
+        await mesh.start()
+        workers = Workers()
+        host = Host([workers.agent], target=mesh.address("executor"), name="h", leave_seconds=1.0)
+        await stack.enter_async_context(running(host))
+        survivor = mesh.address("scheduler-2")
+        flow = await stack.enter_async_context(flows(survivor, ENGINE_KIND_TEMPORAL))
+        stage = Stage(mesh, temporal_process, own, flow, workers)
+        await stage.engine("one")
+        await stage.engine("other")
+        waiting = [await stage.wait(f"waiting{number}") for number in range(4)]
+        runs = await stage.begin(6)
+        await mesh.kill("scheduler-1")
+        for run in (*runs, *waiting):
+
+            async def is_here(run: str = run) -> bool:
+                try:
+                    await flow.get(run)
+                except grpc.aio.AioRpcError:
+                    return False
+                return True
+
+            await until(is_here, LOST_SECONDS, "the run's shard is owned again")
+        for run in waiting:
+            await stage.signal(run)
+        ended = await asyncio.gather(*(flow.end(run, LOST_SECONDS) for run in (*runs, *waiting)))
+        assert {run.state for run in ended} == {RUN_STATE_SUCCEEDED}
