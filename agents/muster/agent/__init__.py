@@ -33,9 +33,16 @@ if TYPE_CHECKING:
     from muster.agent.client import Ask, Client, call_sync, connect
     from muster.agent.context import Context, SyncContext
     from muster.agent.delegation import Call
-    from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
+    from muster.agent.failures import (
+        AttemptCancelled,
+        ChildFailed,
+        ContractFailed,
+        Failed,
+        RunFailed,
+    )
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
+    from muster.agent.runs import RunHandle
     from muster.agent.topics.event import Event
 
 # Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
@@ -56,6 +63,8 @@ _HOMES = {
     "Failed": "failures",
     "Handle": "handle",
     "Host": "host",
+    "RunFailed": "failures",
+    "RunHandle": "runs",
     "Superseded": "host",
     "SyncContext": "context",
     "call_sync": "client",
@@ -76,6 +85,8 @@ __all__ = [
     "Failed",
     "Handle",
     "Host",
+    "RunFailed",
+    "RunHandle",
     "Superseded",
     "SyncContext",
     "call_sync",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+    from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
     SubmitCall = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
 
@@ -60,6 +61,12 @@ class Services:
         from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 
         return InboxServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def workflows(self) -> WorkflowServiceStub:
+        from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+
+        return WorkflowServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:
