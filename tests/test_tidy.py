@@ -158,6 +158,12 @@ LAYERS = (
         of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
     ),
     Layer(("muster.runtime",), SHELL),
+    # What the workflows that come with Muster compute knows nothing of a mesh.
+    Layer(
+        tuple(f"muster.workflows.{part}" for part in ("*.agents", "files", "monitoring.probing")),
+        ("{own}", "muster.agent", "muster.wire", "muster.model"),
+    ),
+    Layer(("muster.workflows",), ("{own}", "muster.agent.blob")),
     # Other people's servers: no more of Muster than the limits.
     Layer(("muster.servers",), ("{own}", "muster.model"), of_others=BASE_INSTALL),
     Layer(("muster",), ("{own}", "muster.agent", "muster.wire", "muster.v1", "muster.model")),

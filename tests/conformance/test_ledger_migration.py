@@ -118,6 +118,7 @@ async def test_migrations_make_the_tables_that_reads_go_by(record: Record, tmp_p
         "contracts_root",
         "contracts_conversation",
         "blobs_unfinished",
+        "questions_of_runs",
     }
 
 

@@ -73,6 +73,13 @@ async def test_what_is_put_takes_the_place_of_what_was_there(ledger: Ledger) -> 
     assert await names(ledger) == []
 
 
+async def test_the_first_part_of_a_key_names_all_rows_that_have_it(ledger: Ledger) -> None:
+    rows = [("a", 1), ("a", 2), ("b", 1)]
+    await ledger.commit(batch(*((ADD, "workflows", version(*row)) for row in rows)))
+    await ledger.commit(batch((DELETE, "workflows", ("acme", "a"))))
+    assert await names(ledger) == [("b", 1)]
+
+
 async def test_the_last_word_of_a_batch_on_a_row_counts(ledger: Ledger) -> None:
     await ledger.commit(
         batch(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Shell, shell_in
+from tests.support.commands import Command, Shell, shell_in
 from tests.support.processes import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("processes")]
@@ -35,6 +35,16 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
         yield shell
 
 
+async def ready(shell: Shell, agent: Command) -> None:
+    """Waits until the agent can be asked for something."""
+    await agent.says("is connected")
+
+    async def is_known() -> bool:
+        return (await shell.run("capabilities", "art.paint")).code == 0
+
+    await until(is_known, 20, "what it offers is in the catalogue")
+
+
 async def asks(shell: Shell, text: str) -> str:
     """Waits until exactly that is asked; the id of whoever asks."""
     found: list[str] = []
@@ -52,7 +62,7 @@ async def test_a_question_is_answered_after_everything_was_killed(shell: Shell) 
     await shell.ok("up", "--detach", "--port", "0")
     assert (await shell.ok("inbox")).err == "nothing waits for an answer\n"
     async with shell.started("agent", "run", "painter.py") as agent:
-        await agent.says("is connected")
+        await ready(shell, agent)
         number = (await shell.ok("call", "--no-wait", "art.paint", "what=door")).out.strip()
         assert await asks(shell, "Which colour has the door?") == number
         os.kill(agent.pid, signal.SIGKILL)
@@ -99,7 +109,7 @@ async def test_a_watch_of_the_inbox_tells_what_comes_and_goes(shell: Shell) -> N
         shell.started("agent", "run", "painter.py") as agent,
         shell.started("inbox", "--watch") as watch,
     ):
-        await agent.says("is connected")
+        await ready(shell, agent)
         await shell.ok("call", "--no-wait", "art.paint", "what=gate")
         first = (await watch.prints()).split()
         assert first[2] == "asks"

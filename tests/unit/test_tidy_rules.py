@@ -41,6 +41,8 @@ def refused(name: str, code: str) -> list[str]:
         ("muster.backends.sqlite.ledger", "import muster.scheduler.core"),
         ("muster.runtime.serve", "from muster.backends.sqlite import ledger"),
         ("muster.audit.agents", "import muster.scheduler.core"),
+        ("muster.workflows.content.reviewing", "from muster.agent import Agent"),
+        ("muster.workflows.content.agents", "import muster.audit.page"),
     ],
 )
 def test_the_table_refuses(name: str, code: str) -> None:

@@ -193,9 +193,8 @@ async def test_a_gate_waits_in_the_inbox_and_its_answer_is_the_output(
     async with open_channel(mesh.scheduler) as channel:
         stub = InboxServiceStub(channel)
         async with asyncio.timeout(10):
-            while not (found := (await stub.ListQuestions(inbox.ListQuestionsRequest())).entries):
-                await asyncio.sleep(0.01)
-        (entry,) = found
+            watch = stub.WatchQuestions(inbox.WatchQuestionsRequest())
+            entry = (await anext(each async for each in watch if each.asked)).asked[0]
         assert entry.subject_id == run_id
         assert entry.question.text == "Publish 3?"
         answer = inbox.AnswerQuestionRequest(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from muster.model import limits
-from muster.model.ledger import StoredAttempt, StoredContract
+from muster.model.ledger import StoredAttempt, StoredContract, StoredQuestion
 from muster.model.states import ContractState, Outcome
 from muster.scheduler.core_sessions import Held
-from muster.scheduler.records import Contract
+from muster.scheduler.records import Asked, Contract
 from tests.unit.scheduler.worlds import World
 
 EPOCH = 7
@@ -22,14 +22,31 @@ def restored(*numbers: int) -> tuple[World, list[Contract]]:
     return world, contracts
 
 
-def restore(world: World, number: int) -> Contract:
+def restore(
+    world: World,
+    number: int,
+    attempt: StoredAttempt | None = None,
+    *questions: StoredQuestion,
+    asked: Asked | None = None,
+) -> Contract:
     now = world.now
-    attempt = StoredAttempt(
+    attempt = attempt or StoredAttempt(
         EPOCH, "a1", "kind", "h1", now.wall_ms, now.wall_ms, Outcome.OPEN, 0, "", b""
     )
     names = ("default", "local", f"r{number}", b"body", "echo", "")
     stored = StoredContract(
-        number, *names, 0, number, 0, "", now.wall_ms, now.wall_ms + 9**9, b"", (attempt,), None
+        number,
+        *names,
+        0,
+        number,
+        0,
+        "",
+        now.wall_ms,
+        now.wall_ms + 9**9,
+        b"",
+        (attempt,),
+        None,
+        questions,
     )
     contract = Contract(
         *("default", "local", f"r{number}", b"body", "echo", "1", 2, "local"),
@@ -39,6 +56,7 @@ def restore(world: World, number: int) -> Contract:
         heartbeat=0.0,
         body=None,
         body_bytes=b"",
+        asked=asked,
     )
     return world.sessions.restore(now, stored, contract, (0, 0))
 
@@ -50,6 +68,40 @@ def test_a_host_that_is_back_keeps_what_it_holds_and_loses_the_rest_at_once() ->
     assert kept.lease.session_id == "s1"
     assert lost.state is ContractState.QUEUED
     assert lost.losses == 1
+
+
+def test_a_contract_that_was_parked_waits_on_after_a_restart() -> None:
+    world = World(generation=2)
+    now = world.now
+    attempt = StoredAttempt(
+        EPOCH, "a1", "kind", "h1", now.wall_ms, now.wall_ms, Outcome.PARKED, now.wall_ms, "", b""
+    )
+    question = StoredQuestion(1, "q", "default", EPOCH, now.wall_ms, 0, "", "", b"")
+    due = now.mono + 5
+    asked = Asked("q", EPOCH, "a1", now.wall_ms, now.wall_ms + 5000, due, None, "q?", 10)
+    contract = restore(world, 1, attempt, question, asked=asked)
+    assert (contract.state, contract.sequence) == (ContractState.PARKED, 4)
+    world.host(agents=["a2", "a1"])
+    assert world.plan() == []
+    world.attempts.report(now, "s1", 1, EPOCH, "report")
+    assert world.verdicts() == ["ACCEPTED_DUPLICATE"]
+    world.answer(contract)
+    [(_, lease)] = world.plan()
+    assert (lease.agent, lease.attempt) == ("a1", 2)
+    assert lease.epoch > EPOCH
+
+
+def test_the_deadline_of_a_question_goes_on_over_a_restart() -> None:
+    world = World(generation=2)
+    now = world.now
+    attempt = StoredAttempt(
+        EPOCH, "a1", "kind", "h1", now.wall_ms, now.wall_ms, Outcome.PARKED, now.wall_ms, "", b""
+    )
+    question = StoredQuestion(1, "q", "default", EPOCH, now.wall_ms, 0, "", "", b"")
+    asked = Asked("q", EPOCH, "a1", 0, now.wall_ms - 1000, now.mono - 1, None, "q?", 10)
+    restore(world, 1, attempt, question, asked=asked)
+    world.pass_time(0.6)
+    assert [end.code for end in world.ends()] == ["INPUT_TIMEOUT"]
 
 
 def test_another_host_that_is_back_loses_nothing_of_ours() -> None:

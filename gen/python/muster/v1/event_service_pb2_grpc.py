@@ -32,16 +32,21 @@ class EventServiceStub:
     a NATS JetStream stream called MUSTER or within the mesh. Their subjects:
 
     muster.<tenant>.contract.<event type>.<capability>   data: a muster.v1.Event in JSON
+    muster.<tenant>.workflow.<kind>.<workflow>           data: a muster.v1.RunEvent in JSON
     muster.<tenant>.agent.<event type>.<agent>           data: a muster.v1.AgentEvent in JSON
     muster.<tenant>.topic.<topic>                        data: whatever an agent has published
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
-    muster.<tenant>.workflow.>                           reserved
 
     The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
     several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
     the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
     source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
     well.
+
+    Of workflows the kind is that of the entry in the run's journal: started, begun, item-ended, woken,
+    signalled, paused, resumed, stopped, retried or ended. The CloudEvent's id is the run's id, "-", and
+    the entry's sequence, its type dev.muster.v1.workflow.<kind> and its subject the run's id; payloads
+    are left out.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is
@@ -73,16 +78,21 @@ class EventServiceServicer:
     a NATS JetStream stream called MUSTER or within the mesh. Their subjects:
 
     muster.<tenant>.contract.<event type>.<capability>   data: a muster.v1.Event in JSON
+    muster.<tenant>.workflow.<kind>.<workflow>           data: a muster.v1.RunEvent in JSON
     muster.<tenant>.agent.<event type>.<agent>           data: a muster.v1.AgentEvent in JSON
     muster.<tenant>.topic.<topic>                        data: whatever an agent has published
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
-    muster.<tenant>.workflow.>                           reserved
 
     The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
     several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
     the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
     source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
     well.
+
+    Of workflows the kind is that of the entry in the run's journal: started, begun, item-ended, woken,
+    signalled, paused, resumed, stopped, retried or ended. The CloudEvent's id is the run's id, "-", and
+    the entry's sequence, its type dev.muster.v1.workflow.<kind> and its subject the run's id; payloads
+    are left out.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is
@@ -132,16 +142,21 @@ class EventService:
     a NATS JetStream stream called MUSTER or within the mesh. Their subjects:
 
     muster.<tenant>.contract.<event type>.<capability>   data: a muster.v1.Event in JSON
+    muster.<tenant>.workflow.<kind>.<workflow>           data: a muster.v1.RunEvent in JSON
     muster.<tenant>.agent.<event type>.<agent>           data: a muster.v1.AgentEvent in JSON
     muster.<tenant>.topic.<topic>                        data: whatever an agent has published
     muster.<tenant>.gap                                  data: a muster.v1.Gap in JSON
-    muster.<tenant>.workflow.>                           reserved
 
     The event type is accepted, leased, started, requeued, parked, answered or ended; a capability of
     several words is several tokens: muster.default.contract.ended.report.write. The CloudEvent's id is
     the contract's id, "-", and the event's sequence; its type dev.muster.v1.contract.<event type>, its
     source /tenants/<tenant> and its subject the contract's id. With NATS the id is the Nats-Msg-Id as
     well.
+
+    Of workflows the kind is that of the entry in the run's journal: started, begun, item-ended, woken,
+    signalled, paused, resumed, stopped, retried or ended. The CloudEvent's id is the run's id, "-", and
+    the entry's sequence, its type dev.muster.v1.workflow.<kind> and its subject the run's id; payloads
+    are left out.
 
     Events are published only after they are committed, each at least once; those of one contract in
     order and without a gap once repetitions are dropped, which their sequence tells. The ledger is

@@ -15,9 +15,10 @@ from typing import Any
 
 from muster.backends.bus_base import Message
 from muster.model.ids import format_id
-from muster.model.ledger import LifecycleEvent
+from muster.model.ledger import LifecycleEvent, RunEntry
 from muster.model.states import ContractState, EventType
 from muster.model.subjects import CONTRACT, GAP, contract_subject, gap_subject
+from muster.scheduler.run_entries import run_message
 from muster.wire.cloud_event import TYPE, cloud_event, instant
 
 _EVENT_TYPES = {each: f"EVENT_TYPE_{each.name}" for each in EventType}
@@ -25,8 +26,10 @@ _STATES = {each: f"CONTRACT_STATE_{each.name}" for each in ContractState}
 _NAMES = {each: f"{TYPE}{CONTRACT}.{each.name.lower()}" for each in EventType}
 
 
-def message_of(event: LifecycleEvent) -> Message:
-    """A lifecycle event, ready to be published."""
+def message_of(event: LifecycleEvent | RunEntry) -> Message:
+    """What has happened to a contract or a run, ready to be published."""
+    if isinstance(event, RunEntry):
+        return run_message(event)
     contract_id = format_id(event.contract_id)
     data: dict[str, Any] = {
         "contractId": contract_id,

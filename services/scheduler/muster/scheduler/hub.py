@@ -13,7 +13,7 @@ from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import MusterError, ResourceExhausted
-from muster.model.ledger import LifecycleEvent
+from muster.model.ledger import LifecycleEvent, RunEntry
 from muster.scheduler.messages_out import event_of
 from muster.v1.event_pb2 import Event, StreamItem
 from muster.v1.response_pb2 import Response
@@ -40,7 +40,7 @@ class Published:
 
     __slots__ = ("_message", "event", "position")
 
-    def __init__(self, position: int, event: LifecycleEvent) -> None:
+    def __init__(self, position: int, event: LifecycleEvent | RunEntry) -> None:
         self.position = position
         self.event = event
         self._message: Event | None = None
@@ -49,6 +49,7 @@ class Published:
     def message(self) -> Event:
         """The event for the wire; shared, so not to be changed."""
         if self._message is None:
+            assert isinstance(self.event, LifecycleEvent)
             self._message = event_of(self.event)
         return self._message
 
@@ -65,8 +66,10 @@ class Watcher:
         wants: Callable[[LifecycleEvent], bool] | None = None,
         *,
         follows_shards: bool = False,
+        takes_runs: bool = False,
     ) -> None:
         self.wants = wants
+        self.takes_runs = takes_runs  # entries of runs' journals, too
         self.follows_shards = follows_shards
         self.events: deque[Published] = deque()
         self.items: deque[StreamItem] = deque()
@@ -206,6 +209,13 @@ class Hub:
             for watcher in self._broad:
                 if watcher.wants is None or watcher.wants(event):
                     watcher.put(published)
+
+    def publish_runs(self, position: int, entries: Sequence[RunEntry]) -> None:
+        """Committed entries of runs' journals, in order."""
+        for watcher in self._broad:
+            if watcher.takes_runs:
+                for entry in entries:
+                    watcher.put(Published(position, entry))
 
     def relay(self, contract_id: int, item: StreamItem) -> None:
         """A stream item, as soon as it is there."""

@@ -89,6 +89,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
+        self._of_subject: dict[int, dict[Key, Entry]] = {}
         self._places: dict[str, list[Place]] = {}  # by tenant, sorted
         self._watchers: set[InboxWatcher] = set()
 
@@ -98,6 +99,7 @@ class Inbox:
     def add(self, entry: Entry) -> None:
         """A question waits."""
         self._entries[entry.key] = entry
+        self._of_subject.setdefault(entry.subject_id, {})[entry.key] = entry
         insort(self._places.setdefault(entry.tenant, []), entry.place)
         self._tell(entry.tenant, entry.key, entry)
 
@@ -110,6 +112,10 @@ class Inbox:
     def _remove(self, key: Key) -> Entry | None:
         entry = self._entries.pop(key, None)
         if entry is not None:
+            of_subject = self._of_subject[entry.subject_id]
+            del of_subject[key]
+            if not of_subject:
+                del self._of_subject[entry.subject_id]
             places = self._places[entry.tenant]
             del places[bisect_left(places, entry.place)]
             if not places:
@@ -121,9 +127,14 @@ class Inbox:
         for key in [key for key in self._entries if shard_of_id(key[0]) in shards]:
             self._remove(key)
 
-    def after(self, tenant: str, place: Place | None) -> Iterator[Entry]:
-        """A tenant's questions after a place, oldest first. Nothing may change meanwhile."""
-        places = self._places.get(tenant, [])
+    def after(self, tenant: str, place: Place | None, subject_id: int = 0) -> Iterator[Entry]:
+        """A tenant's questions after a place, oldest first; with `subject_id`, what this one asks.
+        Nothing may change meanwhile."""
+        if subject_id:
+            found = self._of_subject.get(subject_id, {}).values()
+            places = sorted(each.place for each in found if each.tenant == tenant)
+        else:
+            places = self._places.get(tenant, [])
         start = bisect_right(places, place) if place is not None else 0
         for at in range(start, len(places)):
             yield self._entries[places[at][1:]]

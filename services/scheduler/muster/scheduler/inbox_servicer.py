@@ -79,15 +79,14 @@ class InboxServicer(inbox_service_pb2_grpc.InboxServiceServicer):
 
     def _page(self, tenant: str, request: ListQuestionsRequest) -> ListQuestionsResponse:
         scope = _scope(tenant, request)
-        size, subject_id = page_size(request.page_size), id_of(request.subject_id)
+        size = page_size(request.page_size)
         place = None
         if request.page_token:
             place = place_of_text(read_page_token(request.page_token, *scope))
         reply = ListQuestionsResponse()
         room = limits.INBOX_PAGE_BYTES_MAX
-        for entry in self._scheduler.questions.inbox.after(tenant, place):
-            if request.subject_id and entry.subject_id != subject_id:
-                continue
+        subject_id = id_of(request.subject_id)
+        for entry in self._scheduler.questions.inbox.after(tenant, place, subject_id):
             message = message_of(entry)
             room -= message.ByteSize()
             if len(reply.entries) == size or (room < 0 and reply.entries):
@@ -181,9 +180,7 @@ class InboxServicer(inbox_service_pb2_grpc.InboxServiceServicer):
         inbox.watch(watcher)
         try:
             waiting: dict[Key, Change] = {
-                each.key: each
-                for each in inbox.after(tenant, None)
-                if subject_id in (0, each.subject_id)
+                each.key: each for each in inbox.after(tenant, None, subject_id)
             }
             for frame in _frames(waiting):
                 yield frame

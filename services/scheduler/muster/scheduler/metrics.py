@@ -179,10 +179,12 @@ class PublisherCollector(Collector):
 
 
 def scheduler_metrics(
-    scheduler: Scheduler, links: Links, publisher: Publisher
+    scheduler: Scheduler, links: Links, publisher: Publisher, *more: Collector
 ) -> CollectorRegistry:
-    """A registry with the scheduler's metrics."""
+    """A registry with the scheduler's metrics, and more."""
     registry = CollectorRegistry()
     registry.register(SchedulerCollector(scheduler, links))
     registry.register(PublisherCollector(publisher))
+    for each in more:
+        registry.register(each)
     return registry

@@ -26,6 +26,7 @@ from muster.scheduler.servicer import CatalogueServicer, LinkServicer, Scheduler
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.run_metrics import RunsCollector
 from muster.scheduler.workflows.servicer import WorkflowServicer
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
@@ -67,7 +68,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    workflows = Parts(scheduler, blobs)
+    workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -108,6 +109,6 @@ def scheduler_part(
             ExternalScalerServicer(scheduler, router, statistics), server
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher),)
+    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)

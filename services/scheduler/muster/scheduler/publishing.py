@@ -21,14 +21,15 @@ from muster.backends.ledger_base import ShardCommit
 from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import MusterError, Unavailable
-from muster.model.ledger import LifecycleEvent, events_of
+from muster.model.ledger import events_of
 from muster.runtime.lifetime import background
 from muster.runtime.logs import get_logger
 from muster.scheduler.cloud_events import gap_message, message_of
 from muster.scheduler.hub import Watcher
 from muster.scheduler.positions import Positions
+from muster.scheduler.run_entries import entries_of
 from muster.scheduler.service import Scheduler
-from muster.scheduler.unpublished import Entry, Unpublished
+from muster.scheduler.unpublished import Entry, Happened, Unpublished
 
 COMMITS_PER_READ = 512
 CONTRACTS_PER_LOAD = 200  # with up to 64 KiB of request each
@@ -52,7 +53,7 @@ class Publisher:
         self._scheduler = scheduler
         self._positions = Positions(scheduler)
         self._bus = bus
-        self._watcher = Watcher(follows_shards=True)
+        self._watcher = Watcher(follows_shards=True, takes_runs=True)
         self._unpublished = Unpublished()
         self._owned: dict[int, int] = {}  # key -> generation that was looked at
         self._read: dict[int, int] = {}  # key -> position up to which events are in memory
@@ -206,14 +207,14 @@ class Publisher:
         events = self._watcher.events
         while events and len(self._unpublished) < limits.BUS_UNPUBLISHED_MAX:
             position = events[0].position
-            by_key: dict[int, list[LifecycleEvent]] = {}
+            by_key: dict[int, list[Happened]] = {}
             while events and events[0].position == position:
                 event = events.popleft().event
                 by_key.setdefault(self._positions.key_of(event.contract_id), []).append(event)
             for key, found in by_key.items():
                 self._add(key, position, found)
 
-    def _add(self, key: int, position: int, events: Sequence[LifecycleEvent]) -> None:
+    def _add(self, key: int, position: int, events: Sequence[Happened]) -> None:
         # What is not ours is somebody else's to publish, or found in the ledger when it is.
         if position > self._read.get(key, position):
             self._unpublished.add(key, position, events)
@@ -249,17 +250,19 @@ class Publisher:
                 waiting, ids = [], set()
         await self._load(waiting, ids)
 
-    async def _load(self, waiting: Iterable[ShardCommit], ids: Collection[int]) -> None:
-        stored = {
-            each.id: events_of(each) for each in await self._scheduler.ledger.load(sorted(ids))
-        }
+    async def _load(self, waiting: Sequence[ShardCommit], ids: Collection[int]) -> None:
+        ledger = self._scheduler.ledger
+        stored = {each.id: events_of(each) for each in await ledger.load(sorted(ids))}
+        wanted = [each for commit in waiting for each in commit.events if each[0] not in stored]
+        of_runs = await entries_of(ledger, wanted)
         for commit in waiting:
             # A row that was refused has left no event, and a contract may have been forgotten.
-            events = [
-                stored[number][sequence - 1]
-                for number, sequence in commit.events
-                if sequence <= len(stored.get(number, ()))
-            ]
+            events: list[Happened] = []
+            for number, sequence in commit.events:
+                if sequence <= len(stored.get(number, ())):
+                    events.append(stored[number][sequence - 1])
+                elif (number, sequence) in of_runs:
+                    events.append(of_runs[number, sequence])
             self._add(commit.shard, commit.position, events)
 
     async def _notice_gaps(self) -> None:

@@ -30,7 +30,9 @@ _SCOPE = "muster.scheduler"
 _NANOS_PER_MS = 1_000_000
 
 _WELL_ENDED = frozenset({ContractState.SUCCEEDED, ContractState.CANCELLED})
-_WELL_TRIED = frozenset({Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.RETURNED})
+_WELL_TRIED = frozenset(
+    {Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.RETURNED, Outcome.PARKED},
+)
 
 
 def asked_by(request: Request) -> SpanRef | None:

@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from muster.model.ledger import LifecycleEvent
+from muster.model.ledger import LifecycleEvent, RunEntry
+
+Happened = LifecycleEvent | RunEntry
 
 
 class Entry:
@@ -24,7 +26,7 @@ class Entry:
 
     __slots__ = ("done", "event", "key", "position")
 
-    def __init__(self, key: int, position: int, event: LifecycleEvent) -> None:
+    def __init__(self, key: int, position: int, event: Happened) -> None:
         self.key = key
         self.position = position
         self.event = event
@@ -67,7 +69,7 @@ class Unpublished:
         self._contracts = {number: queue for number, queue in kept if queue[0].key not in gone}
         self._ready = deque(entry for entry in self._ready if entry.key not in gone)
 
-    def add(self, key: int, position: int, events: Iterable[LifecycleEvent]) -> None:
+    def add(self, key: int, position: int, events: Iterable[Happened]) -> None:
         """The events of one commit, later than all before of this key."""
         order = self._order[key]
         for event in events:

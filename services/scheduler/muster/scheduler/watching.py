@@ -98,7 +98,8 @@ class _WatchOne:
         watcher = self._watcher
         response = watcher.response
         frame = WatchContractsResponse()
-        self._add_events(frame, (each.event for each in watcher.events))
+        events = (each.event for each in watcher.events)
+        self._add_events(frame, (each for each in events if isinstance(each, LifecycleEvent)))
         watcher.events.clear()
         *full, rest = self._batches(watcher.take_items())
         for batch in full:

@@ -129,7 +129,7 @@ RUN_DEPTH_MAX = 16  # runs within runs
 RUN_SECONDS_MAX = 30 * 24 * 3600.0
 RUN_BLOB_READ_BYTES_MAX = 4 * 1024 * 1024  # of a step's output, where an expression looks into it
 RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried again
-RUN_WANTS_PER_TURN = 200  # of all runs, at about 0.2 ms each, before others have their turn
+RUN_WANTS_PER_TURN = 16  # of all runs, at about 0.2 ms each, before others have their turn
 RUN_WATCHERS_MAX = 1_000
 RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
 

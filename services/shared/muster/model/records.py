@@ -24,7 +24,7 @@ class Action(IntEnum):
 
     ADD = 1  # it is new; where it is there already, the batch has been written before
     PUT = 2  # it takes the place of the row with its key
-    DELETE = 3  # only its key counts
+    DELETE = 3  # only its key counts; the first columns of it name all rows that have these
 
 
 class TableShape(NamedTuple):

@@ -1,12 +1,13 @@
 """Subjects of the bus: where a message belongs, and which a pattern takes.
 
     muster.<tenant>.contract.<event type>.<capability>   what has happened to a contract
+    muster.<tenant>.workflow.<event type>.<workflow>     what has happened to a run of it
     muster.<tenant>.agent.<event type>.<agent>           what has happened to an agent
     muster.<tenant>.topic.<topic>                        what agents tell each other
     muster.<tenant>.gap                                  events were trimmed before they got out
 
 Capabilities and topics may be of several tokens: muster.default.contract.ended.report.write. An
-agent's name is one, in lower case. muster.<tenant>.workflow.> is reserved.
+agent's name is one, in lower case.
 
 A subject is tokens with dots between them. In a pattern `*` stands for one token, and `>` at the
 end for one or more, as in NATS. Tenants, capabilities and event types hold nothing but lower-case
@@ -22,6 +23,7 @@ from muster.model.states import EventType
 ROOT = "muster"
 CONTRACT = "contract"
 AGENT = "agent"
+WORKFLOW = "workflow"
 TOPIC = "topic"
 GAP = "gap"
 EVERYTHING = f"{ROOT}.>"
@@ -38,6 +40,11 @@ def contract_subject(tenant: str, type_: EventType, capability: str) -> str:
 
 
 _TYPES = {each: each.name.lower() for each in EventType}
+
+
+def workflow_subject(tenant: str, event_type: str, workflow: str) -> str:
+    """Of an entry of a run's journal."""
+    return f"{ROOT}.{tenant}.{WORKFLOW}.{event_type}.{workflow}"
 
 
 def agent_subject(tenant: str, event_type: str, agent: str) -> str:

@@ -57,6 +57,11 @@ class LocalEngine:
     def forgotten(self, run: Run) -> None:
         """See `Engine.forgotten`. What is left to do for it is passed over."""
 
+    @property
+    def waiting(self) -> int:
+        """How much there is to do."""
+        return len(self._todo) + len(self._later) + self._preparing.qsize()
+
     def _turn_soon(self) -> None:
         if not self._turn_is_set:
             self._turn_is_set = True

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from muster.backends.base import Blobs
+from muster.model import limits
 from muster.runtime.lifetime import background
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.commands import Commands
 from muster.scheduler.workflows.doing import Doing
+from muster.scheduler.workflows.forgetting import forget_runs
 from muster.scheduler.workflows.local import LocalEngine
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
@@ -28,7 +31,9 @@ class Parts:
         scheduler: Scheduler,
         blobs: Blobs,
         default_engine: int = ENGINE_KIND_LOCAL,
+        retention_seconds: float = limits.RETENTION_SECONDS,
     ) -> None:
+        self._retention_seconds = retention_seconds
         self._scheduler = scheduler
         self.versions = Versions(scheduler.ledger, shared=scheduler.shared)
         self.runs = Runs(scheduler)
@@ -48,5 +53,9 @@ class Parts:
         """Run what is open while the block runs."""
         self._scheduler.questions.on_answered = self.doing.answered
         await self.restoring.follow()
-        async with background(self.restoring.run, *self.local.loops):
+        async with background(
+            self.restoring.run,
+            partial(forget_runs, self._scheduler, self.runs, self._retention_seconds),
+            *self.local.loops,
+        ):
             yield

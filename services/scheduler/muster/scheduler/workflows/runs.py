@@ -8,13 +8,16 @@ contracts, so nothing is ever taken back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
+from muster.model.ledger import RunEntry
 from muster.model.records import Action
+from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
@@ -22,7 +25,7 @@ from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
 from muster.v1.workflow_run_pb2 import ItemEnded, RunEvent, StepBegun
 from muster.wire.times import timestamp_of_ms
-from muster.workflow.facts import Want
+from muster.workflow.facts import RunState, Want
 
 Scope = tuple[str, str, str]
 
@@ -50,7 +53,8 @@ class Runs:
         self.by_scope: dict[Scope, Run] = {}
         self.watchers = RunWatchers()
         self.started = 0  # since the process started
-        self.ended = 0
+        self.ended: Counter[RunState] = Counter()
+        self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
@@ -113,19 +117,26 @@ class Runs:
         batch.bytes += len(raw)
         wants = run.apply(event)
         batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
-        self.scheduler.committer.after.append((self._tell, run, event))
+        batch.events.extend((run.id, event.sequence))
+        batch.empty = False
+        entry = RunEntry(run.id, run.row.tenant, event.sequence, run.row.workflow, at_ms, raw)
+        self.scheduler.committer.after.append((self._tell, (run, event), entry))
         if event.HasField("item_ended"):
             self.steps += 1
         if event.HasField("ended"):
-            self.ended += 1
+            self.ended[run.machine.state] += 1
+            self.seconds.add(at_ms - run.row.started_ms)
             self.forget(run)
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
             self.engines[run.row.engine].wanted(run, wants)
 
-    def _tell(self, run: Run, event: RunEvent) -> None:
-        self.watchers.tell(run, event)
+    def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
+        self.watchers.tell(*told)
+        scheduler = self.scheduler
+        if scheduler.hub.is_watched:
+            scheduler.hub.publish_runs(scheduler.committer.position, [entry])
 
     def begun(self, run: Run, begun: StepBegun) -> None:
         """A step was begun."""

@@ -278,7 +278,7 @@ workflow_heads = Table(
     Column("sequence", Integer, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger, nullable=False),
-    Index("workflow_heads_open", "is_open", "shard"),
+    Index("workflow_heads_open", "is_open", "ended_ms"),
     Index("workflow_heads_tenant", "tenant", "run_id"),
 )
 

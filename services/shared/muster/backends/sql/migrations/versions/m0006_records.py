@@ -59,7 +59,7 @@ def _workflows() -> None:
         sa.Column("changed_ms", sa.BigInteger, nullable=False),
         sa.Column("ended_ms", sa.BigInteger, nullable=False),
     )
-    op.create_index("workflow_heads_open", "workflow_heads", ["is_open", "shard"])
+    op.create_index("workflow_heads_open", "workflow_heads", ["is_open", "ended_ms"])
     op.create_index("workflow_heads_tenant", "workflow_heads", ["tenant", "run_id"])
     op.create_table(
         "workflow_journal",
