@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from muster.agent.host import Host, Superseded
     from muster.agent.runs import RunHandle
     from muster.agent.topics.event import Event
+    from muster.agent.workflow import Workflow
 
 # Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
 # which uvloop's way to spawn runs, may wait for its threads for ever. Read when gRPC is imported.
@@ -67,6 +68,7 @@ _HOMES = {
     "RunHandle": "runs",
     "Superseded": "host",
     "SyncContext": "context",
+    "Workflow": "workflow",
     "call_sync": "client",
     "connect": "client",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "RunHandle",
     "Superseded",
     "SyncContext",
+    "Workflow",
     "call_sync",
     "connect",
 ]
