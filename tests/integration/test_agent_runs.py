@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from muster import agent
 from muster.agent import Client, RunFailed, connect
 from muster.model.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from muster.v1.workflow_pb2 import Wait, Workflow
@@ -54,13 +55,6 @@ WAITS = Workflow(
 )
 
 
-class Builder:
-    """As a builder of workflows offers what it has built."""
-
-    def message(self) -> Workflow:
-        return GREET
-
-
 @dataclass
 class Said:
     said: str
@@ -69,7 +63,6 @@ class Said:
 async def test_a_workflow_is_registered_once_run_and_its_output_read(client: Client) -> None:
     flows = client.workflows
     assert (await flows.register(GREET)).version == 1
-    assert (await flows.register(Builder())).version == 1
     assert [each.workflow.name async for each in flows.list()] == ["greet"]
     assert (await flows.get("greet")).workflow == GREET
     assert await flows.run("greet", {"name": "ann"}, timeout=20) == {"said": "HELLO ANN"}
@@ -133,6 +126,15 @@ async def test_a_failed_run_is_retried_and_a_fork_has_what_was_done(
     assert workers.ran["ann"] == 1
     other = await run.fork("first", input={"name": "eve"})
     assert await other.result(timeout=20) == {"said": "HELLO EVE"}
+
+
+async def test_what_was_built_in_python_is_registered_and_run(client: Client) -> None:
+    built = agent.Workflow("built")
+    first = built.step("first", "test.say", input={"text": built.input.name})
+    second = built.step("second", "test.say", input={"text": f"hello {first.output}"})
+    built.output = {"said": second.output}
+    assert (await client.workflows.register(built)).version == 1
+    assert await client.workflows.run("built", {"name": "ann"}, timeout=20) == {"said": "HELLO ANN"}
 
 
 async def test_a_dry_run_tells_what_would_be_done(client: Client) -> None:

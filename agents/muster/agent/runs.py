@@ -38,9 +38,9 @@ _ids = RequestIds()
 
 
 class Built(Protocol):
-    """What a builder of workflows makes."""
+    """What `muster.agent.Workflow` builds."""
 
-    def message(self) -> Workflow:
+    def proto(self) -> Workflow:
         """The definition."""
 
 
@@ -60,7 +60,7 @@ class Workflows:
         Raises `InvalidArgument`, with a violation for every mistake. With `validate_only` nothing
         is kept.
         """
-        definition = workflow if isinstance(workflow, Workflow) else workflow.message()
+        definition = workflow if isinstance(workflow, Workflow) else workflow.proto()
         request = pb.RegisterWorkflowRequest(workflow=definition, validate_only=validate_only)
         version: WorkflowVersion = (await self._ask("RegisterWorkflow", request)).version
         return version
