@@ -1,7 +1,7 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_inbox` and
-`app_events`; what they do is elsewhere, and is imported when it is done.
+Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_workflow`,
+`app_inbox` and `app_events`; what they do is elsewhere, and is imported when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_inbox, app_mesh, app_pool, app_work, exits
+from muster.cli import (
+    app_contracts,
+    app_events,
+    app_inbox,
+    app_mesh,
+    app_pool,
+    app_work,
+    app_workflow,
+    exits,
+)
 
 _EPILOG = f"""\b
 Begin with:
@@ -31,6 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
+workflow_app = typer.Typer(
+    help="Steps that depend on each other, and their runs.", no_args_is_help=True
+)
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
@@ -68,6 +80,22 @@ contracts_app.command("show")(app_contracts.contracts_show)
 contracts_app.command("watch")(app_contracts.contracts_watch)
 contracts_app.command("cancel")(app_contracts.contracts_cancel)
 app.add_typer(contracts_app, name="contracts")
+workflow_app.command("run")(app_workflow.run_workflow)
+workflow_app.command("show")(app_workflow.show)
+workflow_app.command("runs")(app_workflow.runs)
+workflow_app.command("watch")(app_workflow.watch)
+workflow_app.command("signal")(app_workflow.signal)
+workflow_app.command("cancel")(app_workflow.cancel)
+workflow_app.command("pause")(app_workflow.pause)
+workflow_app.command("resume")(app_workflow.resume)
+workflow_app.command("retry")(app_workflow.retry)
+workflow_app.command("fork")(app_workflow.fork)
+workflow_app.command("register")(app_workflow.register)
+workflow_app.command("check")(app_workflow.check)
+workflow_app.command("list")(app_workflow.list_)
+workflow_app.command("get")(app_workflow.get)
+workflow_app.command("schema")(app_workflow.schema)
+app.add_typer(workflow_app, name="workflow")
 inbox_app.callback(invoke_without_command=True)(app_inbox.inbox)
 inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)
