@@ -214,6 +214,9 @@ def runs(
         ),
     ] = None,
     conversation: Annotated[str, typer.Option(metavar="ID", show_default=False)] = "",
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that are steps of others.")
+    ] = False,
     most: Annotated[
         int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
     ] = 20,
@@ -224,10 +227,10 @@ def runs(
     """List runs, newest first."""
     from muster.cli.place import Place
     from muster.cli.running import run
-    from muster.cli.workflow_runs import list_runs
+    from muster.cli.workflow_runs import ListOptions, list_runs
 
-    place = Place(address, data_dir)
-    run(lambda: list_runs(place, workflow, state or [], conversation, most, output == Form.JSON))
+    options = ListOptions(workflow, state or [], conversation, all_, most)
+    run(lambda: list_runs(Place(address, data_dir), options, output == Form.JSON))
 
 
 def show(

@@ -21,13 +21,14 @@ from muster.cli.workflow_boxes import drawn
 from muster.cli.workflow_following import follow
 from muster.cli.workflow_runs import engine_name, find_run
 from muster.cli.workflow_states import is_over, run_seconds, run_state, step_state
+from muster.v1.workflow_run_pb2 import STEP_STATE_RUNNING
 from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:
     from muster.agent.client import Client
     from muster.v1.inbox_service_pb2 import InboxEntry
     from muster.v1.payload_pb2 import Payload
-    from muster.v1.workflow_run_pb2 import StepRun, WorkflowRun
+    from muster.v1.workflow_run_pb2 import StepItem, StepRun, WorkflowRun
 
 PICTURE_WIDTH_MAX = 120  # beyond, an eye does not find the next line
 _ITEMS_NAMED = 5
@@ -42,6 +43,8 @@ class Page:
 
     run: WorkflowRun
     questions: list[InboxEntry] = field(default_factory=list)
+    signals: dict[str, str] = field(default_factory=dict)
+    # What steps that wait for a signal wait for.
 
 
 async def show_run(place: Place, named: str, as_json: bool, *, ascii_only: bool) -> int:
@@ -49,6 +52,7 @@ async def show_run(place: Place, named: str, as_json: bool, *, ascii_only: bool)
     async with connected(place) as client:
         page = Page(await (await find_run(client, named)).get())
         page.questions = await _questions(client, page.run)
+        page.signals = await _signals_of(client, page.run)
     if as_json:
         made = message_json(page.run)
         made["questions"] = [message_json(entry) for entry in page.questions]
@@ -76,6 +80,19 @@ async def _questions(client: Client, run: WorkflowRun) -> list[InboxEntry]:
     if not any(step_state(step) == "waiting" and step.action == "gate" for step in run.steps):
         return []
     return [entry async for entry in client.inbox.list(run.id, most=_QUESTIONS_MAX)]
+
+
+async def _signals_of(client: Client, run: WorkflowRun) -> dict[str, str]:
+    """The signals that steps wait for now."""
+    waiting = {step.name for step in run.steps if _waits(step)}
+    if not waiting:
+        return {}
+    steps = (await client.workflows.get(run.workflow, run.version)).workflow.steps
+    return {s.name: s.wait.signal for s in steps if s.name in waiting and s.wait.signal}
+
+
+def _waits(step: StepRun) -> bool:
+    return step_state(step) == "waiting" and step.action != "gate"
 
 
 # --- following ------------------------------------------------------------------------------------
@@ -136,7 +153,7 @@ def page_parts(
     for step in run.steps:
         yield from _failures(step)
     yield from _asked(page)
-    yield from _signals(run)
+    yield from _waited_for(page)
     if run.HasField("input"):
         yield from _section("input", [payload_line(run.input, 300)])
     yield from _outcome(run)
@@ -191,19 +208,21 @@ def _failures(step: StepRun) -> Iterator[Text]:
             names = text.listed((str(item.index) for item in these), _ITEMS_NAMED)
             message = text.shortened(these[0].failure.message, 120)
             lines.append(f"{code} ×{number} (item {names}): {message}")
-            lines.append(_look_at(these[0].contract_id, these[0].run_id))
-        yield from _section(f"step {step.name}", [line for line in lines if line], "red")
+            if look := _look_at(these[0].contract_id, these[0].run_id):
+                lines.append(f"look closer: {look}")
+        yield from _section(f"step {step.name}", lines, "red")
     elif step_state(step) == "failed":
         item = next(iter(step.items), None)
         look = _look_at(item.contract_id, item.run_id) if item is not None else ""
-        line = f"{step.failure.code}: {text.shortened(step.failure.message, 300)}"
-        yield from _section(f"step {step.name}", [each for each in (line, look) if each], "red")
+        lines = [f"{step.failure.code}: {text.shortened(step.failure.message, 300)}"]
+        lines += [f"look closer: {look}"] if look else []
+        yield from _section(f"step {step.name}", lines, "red")
 
 
 def _look_at(contract_id: str, run_id: str) -> str:
     if contract_id:
-        return f"look closer: muster contracts show {contract_id}"
-    return f"look closer: muster workflow show {run_id}" if run_id else ""
+        return f"muster contracts show {contract_id}"
+    return f"muster workflow show {run_id}" if run_id else ""
 
 
 def _asked(page: Page) -> Iterator[Text]:
@@ -218,13 +237,23 @@ def _asked(page: Page) -> Iterator[Text]:
         yield from _section(f"question {question.id}", lines, "magenta")
 
 
-def _signals(run: WorkflowRun) -> Iterator[Text]:
-    """Steps that wait for something besides a person."""
-    waiting = [s.name for s in run.steps if step_state(s) == "waiting" and s.action != "gate"]
-    if waiting:
-        lines = [f"{name}: for its time, or a signal" for name in waiting]
-        lines.append(f"send one with: muster workflow signal {run.id} NAME")
-        yield from _section("waits", lines, "yellow")
+def _waited_for(page: Page) -> Iterator[Text]:
+    """Signals that steps wait for, and contracts and runs that are under way."""
+    run = page.run
+    lines = [
+        f"{step} waits for a signal: muster workflow signal {run.id} {name}"
+        for step, name in page.signals.items()
+    ]
+    for step in run.steps:
+        item = next((item for item in step.items if _goes_on(item)), None)
+        if item is not None and (look := _look_at(item.contract_id, item.run_id)):
+            lines.append(f"{step.name} is under way: {look}")
+    if lines:
+        yield from _section("now", lines, "cyan")
+
+
+def _goes_on(item: StepItem) -> bool:
+    return item.state == STEP_STATE_RUNNING
 
 
 def _outcome(run: WorkflowRun) -> Iterator[Text]:

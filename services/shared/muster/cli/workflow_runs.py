@@ -58,27 +58,26 @@ def run_states_of(names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-async def list_runs(
-    place: Place, workflow: str, states: Sequence[str], conversation: str, most: int, as_json: bool
-) -> int:
+@dataclass(frozen=True)
+class ListOptions:
+    """What the command line says of a list."""
+
+    workflow: str = ""
+    states: Sequence[str] = ()
+    conversation: str = ""
+    children: bool = False
+    most: int = 20
+
+
+async def list_runs(place: Place, options: ListOptions, as_json: bool) -> int:
     """Lists runs, newest first."""
-    wanted = run_states_of(states)
     async with connected(place) as client:
-        found = [
-            run
-            async for run in client.workflows.runs(
-                workflow=workflow,
-                states=wanted,
-                conversation_id=conversation,
-                # One more than is shown, to know whether there are more.
-                most=most + 1 if most else None,
-            )
-        ]
-    shown = found[: most or None]
+        found = await _found(client, options)
+    shown = found[: options.most or None]
     if as_json:
         print_json([message_json(run) for run in shown])
     elif not shown:
-        filtered = workflow or wanted or conversation
+        filtered = options.workflow or options.states or options.conversation
         say("no run fits" if filtered else "there are no runs yet")
     else:
         now = time.time()
@@ -88,6 +87,22 @@ async def list_runs(
         if len(shown) < len(found):
             say("there are more; show them with: -n 100, or -n 0 for all", style="bright_black")
     return exits.OK
+
+
+async def _found(client: Client, options: ListOptions) -> list[WorkflowRun]:
+    """One more than is shown, to know whether there are more."""
+    found: list[WorkflowRun] = []
+    async for run in client.workflows.runs(
+        workflow=options.workflow,
+        states=run_states_of(options.states),
+        conversation_id=options.conversation,
+        most=options.most + 1 if options.most and options.children else None,
+    ):
+        if options.children or not run.parent_id:
+            found.append(run)
+        if options.most and len(found) > options.most:
+            break
+    return found
 
 
 def _row(run: WorkflowRun, now: float) -> list[str | Text]:

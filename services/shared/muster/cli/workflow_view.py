@@ -76,7 +76,7 @@ class RunView:
         for step in run.steps:
             state = step_state(step)
             if state not in ("pending", self._states.get(step.name, "pending")):
-                say(f"{step.name}: {_told(step, state, now)}")
+                say(_told(step, state, now))
             self._states[step.name] = state
 
     def __rich__(self) -> Text:
@@ -88,10 +88,14 @@ class RunView:
 
 
 def _told(step: StepRun, state: str, now: float) -> str:
-    detail = step_detail(step, now)
-    if state == "failed" and step.failure.message:
+    """What a step has come to, in a line."""
+    if state == "running":
+        detail = text.counted(step.items_total, "item") if has_items(step) else ""
+    elif state == "failed":
         detail = f"{step.failure.code}: {text.shortened(step.failure.message, 200)}"
-    return state if state in detail or not detail else f"{state} ({detail})"
+    else:
+        detail = step_detail(step, now)
+    return f"{step.name}: {state}" + (f", {detail}" if detail not in ("", state) else "")
 
 
 def live_lines(run: WorkflowRun, now: float, height: int = 1000) -> Iterator[Text]:

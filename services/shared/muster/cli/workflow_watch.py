@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 async def watch_run(place: Place, named: str, as_json: bool) -> int:
     """Follows a run to its end; 1 when that is not well."""
     ended: WorkflowRun | None = None
+    items: dict[str, int] = {}
     async with connected(place) as client:
         handle = await find_run(client, named)
         async with aclosing(handle.frames()) as frames:
@@ -33,24 +34,28 @@ async def watch_run(place: Place, named: str, as_json: bool) -> int:
                     if as_json:
                         print_json_line(message_json(event))
                     else:
-                        out().print(line_of(event), soft_wrap=True)
+                        out().print(line_of(event, items), soft_wrap=True)
                 if frame.HasField("ended"):
                     ended = frame.ended
     return exits.OK if ended is not None and run_state(ended) == "succeeded" else exits.FAILED
 
 
-def line_of(event: RunEvent) -> Text:
-    """An entry of a journal as a line. Pure."""
+def line_of(event: RunEvent, items: dict[str, int]) -> Text:
+    """An entry of a journal as a line; `items` keeps how many each step has."""
+    if event.HasField("begun"):
+        items[event.begun.step] = event.begun.items
+    for kept in event.started.kept:
+        items[kept.begun.step] = kept.begun.items
     at = seconds_of_timestamp(event.time)
     stamp = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at * 1000) % 1000:03d}"
-    what, detail, style = _words(event)
+    what, detail, style = _words(event, items)
     line = Text(f"{stamp}  ", "bright_black")
     line.append(f"{what:<11} ", style)
     line.append(text.printable(detail))
     return line
 
 
-def _words(event: RunEvent) -> tuple[str, str, str]:
+def _words(event: RunEvent, items: dict[str, int]) -> tuple[str, str, str]:
     """What happened, the rest of it, and a style."""
     match event.WhichOneof("kind"):
         case "started":
@@ -59,7 +64,7 @@ def _words(event: RunEvent) -> tuple[str, str, str]:
         case "begun":
             return _begun(event.begun)
         case "item_ended":
-            return _item(event.item_ended)
+            return _item(event.item_ended, items.get(event.item_ended.step, 1))
         case "woken":
             return "woken", event.woken.step, ""
         case "signalled":
@@ -89,9 +94,9 @@ def _begun(begun: StepBegun) -> tuple[str, str, str]:
     return "begun", begun.step + items, "cyan"
 
 
-def _item(item: ItemEnded) -> tuple[str, str, str]:
+def _item(item: ItemEnded, of: int) -> tuple[str, str, str]:
     state = StepState.Name(item.state).removeprefix("STEP_STATE_").lower()
-    name = f"{item.step}[{item.index}]" if item.index else item.step
+    name = f"{item.step}[{item.index}]" if of > 1 else item.step
     by = f"by {item.principal}" if item.principal else item.contract_id or item.run_id
     what = "undone" if item.compensation and state == "succeeded" else state
     said = "  ".join(part for part in (name, by, _why(item.failure)) if part)
