@@ -205,7 +205,11 @@ def test_the_page_tells_why_what_now_and_where_it_came_from() -> None:
         )
     said = page(
         run(
-            [picture, step("told", "WAITING", action="wait")],
+            [
+                picture,
+                step("told", "WAITING", action="wait"),
+                step("ok", "WAITING", action="gate", revision=2),
+            ],
             RUN_STATE_RUNNING,
             forked_from="f" * 16,
             forked_step="picture",
@@ -226,6 +230,7 @@ def test_the_page_tells_why_what_now_and_where_it_came_from() -> None:
         "BLURRED ×2 (item 0, 2): not sharp",
         "look closer: muster contracts show 0000000000000000",
         f"told waits for a signal: muster workflow signal {RUN} go",
+        f"answer with: muster answer {RUN}/ok.2 VALUE",
         '{"count":3}',
     ):
         assert part in said, (part, said)

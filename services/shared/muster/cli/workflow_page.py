@@ -227,14 +227,17 @@ def _look_at(contract_id: str, run_id: str) -> str:
 
 def _asked(page: Page) -> Iterator[Text]:
     """Gates that wait, and how to answer."""
-    for entry in page.questions:
-        question = entry.question
-        name = f"{entry.subject_id}/{question.id}"
-        lines = [
-            text.shortened(question.text, 300),
-            f"answer with: muster answer {name} {example_of(question)}",
-        ]
-        yield from _section(f"question {question.id}", lines, "magenta")
+    run = page.run
+    known = {entry.question.id: entry.question for entry in page.questions}
+    for step in run.steps:
+        if step_state(step) != "waiting" or step.action != "gate":
+            continue
+        number = f"{step.name}.{step.revision}"
+        question = known.get(number)
+        example = example_of(question) if question is not None else "VALUE"
+        lines = [text.shortened(question.text, 300)] if question is not None else []
+        lines.append(f"answer with: muster answer {run.id}/{number} {example}")
+        yield from _section(f"question {number}", lines, "magenta")
 
 
 def _waited_for(page: Page) -> Iterator[Text]:
