@@ -1,7 +1,6 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_workflow`,
-`app_inbox` and `app_events`; what they do is elsewhere, and is imported when it is done.
+Their options are in the `app_…` modules; what they do is elsewhere, and imported when it is done.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ import typer
 
 from muster.cli import (
     app_contracts,
+    app_conversation,
     app_events,
     app_inbox,
     app_mesh,
     app_pool,
+    app_schedule,
     app_work,
     app_workflow,
     exits,
@@ -44,7 +45,12 @@ workflow_app = typer.Typer(
     help="Steps that depend on each other, and their runs.", no_args_is_help=True
 )
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
+schedule_app = typer.Typer(help="What the mesh starts by itself.", no_args_is_help=True)
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
+conversation_app = typer.Typer(
+    help="Contracts that belong together, and the memory made of them.", no_args_is_help=True
+)
+state_app = typer.Typer(help="What agents keep for themselves.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
 
 
@@ -101,6 +107,26 @@ inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)
 app.add_typer(inbox_app, name="inbox")
 app.command()(app_inbox.answer)
+schedule_app.command("create")(app_schedule.schedule_create)
+schedule_app.command("list")(app_schedule.schedule_list)
+schedule_app.command("show")(app_schedule.schedule_show)
+schedule_app.command("history")(app_schedule.schedule_history)
+schedule_app.command("preview")(app_schedule.schedule_preview)
+schedule_app.command("pause")(app_schedule.schedule_pause)
+schedule_app.command("resume")(app_schedule.schedule_resume)
+schedule_app.command("trigger")(app_schedule.schedule_trigger)
+schedule_app.command("delete")(app_schedule.schedule_delete)
+app.add_typer(schedule_app, name="schedule")
+conversation_app.command("list")(app_conversation.conversation_list)
+conversation_app.command("show")(app_conversation.conversation_show)
+conversation_app.command("search")(app_conversation.conversation_search)
+conversation_app.command("compress")(app_conversation.conversation_compress)
+conversation_app.command("memory")(app_conversation.conversation_memory)
+app.add_typer(conversation_app, name="conversation")
+app.command()(app_conversation.trace)
+state_app.command("list")(app_conversation.state_list)
+state_app.command("get")(app_conversation.state_get)
+app.add_typer(state_app, name="state")
 events_app.command("tail")(app_events.events_tail)
 events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")

@@ -71,6 +71,28 @@ def run_ids(incomplete: str) -> list[str]:
     return _offered(ask, "scheduler")
 
 
+def conversation_ids(incomplete: str) -> list[str]:
+    """The newest conversations."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for found in client.conversations.list(most=_OFFERED_MAX):
+            if found.id.startswith(incomplete):
+                yield found.id
+
+    return _offered(ask, "scheduler")
+
+
+def agent_names(incomplete: str) -> list[str]:
+    """Agents that are there."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for agent in client.agents():
+            if agent.spec.name.startswith(incomplete):
+                yield agent.spec.name
+
+    return _offered(ask, "registry")
+
+
 def question_subjects(incomplete: str) -> list[str]:
     """Contracts and runs that wait for a person."""
 

@@ -45,8 +45,10 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "HOST_UNKNOWN": (Code.NOT_FOUND, None),
     "REGISTRATION_UNKNOWN": (Code.NOT_FOUND, None),
     "BLOB_UNKNOWN": (Code.NOT_FOUND, None),
+    "SCHEDULE_UNKNOWN": (Code.NOT_FOUND, None),
     "REQUEST_ID_REUSED": (Code.ALREADY_EXISTS, None),
     "CAPABILITY_CONFLICT": (Code.ALREADY_EXISTS, None),
+    "SCHEDULE_EXISTS": (Code.ALREADY_EXISTS, None),
     "CONTRACT_ENDED": (Code.FAILED_PRECONDITION, None),
     "SESSION_PROTOCOL": (Code.FAILED_PRECONDITION, None),
     "CAPABILITY_INCOMPATIBLE": (Code.FAILED_PRECONDITION, None),
@@ -73,6 +75,11 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "WORKFLOW_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_STATE": (Code.FAILED_PRECONDITION, None),
+    "CONVERSATION_UNKNOWN": (Code.NOT_FOUND, None),
+    "MEMORY_UNKNOWN": (Code.NOT_FOUND, None),
+    "STATE_UNKNOWN": (Code.NOT_FOUND, None),
+    "STATE_CHANGED": (Code.ABORTED, None),
+    "TOO_MANY": (Code.RESOURCE_EXHAUSTED, None),
 }
 
 

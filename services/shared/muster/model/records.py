@@ -82,21 +82,77 @@ TABLES: Mapping[str, TableShape] = {
     ),
     # All that happened to runs: serialized muster.v1.RunEvent. Only added.
     "workflow_journal": TableShape(("run_id", "sequence", "time_ms", "event"), 2),
+    # What runs, and contracts, asked people, and what was answered: written as rows of contracts
+    # are (`muster.model.ledger`), and only forgotten here.
+    "questions": TableShape(
+        (
+            "subject_id",
+            "question_id",
+            "tenant",
+            "epoch",
+            "asked_ms",
+            "deadline_ms",
+            "workflow",
+            "step",
+            "question",
+        ),
+        2,
+    ),
+    "answers": TableShape(("subject_id", "question_id", "closing", "answered_ms", "answer"), 2),
     # Schedules: `spec` is what somebody wants, `state` how far it is, both serialized messages.
     "schedules": TableShape(
         ("tenant", "name", "shard", "principal", "changed_ms", "spec", "state"), 2
     ),
     # What became of each instant of a schedule. `tick_ms` is the instant, `recorded_ms` when it was
-    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it.
+    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it. A row
+    # can stand for several instants, `ticks` of them, up to `last_ms`.
     "schedule_ticks": TableShape(
-        ("tenant", "name", "tick_ms", "number", "recorded_ms", "outcome", "target", "detail"), 4
+        (
+            "tenant",
+            "name",
+            "tick_ms",
+            "number",  # 0, or that of a tick that somebody triggered
+            "recorded_ms",
+            "outcome",
+            "target",
+            "kind",  # of target: 0 none, 1 a contract, 2 a run
+            "detail",
+            "ticks",
+            "last_ms",
+        ),
+        4,
     ),
-    # What is left of conversations: serialized messages.
+    # What is left of conversations. Only added.
     "memory_blocks": TableShape(
-        ("tenant", "conversation", "number", "created_ms", "principal", "block"), 3
+        (
+            "tenant",
+            "conversation",
+            "number",
+            "created_ms",
+            "first_id",  # the smallest id of a contract in it
+            "through_id",  # the largest
+            "floor_id",  # every contract before this one is in this block or an earlier one
+            "contracts",  # their ids, 64-bit integers
+            "block",  # serialized muster.v1.MemoryBlock
+            "trace",  # compressed by zlib: serialized muster.v1.ListTraceResponse
+        ),
+        3,
     ),
-    # What agents keep for themselves.
-    "agent_states": TableShape(("tenant", "agent", "name", "revision", "changed_ms", "value"), 3),
+    # What agents keep for themselves: `value` is a serialized muster.v1.Payload.
+    "agent_states": TableShape(
+        (
+            "tenant",
+            "agent",
+            "name",
+            "revision",
+            "changed_ms",
+            "principal",
+            "put_id",  # which write this was, as the client named it
+            "size_bytes",  # of the value
+            "value",
+        ),
+        3,
+    ),
 }
 
 
@@ -126,7 +182,8 @@ class RowQuery:
     """Which rows of a table to read. `equal` names columns and the value, or values, they have.
 
     Rows come in the order of the columns `order` (all rising, or with `descending` all falling),
-    at most `limit` of them, and only those after the values `after` of these columns.
+    at most `limit` of them, and only those after the values `after` of these columns. `columns` are
+    what is read of each; none means all.
     """
 
     table: str
@@ -135,3 +192,17 @@ class RowQuery:
     after: tuple[Any, ...] | None = None
     descending: bool = False
     limit: int = 1_000
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """An entry of a run's journal, committed. Told in the order of the commits, as the events of
+    contracts are; `contract_id` is the run's, whose ids no contract has."""
+
+    contract_id: int
+    tenant: str
+    sequence: int
+    workflow: str
+    time_ms: int
+    event: bytes  # serialized muster.v1.RunEvent, with its payloads
