@@ -65,12 +65,6 @@ class Services:
         return InboxServiceStub(self._channel(self.targets.scheduler))
 
     @property
-    def workflows(self) -> WorkflowServiceStub:
-        from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
-
-        return WorkflowServiceStub(self._channel(self.targets.scheduler))
-
-    @property
     def conversations(self) -> ConversationServiceStub:
         from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
 
@@ -81,6 +75,12 @@ class Services:
         from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
 
         return AgentStateServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def workflows(self) -> WorkflowServiceStub:
+        from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+
+        return WorkflowServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

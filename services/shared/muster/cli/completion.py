@@ -41,6 +41,17 @@ def contract_ids(incomplete: str) -> list[str]:
     return _offered(ask, "scheduler")
 
 
+def conversation_ids(incomplete: str) -> list[str]:
+    """The newest conversations."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for found in client.conversations.list(most=_OFFERED_MAX):
+            if found.id.startswith(incomplete):
+                yield found.id
+
+    return _offered(ask, "scheduler")
+
+
 def run_states(incomplete: str) -> list[str]:
     """The states of runs."""
     names = ("running", "unwinding", "succeeded", "failed", "cancelled", "open", "ended")
@@ -67,17 +78,6 @@ def run_ids(incomplete: str) -> list[str]:
         async for run in client.workflows.runs(most=_OFFERED_MAX):
             if run.id.startswith(incomplete):
                 yield run.id
-
-    return _offered(ask, "scheduler")
-
-
-def conversation_ids(incomplete: str) -> list[str]:
-    """The newest conversations."""
-
-    async def ask(client: Client) -> AsyncIterator[str]:
-        async for found in client.conversations.list(most=_OFFERED_MAX):
-            if found.id.startswith(incomplete):
-                yield found.id
 
     return _offered(ask, "scheduler")
 

@@ -291,7 +291,11 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         if peer is not None:
             return await peer.ask(self._stub(peer).RetryRun, request, context)
         revision = await self._commands.retry(
-            id_of(request.run_id), caller.tenant, caller.name, request.step
+            id_of(request.run_id),
+            caller.tenant,
+            caller.name,
+            request.step,
+            request.after_revision if request.HasField("after_revision") else None,
         )
         await self._scheduler.committer.barrier()
         return pb.RetryRunResponse(revision=revision)
