@@ -43,10 +43,8 @@ STATE_STYLES = {
     "stopping": "yellow",
     "stopped": "bright_black",
     "active": "green",
-    "paused": "yellow",
     "finished": "bright_black",
     "started": "green",
-    "skipped": "bright_black",
     "missed": "red",
 }
 
