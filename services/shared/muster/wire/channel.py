@@ -62,8 +62,7 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
         "SearchMemory",
     ),
     "muster.v1.AgentStateService": ("GetState", "PutState", "ListState", "DeleteState"),
-    # Of SignalRun only with a signal_id, as the SDK sends it. A RetryRun whose answer was lost is
-    # refused the second time, with the truth: the run goes on already.
+    # Of SignalRun only with a signal_id, as the SDK sends it; RetryRun finds its retry by revision.
     "muster.v1.WorkflowService": (
         "RegisterWorkflow",
         "GetWorkflow",
