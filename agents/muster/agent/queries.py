@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from muster.agent.events import BusEvent, Replayed
     from muster.agent.inbox import Inbox
     from muster.agent.options import Metadata
+    from muster.agent.runs import Workflows
     from muster.agent.states import States
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
@@ -76,6 +77,13 @@ class Queries:
         from muster.agent.inbox import Inbox
 
         return Inbox(self._services)
+
+    @property
+    def workflows(self) -> Workflows:
+        """Workflows, and their runs."""
+        from muster.agent.runs import Workflows
+
+        return Workflows(self._services)
 
     async def get(self, contract_id: str = "", *, request_id: str = "") -> Contract:
         """One contract, with its payloads and attempts, by its id or by the caller's own."""

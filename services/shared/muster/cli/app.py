@@ -18,6 +18,7 @@ from muster.cli import (
     app_pool,
     app_schedule,
     app_work,
+    app_workflow,
     exits,
 )
 
@@ -40,6 +41,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
+workflow_app = typer.Typer(
+    help="Steps that depend on each other, and their runs.", no_args_is_help=True
+)
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
 schedule_app = typer.Typer(help="What the mesh starts by itself.", no_args_is_help=True)
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
@@ -82,6 +86,22 @@ contracts_app.command("show")(app_contracts.contracts_show)
 contracts_app.command("watch")(app_contracts.contracts_watch)
 contracts_app.command("cancel")(app_contracts.contracts_cancel)
 app.add_typer(contracts_app, name="contracts")
+workflow_app.command("run")(app_workflow.run_workflow)
+workflow_app.command("show")(app_workflow.show)
+workflow_app.command("runs")(app_workflow.runs)
+workflow_app.command("watch")(app_workflow.watch)
+workflow_app.command("signal")(app_workflow.signal)
+workflow_app.command("cancel")(app_workflow.cancel)
+workflow_app.command("pause")(app_workflow.pause)
+workflow_app.command("resume")(app_workflow.resume)
+workflow_app.command("retry")(app_workflow.retry)
+workflow_app.command("fork")(app_workflow.fork)
+workflow_app.command("register")(app_workflow.register)
+workflow_app.command("check")(app_workflow.check)
+workflow_app.command("list")(app_workflow.list_)
+workflow_app.command("get")(app_workflow.get)
+workflow_app.command("schema")(app_workflow.schema)
+app.add_typer(workflow_app, name="workflow")
 inbox_app.callback(invoke_without_command=True)(app_inbox.inbox)
 inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)

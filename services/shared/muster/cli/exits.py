@@ -42,6 +42,9 @@ _EXIT_OF_CODE = {
 _NEXT_BY_REASON = {
     "CAPABILITY_UNKNOWN": "what there is: muster capabilities",
     "CONTRACT_UNKNOWN": "what there is: muster contracts list",
+    "WORKFLOW_UNKNOWN": "what there is: muster workflow list",
+    "RUN_UNKNOWN": "what there is: muster workflow runs",
+    "RUN_STATE": "where it is: muster workflow show RUN",
     "AGENT_UNKNOWN": "what there is: muster agents",
     "SCHEDULE_UNKNOWN": "what there is: muster schedule list",
     "HOST_UNKNOWN": "what there is: muster status",

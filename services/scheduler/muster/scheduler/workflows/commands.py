@@ -113,10 +113,15 @@ class Commands:
         if run.machine.paused:
             self._append(run, RunEvent(resumed=RunResumed(principal=principal)))
 
-    async def retry(self, run_id: int, tenant: str, principal: str, step: str) -> int:
-        """Have a run tried again from a step on; returns its revision."""
+    async def retry(
+        self, run_id: int, tenant: str, principal: str, step: str, after: int | None
+    ) -> int:
+        """Have a run tried again from a step on, or find that the retry after a revision has been
+        made; returns its revision."""
         run = await self.find(run_id, tenant)
         self._require_step(run, step)
+        if after is not None and run.machine.revision == after + 1:
+            return run.machine.revision
         why_not = run.machine.why_not_retry(step)
         if why_not:
             raise FailedPrecondition(f"run {run.name}: {why_not}", reason="RUN_STATE")
