@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import grpc
 
     from muster.agent.spans import Spans
+    from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
+    from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
     from muster.v1.event_service_pb2_grpc import EventServiceStub
     from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -60,6 +62,18 @@ class Services:
         from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 
         return InboxServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def conversations(self) -> ConversationServiceStub:
+        from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
+
+        return ConversationServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def states(self) -> AgentStateServiceStub:
+        from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
+
+        return AgentStateServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

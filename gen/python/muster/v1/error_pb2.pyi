@@ -108,6 +108,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] There is no such run in the caller's tenant."""
     ERROR_REASON_RUN_STATE: _ErrorReason.ValueType  # 43
     """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+    ERROR_REASON_CONVERSATION_UNKNOWN: _ErrorReason.ValueType  # 50
+    """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
+    ERROR_REASON_MEMORY_UNKNOWN: _ErrorReason.ValueType  # 51
+    """[NOT_FOUND] The conversation has no such memory block."""
+    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 52
+    """[NOT_FOUND] The agent keeps nothing of that name."""
+    ERROR_REASON_STATE_CHANGED: _ErrorReason.ValueType  # 53
+    """[ABORTED] The state has another revision than the expected one: read it, and write again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -200,4 +208,12 @@ ERROR_REASON_RUN_UNKNOWN: ErrorReason.ValueType  # 42
 """[NOT_FOUND] There is no such run in the caller's tenant."""
 ERROR_REASON_RUN_STATE: ErrorReason.ValueType  # 43
 """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+ERROR_REASON_CONVERSATION_UNKNOWN: ErrorReason.ValueType  # 50
+"""[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
+ERROR_REASON_MEMORY_UNKNOWN: ErrorReason.ValueType  # 51
+"""[NOT_FOUND] The conversation has no such memory block."""
+ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 52
+"""[NOT_FOUND] The agent keeps nothing of that name."""
+ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 53
+"""[ABORTED] The state has another revision than the expected one: read it, and write again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

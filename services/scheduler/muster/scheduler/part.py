@@ -14,6 +14,10 @@ from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
+from muster.scheduler.agent_states.servicer import AgentStateServicer
+from muster.scheduler.agent_states.states import AgentStates
+from muster.scheduler.conversations.compressing import Compressing
+from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.inbox_servicer import inbox_service
@@ -28,9 +32,11 @@ from muster.scheduler.statistics import Statistics
 from muster.scheduler.workflows.parts import Parts
 from muster.scheduler.workflows.run_metrics import RunsCollector
 from muster.scheduler.workflows.servicer import WorkflowServicer
+from muster.v1.agent_state_service_pb2_grpc import add_AgentStateServiceServicer_to_server
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
+from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
@@ -69,6 +75,7 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
+    compressing = Compressing(scheduler)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -101,6 +108,12 @@ def scheduler_part(
         ),
         "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
             catalogue, server
+        ),
+        "muster.v1.ConversationService": lambda server: add_ConversationServiceServicer_to_server(
+            ConversationServicer(scheduler, router, compressing), server
+        ),
+        "muster.v1.AgentStateService": lambda server: add_AgentStateServiceServicer_to_server(
+            AgentStateServicer(AgentStates(scheduler), router), server
         ),
         "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
             LinkServicer(links), server

@@ -112,6 +112,32 @@ WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
 EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
 QUESTION_BYTES_MAX = 8192
 
+# --- conversations, memory, agents' state ---------------------------------------------------------
+
+CONVERSATION_PAGE_SIZE_DEFAULT = 20
+CONVERSATION_PAGE_SIZE_MAX = 100  # at 3 KB each with 32 participants, 300 KB
+CONVERSATION_COUNTED_MAX = 1_000  # contracts of one that are counted, at about 10 µs: 10 ms
+CONVERSATION_SCAN_MAX = 5_000  # contracts looked at for one page of conversations: about 20 ms
+PARTICIPANTS_MAX = 32  # named of a conversation; × 400 bytes at most, 13 KB
+SEARCH_CONTRACTS_MAX = 2_000  # read for one page of a search …
+SEARCH_BYTES_MAX = 8 * 1024**2  # … and bytes of them: about 60 ms of the scheduler's time, in parts
+SEARCH_READ_AT_ONCE = 50  # in between, others have their turn; of 64 KiB twice, 6.4 MB
+SEARCH_BLOCKS_MAX = 500  # memory blocks read for one page, at most 110 KB each but usually 20 …
+SEARCH_BLOCKS_AT_ONCE = 20  # … and at once
+TRACE_PAGE_SIZE_DEFAULT = 500
+TRACE_PAGE_SIZE_MAX = 1_000  # entries of at most 1.1 KB: 1.1 MB
+MEMORY_TEXT_BYTES_MAX = 8 * 1024  # of one block: 2,000 tokens of a language model
+MEMORY_BLOCK_CONTRACTS_MAX = 200  # of one block; digests of at most 1.9 KB: 380 KB, usually 100
+MEMORY_BLOCKS_PER_CALL_MAX = 16  # 3,200 contracts, then the caller goes on
+MEMORY_BLOCKS_PER_CONVERSATION_MAX = 5_000  # 1,000,000 contracts; then start another conversation
+MEMORY_QUESTIONS_MAX = 16  # kept in a block, × 0.8 KB
+MEMORY_SKEW_SECONDS = 10.0  # by which ids of different schedulers may be out of order
+MEMORY_SUMMARIZER_SECONDS = 60.0  # that a block waits for a summarizer, unless another is named
+MEMORY_SWEEP_SECONDS = 5.0  # how often it is looked for conversations that are quiet
+MEMORY_WAITING_MAX = 10_000  # conversations that were not quiet yet, or had open contracts
+AGENT_STATE_BYTES_MAX = 64 * 1024  # of one value; more is a blob
+AGENT_STATES_PER_AGENT_MAX = 1_000  # × 64 KiB: 64 MB
+
 # --- ids ------------------------------------------------------------------------------------------
 
 SHARDS = 64

@@ -51,6 +51,17 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
     ),
     "muster.v1.ExecutorService": ("ListSessions", "DrainHost", "DrainAgent"),
     "muster.v1.BlobService": ("StatBlob",),
+    "muster.v1.ConversationService": (
+        "ListConversations",
+        "GetConversation",
+        "SearchContracts",
+        "ListTrace",
+        "CompressConversation",
+        "ListMemory",
+        "GetMemory",
+        "SearchMemory",
+    ),
+    "muster.v1.AgentStateService": ("GetState", "PutState", "ListState", "DeleteState"),
     "muster.v1.InboxService": ("ListQuestions", "GetQuestion", "AnswerQuestion"),
 }
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     exists,
     func,
+    literal_column,
     select,
 )
 
@@ -108,6 +109,9 @@ def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:
     ):
         if value:
             statement = statement.where(column == value)
+    if query.conversation:
+        # In so many words, for the index that holds nothing else.
+        statement = statement.where(contracts.c.conversation != literal_column("''"))
     if query.capabilities:
         statement = statement.where(contracts.c.capability.in_(sorted(query.capabilities)))
     if query.since_ms:
