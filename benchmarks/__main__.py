@@ -20,6 +20,7 @@ from benchmarks import (
     auditing,
     distributed,
     durable,
+    flowing,
     growing,
     looking_up,
     report,
@@ -40,6 +41,7 @@ MEASUREMENTS: tuple[ModuleType, ...] = (
     growing,
     starting,
     auditing,
+    flowing,
     distributed,
 )
 TABLE_COLUMNS_MIN = 110

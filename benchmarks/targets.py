@@ -135,6 +135,18 @@ ROWS = (
         ),
     ),
     Row(
+        "workflows",
+        "100 workflows of 10 steps at once: steps/s",
+        "Temporal's one-activity workflows, 100 in flight",
+        (_ratio(20, 40),),
+    ),
+    Row(
+        "workflow-start",
+        "workflow start until it is durable, with others running, p99",
+        "",
+        (_at_most("p99", " ms", 20, 10),),
+    ),
+    Row(
         "full",
         "durable contracts/s on PostgreSQL, NATS and Consul; one at a time, p50",
         "the embedded mesh, in one process",

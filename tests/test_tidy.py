@@ -154,7 +154,7 @@ LAYERS = (
     # What definitions mean. Both engines run it, and so does whoever checks one: no service.
     Layer(
         ("muster.workflow",),
-        ("{own}", "muster.wire", "muster.v1", "muster.model"),
+        ("{own}", "muster.wire", "muster.v1", "muster.model", "buf.validate"),
         of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
     ),
     Layer(("muster.runtime",), SHELL),

@@ -68,11 +68,12 @@ def _config(role: Role, data_dir: Path, tls: Tls, bus: str = "") -> Config:
 
 @asynccontextmanager
 async def all_in_one(
-    data_dir: Path, tls: Tls = NO_TLS, bus: str = "", **more: Any
+    data_dir: Path, tls: Tls = NO_TLS, bus: str = "", port: int = 0, **more: Any
 ) -> AsyncIterator[Mesh]:
     """Every service in one server; messages between them are handed over. `more` is further
     configuration."""
     config = replace(_config(Role.ALL, data_dir, tls, bus), **more)
+    config = replace(config, listen=replace(config.listen, grpc_port=port))
     async with serve(config.listen, build_all(config), tls) as server:
         yield Mesh(server.address, server.address, server.address, [server])
 

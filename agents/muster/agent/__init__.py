@@ -33,10 +33,18 @@ if TYPE_CHECKING:
     from muster.agent.client import Ask, Client, call_sync, connect
     from muster.agent.context import Context, SyncContext
     from muster.agent.delegation import Call
-    from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
+    from muster.agent.failures import (
+        AttemptCancelled,
+        ChildFailed,
+        ContractFailed,
+        Failed,
+        RunFailed,
+    )
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
+    from muster.agent.runs import RunHandle
     from muster.agent.topics.event import Event
+    from muster.agent.workflow import Workflow
 
 # Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
 # which uvloop's way to spawn runs, may wait for its threads for ever. Read when gRPC is imported.
@@ -56,8 +64,11 @@ _HOMES = {
     "Failed": "failures",
     "Handle": "handle",
     "Host": "host",
+    "RunFailed": "failures",
+    "RunHandle": "runs",
     "Superseded": "host",
     "SyncContext": "context",
+    "Workflow": "workflow",
     "call_sync": "client",
     "connect": "client",
 }
@@ -76,8 +87,11 @@ __all__ = [
     "Failed",
     "Handle",
     "Host",
+    "RunFailed",
+    "RunHandle",
     "Superseded",
     "SyncContext",
+    "Workflow",
     "call_sync",
     "connect",
 ]

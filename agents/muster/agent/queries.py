@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from muster.agent.events import BusEvent, Replayed
     from muster.agent.inbox import Inbox
     from muster.agent.options import Metadata
+<<<<<<< HEAD
     from muster.agent.states import States
+=======
+    from muster.agent.runs import Workflows
+>>>>>>> flowcli
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
     from muster.v1.capability_pb2 import CatalogueEntry
@@ -76,6 +80,13 @@ class Queries:
         from muster.agent.inbox import Inbox
 
         return Inbox(self._services)
+
+    @property
+    def workflows(self) -> Workflows:
+        """Workflows, and their runs."""
+        from muster.agent.runs import Workflows
+
+        return Workflows(self._services)
 
     async def get(self, contract_id: str = "", *, request_id: str = "") -> Contract:
         """One contract, with its payloads and attempts, by its id or by the caller's own."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+    from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
     SubmitCall = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
 
@@ -74,6 +75,12 @@ class Services:
         from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
 
         return AgentStateServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def workflows(self) -> WorkflowServiceStub:
+        from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+
+        return WorkflowServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

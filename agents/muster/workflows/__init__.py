@@ -77,10 +77,10 @@ class Template:
 
 def _documentation(place: Place) -> dict[str, Any]:
     """Muster's own folder, or the one that somebody is in, if there is Markdown in it."""
-    for folder in (HOME.parents[2], place.folder):
-        if any(folder.glob("*.md")):
-            return {"folder": str(folder.absolute())}
-    return {}
+    own = HOME.parents[2]
+    if (own / "README.md").is_file() and (own / "pyproject.toml").is_file():
+        return {"folder": str(own)}
+    return {"folder": str(place.folder.absolute())} if any(place.folder.glob("*.md")) else {}
 
 
 def _mesh(place: Place) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from muster.v1 import (
     inbox_service_pb2,
     registry_service_pb2,
     scheduler_service_pb2,
+    workflow_service_pb2,
 )
 from muster.wire.channel import CHANNEL_OPTIONS, IDEMPOTENT_CALLS, SERVER_OPTIONS
 
@@ -15,6 +16,7 @@ FILES = (
     inbox_service_pb2,
     registry_service_pb2,
     scheduler_service_pb2,
+    workflow_service_pb2,
 )
 
 

@@ -40,6 +40,7 @@ def test_delimiters_blanks_and_names_are_sorted_out():
         "Name", "Height", "Born", "Group", "Group.1", "Empty", "Always"
     ]  # fmt: skip
     assert tables.parse(b"a,,a b \n1,2,3\n").columns.tolist() == ["a", "column 2", "a b"]
+    assert tables.parse(b"# about\n# it\na,b\n# 1,2\n").columns.tolist() == ["a", "b"]
     assert tables.parse("name\nJosé\n".encode("cp1252"))["name"][0] == "José"
 
 
@@ -163,6 +164,17 @@ def test_chance_is_small_for_real_groups_and_large_for_none():
     assert found["none"].adjusted > 0.05
     assert [group.rows for group in found["real"].groups] == [30, 30, 30]
     assert comparing.comparisons(frame, columns, 199) == comparing.comparisons(frame, columns, 199)
+
+
+def test_a_large_table_is_shuffled_less_often(monkeypatch: pytest.MonkeyPatch):
+    frame = pd.DataFrame({"v": np.arange(100.0), "g": ["a", "b"] * 50})
+    columns = [Column("v", "number"), Column("g", "category")]
+    (often,) = comparing.comparisons(frame, columns, 99)
+    monkeypatch.setattr(comparing, "SHUFFLED_MAX", 900)
+    (seldom,) = comparing.comparisons(frame, columns, 99)
+    assert (often.chance * 100).is_integer()
+    assert (seldom.chance * 10).is_integer()
+    assert often.explained == seldom.explained
 
 
 def test_many_questions_at_once_make_chances_larger():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,7 @@ PENGUINS_ORIGIN: Final = (
     "library."
 )
 _SNIFFED: Final = 64 * 1024
+_COMMENTS: Final = re.compile(r"\A(?:#.*(?:\r?\n|\Z))+")
 
 
 class TableError(ValueError):
@@ -44,11 +46,12 @@ def read_file(path: Path) -> bytes:
 
 
 def parse(data: bytes) -> pd.DataFrame:
-    """Other people's CSV as a table of text, "" for nothing. The delimiter is guessed.
+    """Other people's CSV as a table of text, "" for nothing. The delimiter is guessed, and lines
+    before the header that begin with # are passed over.
 
     Raises `TableError` for what is no table.
     """
-    text = _decoded(data)
+    text = _COMMENTS.sub("", _decoded(data))
     if not text.strip():
         raise TableError("the file is empty: a header and a row are the least")
     try:

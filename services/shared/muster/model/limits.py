@@ -109,7 +109,7 @@ INBOX_BACKLOG_MAX = 20_000  # changes that a watcher of the inbox may be behind
 
 WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
 WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
-EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
+EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
 QUESTION_BYTES_MAX = 8192
 
 # --- conversations, memory, agents' state ---------------------------------------------------------

@@ -63,6 +63,23 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
     ),
     "muster.v1.AgentStateService": ("GetState", "PutState", "ListState", "DeleteState"),
     "muster.v1.InboxService": ("ListQuestions", "GetQuestion", "AnswerQuestion"),
+    # Of SignalRun only with a signal_id, as the SDK sends it. A RetryRun whose answer was lost is
+    # refused the second time, with the truth: the run goes on already.
+    "muster.v1.WorkflowService": (
+        "RegisterWorkflow",
+        "GetWorkflow",
+        "ListWorkflows",
+        "StartRun",
+        "PlanRun",
+        "GetRun",
+        "ListRuns",
+        "SignalRun",
+        "CancelRun",
+        "PauseRun",
+        "ResumeRun",
+        "RetryRun",
+        "ForkRun",
+    ),
 }
 
 # Pauses of 0.2, 0.6, 1.8 and 5 s: long enough for a service to restart. gRPC allows no 6th attempt.

@@ -1,0 +1,147 @@
+"""Workflows: a hundred at once of ten steps each, beside Temporal's own of one activity each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass, field
+
+import grpc
+
+from benchmarks.bench import Bench
+from benchmarks.drivers import PeerMissing, prepare, run_peer
+from benchmarks.figures import percentile
+from benchmarks.load import TEXT, Costs
+from benchmarks.meshes import mesh
+from muster.servers.finding import PROGRAMS
+from muster.servers.server import ServerMissing
+from muster.v1 import workflow_service_pb2 as pb
+from muster.v1.payload_pb2 import Payload
+from muster.v1.workflow_pb2 import Workflow
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_SUCCEEDED, EngineKind
+from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from muster.wire.channel import open_channel
+
+KEYS = ("workflows", "workflow-start")
+RUNS = 100
+STEPS = 10
+NAME = "bench.chain"
+TEMPORAL = "BENCH_TEMPORAL"  # tells the peer's driver where the server's program is
+PAUSE_SECONDS = 0.02  # between two starts, where they are not all at once
+
+
+@dataclass
+class Round:
+    """What became of some runs."""
+
+    seconds: float = 0.0  # from the first start to the last end
+    starts: list[float] = field(default_factory=list)  # how long each call took, in seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of all runs together."""
+        return RUNS * STEPS / self.seconds
+
+
+async def measure(bench: Bench) -> None:
+    """Every round: the mesh's runs, then the peer's."""
+    peer = _peer(bench)
+    async with (
+        mesh(bench.new_folder()) as made,
+        open_channel(made.target) as channel,
+    ):
+        stub = WorkflowServiceStub(channel)
+        await stub.RegisterWorkflow(pb.RegisterWorkflowRequest(workflow=chain()))
+        await many(stub, ENGINE_KIND_LOCAL)  # does not count
+        for number in range(bench.rounds):
+            bench.say(f"workflows, round {number + 1} of {bench.rounds}")
+            costs = Costs({"mesh": made.mesh.pid})
+            load = await many(stub, ENGINE_KIND_LOCAL)
+            used = costs.microseconds(RUNS * STEPS)["mesh"]
+            bench.note("workflows", "steps/s", load.steps_per_second)
+            bench.note("workflows", "CPU of a step, mesh (µs)", used)
+            bench.note(
+                "workflows", "100 starts at once, p99 (ms)", percentile(load.starts, 0.99) * 1e3
+            )
+            paced = await many(stub, ENGINE_KIND_LOCAL, PAUSE_SECONDS)
+            bench.add("workflow-start", "p99", percentile(paced.starts, 0.99) * 1e3)
+            bench.note("workflow-start", "p50 (ms)", percentile(paced.starts, 0.5) * 1e3)
+            if peer:
+                answer = await run_peer("temporal", bench.new_folder(), bench.seconds, RUNS)
+                rate = float(answer["per_second"])
+                bench.add("workflows", "ratio", load.steps_per_second / rate)
+                bench.note("workflows", "Temporal, one-activity workflows/s", rate)
+                p99 = float(answer["start_p99_ms"])
+                bench.note("workflow-start", "Temporal, 100 in flight, p99 (ms)", p99)
+
+
+def _peer(bench: Bench) -> bool:
+    """Whether there is one; where not, the row says why."""
+    if not bench.wants("workflows"):
+        return False
+    try:
+        os.environ[TEMPORAL] = str(PROGRAMS["temporal"].find())
+        prepare()
+    except (PeerMissing, ServerMissing) as reason:
+        bench.skip("workflows", str(reason))
+        return False
+    return True
+
+
+def chain() -> Workflow:
+    """Steps that each need the one before."""
+    workflow = Workflow(name=NAME, output='"${steps.s9.output}"')
+    for number in range(STEPS):
+        step = workflow.steps.add(name=f"s{number}")
+        step.capability.name = "bench.echo"
+        before = f"steps.s{number - 1}.output" if number else "input.text"
+        step.input = json.dumps({"text": f"${{{before}}}"})
+        if number:
+            step.depends_on.append(f"s{number - 1}")
+    return workflow
+
+
+async def many(
+    stub: WorkflowServiceStub, engine: EngineKind.ValueType, pause: float = 0.0
+) -> Round:
+    """Start them, all at once or one after each pause, and wait until all have ended."""
+    done: Round = Round()
+    watch = stub.WatchRuns(pb.WatchRunsRequest())
+    assert await watch.read() is not grpc.aio.EOF
+    began = time.perf_counter()
+    prefix = f"{time.time_ns()}"
+
+    async def start(number: int) -> str:
+        await asyncio.sleep(number * pause)
+        asked = time.perf_counter()
+        reply = await stub.StartRun(
+            pb.StartRunRequest(
+                workflow=NAME,
+                start_id=f"{prefix}-{number}",
+                input=Payload(json=json.dumps({"text": TEXT})),
+                engine=engine,
+            )
+        )
+        done.starts.append(time.perf_counter() - asked)
+        return reply.run_id
+
+    async def ends() -> set[str]:
+        ended: set[str] = set()
+        while len(ended) < RUNS:
+            frame = await watch.read()
+            assert isinstance(frame, pb.WatchRunsResponse)
+            for event in frame.events:
+                if event.HasField("ended"):
+                    assert event.ended.state == RUN_STATE_SUCCEEDED, event
+                    ended.add(event.run_id)
+        return ended
+
+    async with asyncio.TaskGroup() as tasks:
+        ended = tasks.create_task(ends())
+        starts = [tasks.create_task(start(number)) for number in range(RUNS)]
+    done.seconds = time.perf_counter() - began
+    assert {each.result() for each in starts} == ended.result()
+    watch.cancel()
+    return done
