@@ -31,11 +31,8 @@ if TYPE_CHECKING:
     from muster.agent.events import BusEvent, Replayed
     from muster.agent.inbox import Inbox
     from muster.agent.options import Metadata
-<<<<<<< HEAD
-    from muster.agent.states import States
-=======
     from muster.agent.runs import Workflows
->>>>>>> flowcli
+    from muster.agent.states import States
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
     from muster.v1.capability_pb2 import CatalogueEntry
