@@ -98,6 +98,7 @@ class Agent:
         subject: str = "",
         group: str | None = None,
         competing: bool = False,
+        own: bool = False,
         since: float | None = None,
         concurrency: int = 1,
         threads: bool = False,
@@ -112,6 +113,11 @@ class Agent:
         event goes to another agent that competes for it, or is passed over. So it does when an
         agent that competes has had it for a minute. An agent that is much too slow for what every
         agent gets misses some; the next event says how many (`Event.missed`).
+
+        What comes while no host runs the agent is missed, unless it competes, or has with `own` a
+        place on the bus for itself: there events wait for this very agent, wherever it runs next,
+        as long as the bus keeps them (a week at most), and in no promised order once one was
+        delivered before.
 
         Sync functions run as sync capabilities do.
         """
@@ -129,6 +135,7 @@ class Agent:
                 concurrency=concurrency,
                 threads=threads,
                 names=names,
+                own=own,
             )
             if handler.pattern in self.handlers:
                 message = f"{self.name} handles {handler.pattern} already"
