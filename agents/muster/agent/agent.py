@@ -14,6 +14,7 @@ from muster.model.versions import VERSION_DEFAULT
 
 if TYPE_CHECKING:
     from muster.agent.host import Host
+    from muster.agent.modes.scheduled import Scheduled
     from muster.agent.topics.handler import Handler
     from muster.v1.agent_pb2 import AgentSpec
 
@@ -48,6 +49,7 @@ class Agent:
         self.max_in_flight = max_in_flight
         self.capabilities: dict[tuple[str, str], Capability] = {}
         self.handlers: dict[str, Handler] = {}  # by the pattern of what they are called for
+        self.schedules: dict[str, Scheduled] = {}  # that a host makes for it, by name
         self.host: Host | None = None  # that runs it
 
     def capability(
@@ -177,6 +179,7 @@ class Agent:
         )
         copy.capabilities = self.capabilities
         copy.handlers = self.handlers
+        copy.schedules = self.schedules
         return copy
 
     def spec(self) -> AgentSpec:

@@ -86,6 +86,13 @@ def test_what_is_written_reads_back_as_the_same() -> None:
     assert read(to_yaml(read(ALL_OF_IT))) == read(ALL_OF_IT)
 
 
+def test_a_protobuf_type_cannot_be_written_and_says_so() -> None:
+    workflow = read(ALL_OF_IT)
+    workflow.input.message.full_name = "acme.v1.Order"
+    with pytest.raises(ValueError, match="only a JSON Schema can"):
+        to_yaml(workflow)
+
+
 def test_json_is_read_too() -> None:
     value = messages.plain(read(ALL_OF_IT))
     assert read(json.dumps(value)) == read(ALL_OF_IT)

@@ -38,9 +38,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.agent.context import Context
 from muster.agent.modes.mind import Bounds, Entry, Mind
+from muster.agent.modes.patience import patiently
 from muster.agent.topics.event import Event
 from muster.model import limits
-from muster.model.errors import Code, MusterError
+from muster.model.errors import MusterError
 from muster.wire.jsontext import json_text, json_value
 
 if TYPE_CHECKING:
@@ -51,11 +52,8 @@ __all__ = ["Bounds", "Continuous", "Entry", "Event", "Mind"]
 logger = logging.getLogger("muster.agent")
 
 STATE_NAME = "mind"
-_AWAY = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED})
-_PAUSE_SECONDS_MAX = 5.0
 
 F = TypeVar("F", bound=Callable[..., Any])
-R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -179,7 +177,7 @@ class Continuous:
             self._stay_awake(ctx.facts.agent, runtime)
             while True:
                 if runtime.awake is None:
-                    runtime.awake = await _patiently(lambda: self._kept(ctx))
+                    runtime.awake = await patiently(partial(self._kept, ctx))
                 mind, revision = runtime.awake.mind, runtime.awake.revision
                 if mind.knows(event):
                     logger.debug("%s has had %s already", ctx.facts.agent, event.id)
@@ -187,7 +185,7 @@ class Continuous:
                 changed = await self._apply(event, mind, function, runtime)
                 try:
                     keep = partial(self._keep, ctx, changed, revision)
-                    runtime.awake = _Awake(changed, await _patiently(keep))
+                    runtime.awake = _Awake(changed, await patiently(keep))
                     return
                 except MusterError as error:
                     runtime.awake = None
@@ -243,17 +241,3 @@ class Continuous:
         logger.info("%s has heard nothing for %g s, and sleeps", agent, self.idle_seconds)
         for function in self._when_idle:
             function(agent)
-
-
-async def _patiently(call: Callable[[], Awaitable[R]]) -> R:
-    """What a call gives, as soon as the mesh is there to answer: while it is away, the event
-    waits."""
-    pause = limits.RECONNECT_SECONDS_MIN
-    while True:
-        try:
-            return await call()
-        except MusterError as error:
-            if error.code not in _AWAY:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _PAUSE_SECONDS_MAX)

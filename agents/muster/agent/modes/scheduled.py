@@ -16,13 +16,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import grpc
 
 from muster.agent.contents import fill_small, is_small
+from muster.agent.modes.patience import patiently
 from muster.agent.values import input_content
-from muster.model.errors import AlreadyExists, MusterError
+from muster.model.errors import MusterError
+from muster.model.versions import VERSION_DEFAULT
 from muster.v1 import schedule_service_pb2 as pb
 from muster.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec
 from muster.wire.errors import error_of_rpc
@@ -80,7 +83,9 @@ def scheduled(
     name."""
 
     def decorate(function: F) -> F:
-        offered = agent.capability(capability, version=times.get("version") or "1.0.0")(function)
+        offered = agent.capability(capability, version=times.get("version", VERSION_DEFAULT))(
+            function
+        )
         schedule(agent, capability, input, name=name, **times)
         return offered
 
@@ -135,7 +140,7 @@ async def register(services: Services, schedules: Iterable[Scheduled]) -> None:
     names the schedule."""
     for made in schedules:
         try:
-            changed = await _register(services, made)
+            changed = await patiently(partial(_register, services, made))
         except MusterError as error:
             text = f"the schedule {made.name} was refused: {error.message}"
             raise type(error)(text, reason=error.reason) from None

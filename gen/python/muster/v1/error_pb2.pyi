@@ -116,6 +116,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] The agent keeps nothing of that name."""
     ERROR_REASON_STATE_CHANGED: _ErrorReason.ValueType  # 53
     """[ABORTED] The state has another revision than the expected one: read it, and write again."""
+    ERROR_REASON_SCHEDULE_UNKNOWN: _ErrorReason.ValueType  # 44
+    """[NOT_FOUND] There is no such schedule in the caller's tenant."""
+    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 45
+    """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -216,4 +220,8 @@ ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 52
 """[NOT_FOUND] The agent keeps nothing of that name."""
 ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 53
 """[ABORTED] The state has another revision than the expected one: read it, and write again."""
+ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 44
+"""[NOT_FOUND] There is no such schedule in the caller's tenant."""
+ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 45
+"""[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
@@ -25,6 +26,12 @@ from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
+from muster.scheduler.schedules.keeping import Schedules
+from muster.scheduler.schedules.messages import CONTRACT, RUN
+from muster.scheduler.schedules.metrics import schedules_metrics
+from muster.scheduler.schedules.run_starting import RunStarts
+from muster.scheduler.schedules.servicer import schedule_service
+from muster.scheduler.schedules.starting import ContractStarts
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
@@ -76,6 +83,8 @@ def scheduler_part(
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
     compressing = Compressing(scheduler)
+    schedules = _schedules(scheduler, workflows)
+    scaler = ExternalScalerServicer(scheduler, router, statistics)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -87,41 +96,50 @@ def scheduler_part(
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
+            await stack.enter_async_context(schedules.run())
             yield
 
     services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            servicer, server
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.WorkflowService": _workflow_service(scheduler, router, workflows),
+        "muster.v1.ScheduleService": schedule_service(schedules, router),
+        "muster.v1.EventService": partial(
+            add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),
-        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
-            WorkflowServicer(scheduler, router, workflows), server
-        ),
-        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
-            EventServicer(scheduler, bus, publisher, router), server
-        ),
-        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
-            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
+        "muster.v1.BusService": partial(
+            add_BusServiceServicer_to_server,
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
         "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
-            BlobServicer(blobs), server
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+        "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
+        "muster.v1.ConversationService": partial(
+            add_ConversationServiceServicer_to_server,
+            ConversationServicer(scheduler, router, compressing),
         ),
-        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
-            catalogue, server
-        ),
-        "muster.v1.ConversationService": lambda server: add_ConversationServiceServicer_to_server(
-            ConversationServicer(scheduler, router, compressing), server
-        ),
-        "muster.v1.AgentStateService": lambda server: add_AgentStateServiceServicer_to_server(
-            AgentStateServicer(AgentStates(scheduler), router), server
-        ),
-        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
-            LinkServicer(links), server
-        ),
-        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
-            ExternalScalerServicer(scheduler, router, statistics), server
+        "muster.v1.AgentStateService": partial(
+            add_AgentStateServiceServicer_to_server,
+            AgentStateServicer(AgentStates(scheduler), router),
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
+    metrics = (
+        scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
+        schedules_metrics(schedules),
+    )
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
+
+
+def _schedules(scheduler: Scheduler, workflows: Parts) -> Schedules:
+    return Schedules(
+        scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
+    )
+
+
+def _workflow_service(
+    scheduler: Scheduler, router: Router, workflows: Parts
+) -> Callable[..., None]:
+    servicer = WorkflowServicer(scheduler, router, workflows)
+    return partial(add_WorkflowServiceServicer_to_server, servicer)

@@ -42,6 +42,10 @@ STATE_STYLES = {
     "draining": "yellow",
     "stopping": "yellow",
     "stopped": "bright_black",
+    "active": "green",
+    "finished": "bright_black",
+    "started": "green",
+    "missed": "red",
 }
 
 

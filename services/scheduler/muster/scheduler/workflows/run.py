@@ -107,6 +107,7 @@ class Run:
     prepared: dict[ItemKey, Payload] = field(default_factory=dict)  # inputs that became blobs
     _signals: dict[int, Payload] = field(default_factory=dict)
     _signal_ids: dict[str, int] = field(default_factory=dict)
+    _facts: dict[str, Any] = field(default_factory=dict)
     _input_value: Any = None
     _input_read: bool = False
 
@@ -256,12 +257,14 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What `run` is in expressions."""
-        return {
-            "id": self.name,
-            "workflow": self.row.workflow,
-            "version": self.row.version,
-            "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
-        }
+        if not self._facts:
+            self._facts = {
+                "id": self.name,
+                "workflow": self.row.workflow,
+                "version": self.row.version,
+                "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
+            }
+        return self._facts
 
     def input_value(self) -> Any:
         """The input as a JSON value, or unread."""

@@ -15,8 +15,7 @@ from typing import Protocol
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
-from muster.model.ledger import RunEntry
-from muster.model.records import Action
+from muster.model.records import Action, RunEntry
 from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -56,8 +55,16 @@ class Runs:
         self.ended: Counter[RunState] = Counter()
         self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
+        # Whom to tell of a run's end, by its id, once that is durable.
+        self.ends: dict[int, Callable[[int], None]] = {}
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
+
+    def new_id(self, shard: int, wall_ms: int) -> int:
+        """An id for a run, which no contract will have. Raises where the shard is not owned."""
+        if shard not in self.scheduler.generations:
+            raise moving()
+        return self.scheduler.core.ids.make(shard, wall_ms)
 
     def owns(self, run: Run) -> bool:
         """Whether the run is still this scheduler's."""
@@ -134,6 +141,8 @@ class Runs:
 
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         self.watchers.tell(*told)
+        if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
+            tell(told[0].id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])

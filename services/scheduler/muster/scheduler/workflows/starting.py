@@ -205,6 +205,13 @@ class Starting:
             self._restoring.require(shard)
             return self._start(asked, version, shard, started or RunStarted()), False
 
+    def start_known(self, asked: Asked, version: Version, shard: int) -> Run:
+        """Start a run at once, of a version that is in memory, in this shard. Nothing may have been
+        started by its id before. Raises as `start`; the caller settles."""
+        self._restoring.require(shard)
+        version.check_input(asked.input)
+        return self._start(asked, version, shard, RunStarted())
+
     def _same(self, asked: Asked, known: Run | RunRow) -> Run | RunRow:
         row = known.row if isinstance(known, Run) else known
         if row.body_sha256 != asked.body_sha256:
@@ -225,7 +232,7 @@ class Starting:
         now_ms = scheduler.clock().wall_ms
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms)))
         row = RunRow(
-            scheduler.core.make_id(shard, now_ms),
+            self._runs.new_id(shard, now_ms),
             asked.tenant,
             asked.principal,
             asked.start_id,
