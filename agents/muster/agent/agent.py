@@ -168,6 +168,18 @@ class Agent:
             raise RuntimeError(message)
         await self.host.publish(self.name, publication(topic, data, id, type, about, timeout))
 
+    def take_over(self, other: Agent) -> None:
+        """Offers what another agent offers, hears what it hears, and is called when it is. Raises
+        `ValueError` for what it does already."""
+        for capability in other.capabilities.values():
+            self.add(capability)
+        for pattern, handler in other.handlers.items():
+            if pattern in self.handlers:
+                message = f"{self.name} handles {pattern} already"
+                raise ValueError(message)
+            self.handlers[pattern] = handler
+        self.schedules |= other.schedules
+
     def renamed(self, name: str, **labels: str) -> Agent:
         """Another agent with the same capabilities, for a host that runs many of a kind."""
         copy = Agent(

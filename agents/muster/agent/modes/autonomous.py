@@ -76,6 +76,8 @@ async def work_through(
 ) -> list[Report]:
     """Has every task (an input) done, at most `at_once` at a time; reports in the tasks' order.
 
+    A capability may name a version: "page.check@2".
+
     A failed task is no failure of the whole: its report says it. `timeout` is in seconds, of each
     turn. `told` gets each report when it is there; `ctx.output` makes it a part of the output. The
     tasks come in the same order each time that it runs. Raises `Failed` for more tasks than
@@ -158,9 +160,11 @@ class _Worker:
         for nth, turn in enumerate(turns_of(number, self._capabilities, self._retries)):
             if turn.capability in hopeless:
                 continue
+            name, _, version = turn.capability.partition("@")
             handle = await self._ctx.submit(
-                turn.capability,
+                name,
                 given,
+                version=version,
                 key=f"{number}.{nth}",
                 attempts=turn.attempts,
                 timeout=self._timeout,
