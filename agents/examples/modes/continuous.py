@@ -4,7 +4,7 @@ muster call orders.place item=tea, and: muster call till.report"""
 from typing import Any
 
 from muster.agent import Agent, Context
-from muster.agent.modes.continuous import Bounds, Continuous, Event, Mind
+from muster.agent.modes.continuous import Bounds, Continuous, Event, Mind, id_for
 
 till = Agent("till", kind="accounting")
 running = Continuous(
@@ -22,7 +22,8 @@ async def count(event: Event, mind: Mind, ctx: Context) -> None:
     mind.state["drinks"] += item in ("tea", "coffee")
     mind.state["last"] = item
     mind.note(f"order {mind.state['orders']}: {item}")
-    await ctx.publish("till.counted", {"orders": mind.state["orders"], "last": item}, id=event.id)
+    counted = {"orders": mind.state["orders"], "last": item}
+    await ctx.publish("till.counted", counted, id=id_for(event))
 
 
 @till.capability("till.report")

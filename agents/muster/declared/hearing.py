@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from muster.agent.context import Context
 from muster.agent.modes.continuous import Continuous, Event, Mind
-from muster.agent.modes.mind import digest
+from muster.agent.modes.mind import id_for
 from muster.declared.acting import Surroundings, of_prompt
 from muster.declared.durations import seconds_in
 from muster.declared.making import Condition, Made, text_maker
@@ -89,7 +89,7 @@ def _publish(spec: Any, path: str, _: Surroundings) -> Part:
 
     async def part(event: Event, _: Mind, ctx: Context, variables: Variables) -> None:
         # The same event again publishes under the same id, which the bus takes once.
-        number = f"{digest(event)}.{_number(path)}"
+        number = id_for(event, _number(path))
         await ctx.publish(spec["topic"], data.value(variables), id=number)
 
     return part
@@ -105,7 +105,7 @@ def _call(spec: Any, path: str, _: Surroundings) -> Part:
         if timeout is not None:
             options["timeout"] = timeout
         # The same event again asks under the same id, which the mesh takes once.
-        options["request_id"] = f"{ctx.facts.agent}.{digest(event)}.{_number(path)}"
+        options["request_id"] = f"{ctx.facts.agent}.{id_for(event, _number(path))}"
         handle = await ctx.client.submit(name, given.value(variables), **options)
         try:
             await handle.accepted()

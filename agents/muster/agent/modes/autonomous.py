@@ -186,5 +186,5 @@ class _Worker:
 def _failed(
     number: int, capability: str, attempts: int, error: ChildFailed | MusterError
 ) -> Report:
-    code = error.code if isinstance(error, ChildFailed) else error.reason or error.code.name
+    code = error.code if isinstance(error, ChildFailed) else error.reason
     return Report(number, False, capability, attempts, None, code, error.message)

@@ -37,6 +37,7 @@ from muster.agent.modes.planning import (
     step_of_json,
 )
 from muster.model import limits
+from muster.model.errors import MusterError
 
 if TYPE_CHECKING:
     from muster.agent.context import Context
@@ -49,8 +50,9 @@ async def collaborate(ctx: Context, planner: Planner | str, goal: Any) -> Any:
     """Does what the planner says, until that is an answer; returns its value.
 
     `planner` is a function, or the name of a capability that takes a case and gives a step as JSON
-    (`Case.as_json`, `step_of_json`). Tasks that do not wait for each other are done at once. Raises
-    `ChildFailed` for the first task that failed and was not optional, once all have ended, and
+    (`Case.as_json`, `step_of_json`). Tasks that do not wait for each other are done at once; what
+    comes after one that failed is not begun. Raises `ChildFailed` (or the `MusterError` that
+    refused it) for the first task that failed and was not optional, once all have ended, and
     `Failed` with PLAN_INVALID.
     """
     case = Case(goal)
@@ -102,14 +104,17 @@ class _Round:
         self._case = case
         self._results = dict(case.results)
         self._failures = {name: dict(failure) for name, failure in case.failures.items()}
-        self._errors: dict[str, ChildFailed] = {}
+        self._errors: dict[str, ChildFailed | MusterError] = {}
         self._begun: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> Case:
-        """The case after it. Raises `ChildFailed`."""
-        async with asyncio.TaskGroup() as group:
-            for task in self._ordered:  # those that it waits for are there already
-                self._begun[task.name] = group.create_task(self._do(task))
+        """The case after it. Raises `ChildFailed`, and what making an input raises."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in self._ordered:  # those that it waits for are there already
+                    self._begun[task.name] = group.create_task(self._do(task))
+        except BaseExceptionGroup as error:
+            raise error.exceptions[0] from None
         for task in self._ordered:
             if task.name in self._errors and not task.optional:
                 raise self._errors[task.name]
@@ -137,8 +142,9 @@ class _Round:
                 key=f"task.{task.name}",
                 timeout=task.timeout,
             )
-        except ChildFailed as error:
+        except (ChildFailed, MusterError) as error:
             self._errors[task.name] = error
-            self._failures[task.name] = {"code": error.code, "message": error.message}
+            code = error.code if isinstance(error, ChildFailed) else error.reason
+            self._failures[task.name] = {"code": code, "message": error.message}
             self._ctx.log(f"{task.name} failed: {error}", "warning")
         self._ctx.progress(-1, f"{task.name} is done")

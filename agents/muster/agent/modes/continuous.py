@@ -16,7 +16,7 @@ Events wait on the bus for this very agent while it is away, and come at least o
 function makes of one is kept by the mesh in one write, together with the event's id, before the
 event is acknowledged: so each counts exactly once in the state, whenever the process is killed.
 What the function does elsewhere (publishes, submits) may happen twice; it should give it an id that
-follows from the event's.
+follows from the event's (`id_for`).
 
 An agent that hears nothing for `idle_seconds` sleeps: what it has in mind is dropped from memory,
 and whoever was told with `when_idle` lets go of what else it holds. Nothing is lost, for everything
@@ -37,7 +37,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.agent.context import Context
-from muster.agent.modes.mind import Bounds, Entry, Mind
+from muster.agent.modes.mind import Bounds, Entry, Mind, id_for
 from muster.agent.modes.patience import patiently
 from muster.agent.topics.event import Event
 from muster.model import limits
@@ -47,7 +47,7 @@ from muster.wire.jsontext import json_text, json_value
 if TYPE_CHECKING:
     from muster.agent.agent import Agent
 
-__all__ = ["Bounds", "Continuous", "Entry", "Event", "Mind"]
+__all__ = ["Bounds", "Continuous", "Entry", "Event", "Mind", "id_for"]
 
 logger = logging.getLogger("muster.agent")
 

@@ -139,6 +139,12 @@ class Mind:
         return Mind.of(json_value(json_text(self.kept())), self.bounds)
 
 
+def id_for(event: Event, part: str = "") -> str:
+    """An id for what follows from an event, the same when it comes again: for `ctx.publish` and
+    requests. `part` tells several of one event from each other."""
+    return f"{digest(event)}.{part}" if part else digest(event)
+
+
 def digest(event: Event) -> str:
     """What tells an event from all others: CloudEvents' source and id, in short."""
     text = f"{event.source}\n{event.id}"
