@@ -1,16 +1,9 @@
-"""The JSON Schema of agents in YAML: what the loader checks, and what editors are given.
-
-    python -m muster.declared.schema FILE
-
-writes it.
-"""
+"""The JSON Schema of agents in YAML: what the loader checks, and what editors are given
+(deploy/schemas/agent.schema.json)."""
 
 from __future__ import annotations
 
-import json
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from muster.model import limits
@@ -275,13 +268,3 @@ def agent_schema() -> Part:
         ),
         **agent,
     }
-
-
-def main(arguments: list[str]) -> None:
-    """Writes the schema."""
-    text = json.dumps(agent_schema(), indent=2, ensure_ascii=False) + "\n"
-    Path(arguments[0]).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -115,14 +115,7 @@ def scheduler_part(
         "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
         "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
         "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
-        "muster.v1.ConversationService": partial(
-            add_ConversationServiceServicer_to_server,
-            ConversationServicer(scheduler, router, compressing),
-        ),
-        "muster.v1.AgentStateService": partial(
-            add_AgentStateServiceServicer_to_server,
-            AgentStateServicer(AgentStates(scheduler), router),
-        ),
+        **_services_of_the_past(scheduler, router, compressing),
     }
     metrics = (
         scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
@@ -143,3 +136,18 @@ def _workflow_service(
 ) -> Callable[..., None]:
     servicer = WorkflowServicer(scheduler, router, workflows)
     return partial(add_WorkflowServiceServicer_to_server, servicer)
+
+
+def _services_of_the_past(
+    scheduler: Scheduler, router: Router, compressing: Compressing
+) -> dict[str, Callable[..., None]]:
+    return {
+        "muster.v1.ConversationService": partial(
+            add_ConversationServiceServicer_to_server,
+            ConversationServicer(scheduler, router, compressing),
+        ),
+        "muster.v1.AgentStateService": partial(
+            add_AgentStateServiceServicer_to_server,
+            AgentStateServicer(AgentStates(scheduler), router),
+        ),
+    }
