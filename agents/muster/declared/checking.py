@@ -29,6 +29,7 @@ from muster.workflow.shapes import (
     Shape,
     constant,
     list_of,
+    list_with,
     object_with,
     shape_of_schema,
 )
@@ -70,7 +71,7 @@ class _AgentChecker(Checker):
         super().__init__()
         self._value = value
         self._everywhere = {
-            "configuration": constant(value.get("configuration", {})),
+            "configuration": _shape_of_value(value.get("configuration", {})),
             "agent": object_with({"name": STRING, "kind": STRING}),
         }
         self._mind: dict[str, Shape] = {}
@@ -270,6 +271,15 @@ class _AgentChecker(Checker):
 
 
 _ALONE = "an autonomous agent asks nobody: leave it out, or say mode: collaborative"
+
+
+def _shape_of_value(value: Any) -> Shape:
+    """What is known of a value is all of it."""
+    if isinstance(value, dict):
+        return object_with({name: _shape_of_value(each) for name, each in value.items()})
+    if isinstance(value, list):
+        return list_with([_shape_of_value(each) for each in value])
+    return constant(value)
 
 
 def _pattern(subscription: dict[str, Any]) -> str:

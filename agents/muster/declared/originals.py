@@ -35,6 +35,7 @@ _SCHEDULE = {
     "interval_seconds": "every",
     "timezone": "time_zone",
 }
+_PROMPT = "${has(input.message) ? input.message : ''}"  # there is none where it is time for it
 _SUBSCRIPTION = {"event_type": "topic", "event": "topic", "pattern": "topic"}
 
 
@@ -133,14 +134,13 @@ class Translation:
                 "input": {
                     "type": "object",
                     "properties": {"message": {"type": "string"}},
-                    "required": ["message"],
                 },
                 "output": {
                     "type": "object",
                     "properties": {"text": {"type": "string"}},
                     "required": ["text"],
                 },
-                "model": {"prompt": "${input.message}", "output": {"text": "${result}"}},
+                "model": {"prompt": _PROMPT, "output": {"text": "${result}"}},
             }
         ]
 
