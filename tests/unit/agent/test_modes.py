@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -162,7 +162,7 @@ def test_there_are_never_more_attempts_than_retries_allow(
 async def test_a_stream_of_tasks_is_worked_through_with_a_report_of_each() -> None:
     agent = Agent("boss")
 
-    async def source():  # type: ignore[no-untyped-def]
+    async def source() -> AsyncIterator[dict[str, int]]:
         for number in range(5):
             yield {"n": number}
 

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from muster.agent import Agent, Failed
+from muster.agent import Agent, Context, Event, Failed
+from muster.agent.bench_past import BenchPast
+from muster.agent.context import Facts
+from muster.agent.modes.continuous import Mind
 from muster.agent.testing import Bench
+from muster.agent.topics.event import Publication
+from muster.agent.values import value_of
 from muster.declared import read_agent
 from muster.declared.building import agent_of
+from muster.model.errors import AlreadyExists
 from muster.v1.capability_pb2 import Schema
 from muster.wire.jsontext import json_value
 
@@ -26,11 +32,11 @@ def offering(action: str, head: str = "", **keys: str) -> Bench:
 
 async def test_a_template_makes_json_of_input_configuration_and_agent() -> None:
     bench = offering(
-        'template: {n: "${input.n + 1}", who: "${agent.name} ${agent.kind}", c: "${configuration}"}',
+        'template: {n: "${input.n + 1}", by: "${agent.name} ${agent.kind}", c: "${configuration}"}',
         "kind: k\nconfiguration: {x: [1]}\n",
     )
     run = await bench.run("a.b", {"n": 1}, agent="a-7")
-    assert run.output == {"n": 2, "who": "a-7 k", "c": {"x": [1]}}
+    assert run.output == {"n": 2, "by": "a-7 k", "c": {"x": [1]}}
 
 
 async def test_what_has_no_value_fails_for_good_and_names_the_place() -> None:
@@ -259,3 +265,84 @@ def test_schedules_of_the_original_runner_are_taken(config: str, times: dict[str
         f"name: a\ncapabilities: [{{name: a.b, template: x}}]\nschedule_config: {config}\n"
     )
     assert agent.schedules["a.b"].times == times
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+CLERK = """\
+name: clerk
+mode: continuous
+state: {n: 0, last: none}
+configuration: {least: 2}
+model: {provider: template, otherwise: "I saw ${event.data.n}"}
+subscriptions:
+  - topic: orders
+    when: event.data.n >= configuration.least
+    model: {prompt: x}
+    set: {n: "${state.n + event.data.n}", last: "${string(state.n)}"}
+    note: "${answer}, so ${state.n}"
+    publish: {topic: seen, data: {n: "${state.n}"}}
+    call: {capability: c.d, input: {n: "${event.data.n}"}, timeout: 1m}
+"""
+
+
+class Desk:
+    """What a handler's context needs: state, a bus and a client that only note."""
+
+    def __init__(self) -> None:
+        self.past = BenchPast()
+        self.published: list[Publication] = []
+        self.submitted: list[tuple[str, Any, dict[str, Any]]] = []
+        self.client = self
+
+    async def hear(self, agent: Agent, event: Event) -> None:
+        ctx = Context(Facts("", 0, agent=agent.name), self)  # type: ignore[arg-type]
+        await agent.handlers["topic.orders"].function(event, ctx)
+
+    async def consult(self, what: str, args: Any, contents: Any = ()) -> Any:
+        return self.past.consult("clerk", what, args, contents)
+
+    def use(self, usage: Any) -> None: ...
+
+    def log(self, level: int, message: str) -> None: ...
+
+    async def publish(self, publication: Publication) -> None:
+        self.published.append(publication)
+
+    async def submit(self, capability: str, given: Any, **options: Any) -> Desk:
+        self.submitted.append((capability, given, options))
+        return self
+
+    async def accepted(self) -> str:
+        if len({options["request_id"] for _, _, options in self.submitted}) < len(self.submitted):
+            raise AlreadyExists("another deadline")
+        return "1"
+
+
+def order(number: int, n: int) -> Event:
+    return Event("topic.orders", f"e{number}", "t", "/shop", {"n": n})
+
+
+async def test_an_event_changes_the_state_first_and_then_says_what_follows() -> None:
+    agent, desk = made(CLERK), Desk()
+    for each in (order(1, 5), order(2, 1), order(3, 2), order(3, 2)):
+        await desk.hear(agent, each)
+    mind = Mind.of(desk.past.state("mind", "clerk"))
+    assert mind.state == {"n": 7, "last": "5"}
+    assert [each.text for each in mind.history] == ["I saw 5, so 5", "I saw 2, so 7"]
+    assert mind.events == 3
+    assert [value_of(each.content) for each in desk.published] == [{"n": 5}, {"n": 7}]
+    assert [given for _, given, _ in desk.submitted] == [{"n": 5}, {"n": 2}]
+
+
+async def test_what_follows_from_an_event_has_the_same_ids_when_it_comes_again() -> None:
+    agent, desk = made(CLERK), Desk()
+    await desk.hear(agent, order(1, 5))
+    desk.past = BenchPast()  # it was not kept
+    await desk.hear(made(CLERK), order(1, 5))
+    await desk.hear(made(CLERK), order(2, 5))
+    ids = [each.id for each in desk.published]
+    assert ids[0] == ids[1] != ids[2]
+    requests = [options["request_id"] for _, _, options in desk.submitted]
+    assert requests[0] == requests[1] != requests[2]
+    assert requests[0].startswith("clerk.")

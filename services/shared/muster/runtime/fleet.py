@@ -197,7 +197,9 @@ def _capabilities(reader: _Reader, node: yaml.Node, what: str) -> list[str]:
         place, _, attribute = source.rpartition(":")
         if not place:  # YAML, or wrong
             place, attribute = source, ""
-        if place.endswith((".py", ".yaml", ".yml")):
+        if attribute and place.endswith((".yaml", ".yml")):
+            reader.mistake(each, f"{what}: a YAML file is one agent: leave out :{attribute}")
+        elif place.endswith((".py", ".yaml", ".yml")):
             file = reader.folder / place
             if not file.is_file():
                 reader.mistake(each, f"{what}: there is no file {place} beside the fleet file")
