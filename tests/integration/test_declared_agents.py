@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.agent import Agent, Client, Context, ContractFailed, Workflow, connect
+from muster.agent import Agent, Context, ContractFailed, Workflow, connect
 from muster.hosting.loading import agents_of_job, load_agents
 from muster.model.fleet import spread
 from muster.runtime.fleet import FleetError, load_fleet

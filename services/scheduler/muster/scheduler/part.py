@@ -82,7 +82,6 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
-    compressing = Compressing(scheduler)
     schedules = _schedules(scheduler, workflows)
     scaler = ExternalScalerServicer(scheduler, router, statistics)
 
@@ -115,7 +114,7 @@ def scheduler_part(
         "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
         "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
         "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
-        **_services_of_the_past(scheduler, router, compressing),
+        **_services_of_the_past(scheduler, router),
     }
     metrics = (
         scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
@@ -138,13 +137,11 @@ def _workflow_service(
     return partial(add_WorkflowServiceServicer_to_server, servicer)
 
 
-def _services_of_the_past(
-    scheduler: Scheduler, router: Router, compressing: Compressing
-) -> dict[str, Callable[..., None]]:
+def _services_of_the_past(scheduler: Scheduler, router: Router) -> dict[str, Callable[..., None]]:
     return {
         "muster.v1.ConversationService": partial(
             add_ConversationServiceServicer_to_server,
-            ConversationServicer(scheduler, router, compressing),
+            ConversationServicer(scheduler, router, Compressing(scheduler)),
         ),
         "muster.v1.AgentStateService": partial(
             add_AgentStateServiceServicer_to_server,
