@@ -14,6 +14,7 @@ PURE_PARTS = {
         "admission",
         "catalogue",
         "compatibility",
+        *(f"conversations.{name}" for name in ("excerpts", "matching", "summary")),
         "effects",
         "fleet",
         "ownership",
@@ -103,7 +104,10 @@ LAYERS = (
     *(Layer(pure, ("muster.model", *pure), of_others=()) for pure in PURE_BY_SERVICE.values()),
     Layer(WIRING, ("muster",)),
     # Runs of workflows are the scheduler's; what their definitions mean is everybody's.
-    Layer(("muster.scheduler.workflows",), (*SHELL, "muster.workflow")),
+    Layer(
+        ("muster.scheduler.workflows", "muster.scheduler.schedules.run_starting"),
+        (*SHELL, "muster.workflow"),
+    ),
     Layer(SERVICES, SHELL),
     Layer(("muster.wire",), ("{own}", TELEMETRY, "muster.v1", "muster.model"), BASE_INSTALL),
     Layer(
@@ -139,6 +143,12 @@ LAYERS = (
         ("muster.workflow",),
         ("{own}", "muster.wire", "muster.v1", "muster.model", "buf.validate"),
         of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
+    ),
+    # What Temporal runs: it meets the scheduler on the wire.
+    Layer(
+        ("muster.engine",),
+        ("{own}", "muster.workflow", "muster.runtime", "muster.wire", "muster.v1", "muster.model"),
+        of_others=("temporalio", "grpc", "prometheus_client", "google.protobuf"),
     ),
     Layer(("muster.runtime",), SHELL),
     # What the workflows that come with Muster compute knows nothing of a mesh.

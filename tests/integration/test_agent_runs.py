@@ -152,6 +152,8 @@ async def test_what_is_wrong_is_told_by_its_class(client: Client) -> None:
         await flows.start("nothing")
     with pytest.raises(NotFound):
         await flows.handle("0" * 16).result(timeout=5)
+    with pytest.raises(NotFound):
+        await flows.handle("0" * 16).get()
     with pytest.raises(InvalidArgument) as caught:
         await flows.register(Workflow(name="bad", steps=[step("a", "test.say", "b")]))
     assert caught.value.violations[0].field == "steps[0].depends_on[0]"

@@ -365,3 +365,33 @@ async def test_memory_and_trace_outlive_a_restart_and_the_contracts(
         assert "All about wind" in block.text
         assert await trace_of(client, "talk") == told
         assert not (await client.conversations.compress("talk")).blocks
+
+
+async def test_what_is_quiet_is_compressed_where_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MEMORY_SWEEP_SECONDS", 0.05)
+    quiet = all_in_one(tmp_path, memory_quiet_seconds=0.2)
+    async with quiet as mesh, mesh.host(writer, asker), connect(mesh.scheduler) as client:
+        handle = await client.submit("ask.colour", {}, conversation_id="open")
+        for number in range(2):
+            await write(client, f"wind {number}", "talk")
+
+        async def compressed() -> bool:
+            return (await client.conversations.get("talk")).memory_blocks > 0
+
+        await until(compressed, 10, "the quiet conversation is compressed")
+        assert [each.contracts async for each in client.conversations.memory("talk")] == [2]
+        assert (await client.conversations.block("talk")).principal == ""
+        # It has a contract that waits for somebody, so it is not quiet.
+        assert (await client.conversations.get("open")).memory_blocks == 0
+        opened = await handle.accepted()
+        async for frame in client.inbox.watch(opened):
+            if frame.asked:
+                await client.inbox.answer(opened, frame.asked[0].question.id, "red")
+                break
+
+        async def both() -> bool:
+            return (await client.conversations.get("open")).memory_blocks == 1
+
+        await until(both, 10, "the other one is compressed when it has ended")

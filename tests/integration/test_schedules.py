@@ -72,7 +72,9 @@ async def one(tmp_path: Path) -> AsyncIterator[Mesh]:
 async def trigger(
     stub: ScheduleServiceStub, name: str, overlap: OverlapPolicy.ValueType | None = None
 ) -> Tick:
-    request = TriggerScheduleRequest(name=name, trigger_id=secrets.token_hex(4), overlap=overlap)
+    request = TriggerScheduleRequest(name=name, trigger_id=secrets.token_hex(4))
+    if overlap is not None:
+        request.overlap = overlap
     return (await stub.TriggerSchedule(request)).tick
 
 

@@ -107,3 +107,7 @@ async def walk(ctx: Context) -> list[Any]:
 async def counted(event: Event, ctx: Context) -> None:
     async with ctx.state.update("events", []) as seen:
         seen.append(event.data)
+
+
+if __name__ == "__main__":
+    keeper.run()

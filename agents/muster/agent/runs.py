@@ -7,7 +7,7 @@ print(await run.result())
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from muster.v1.workflow_pb2 import WorkflowVersion
     from muster.v1.workflow_run_pb2 import RunEvent, WorkflowRun
-    from muster.v1.workflow_service_pb2 import PlanRunResponse
+    from muster.v1.workflow_service_pb2 import PlanRunResponse, WatchRunsResponse
 
 Engine = Literal["", "local", "temporal"]
 
@@ -193,10 +193,7 @@ class RunHandle:
         Raises `TimeoutError` when `timeout` seconds pass first.
         """
         try:
-            async with (
-                asyncio.timeout(timeout),
-                aclosing(follow_run(self._services, self.id)) as frames,
-            ):
+            async with asyncio.timeout(timeout), aclosing(self.frames()) as frames:
                 async for frame in frames:
                     if frame.HasField("ended"):
                         return frame.ended
@@ -218,10 +215,15 @@ class RunHandle:
 
         Each entry once, across restarts of the mesh; payloads are left out.
         """
-        async with aclosing(follow_run(self._services, self.id, after_sequence)) as frames:
+        async with aclosing(self.frames(after_sequence)) as frames:
             async for frame in frames:
                 for event in frame.events:
                     yield event
+
+    def frames(self, after_sequence: int = 0) -> AsyncGenerator[WatchRunsResponse, None]:
+        """What `watch` is made of: a snapshot whenever the watch has (again) begun, entries, and at
+        last the run as it ended."""
+        return follow_run(self._services, self.id, after_sequence)
 
     async def signal(self, name: str, payload: Any = None, *, signal_id: str = "") -> None:
         """Sends a signal, for a step that waits for it now or will; recorded when this returns.
@@ -253,7 +255,8 @@ class RunHandle:
 
         Returns its revision from now on. Raises `FailedPrecondition` when it cannot.
         """
-        request = pb.RetryRunRequest(run_id=self.id, step=step)
+        before = (await self.get()).revision
+        request = pb.RetryRunRequest(run_id=self.id, step=step, after_revision=before)
         revision: int = (await self._ask("RetryRun", request)).revision
         return revision
 

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
@@ -15,15 +17,12 @@ from muster.model import limits
 from muster.runtime.blob_servicer import BlobServicer
 from muster.runtime.bus_servicer import BusServicer
 from muster.runtime.serve import Part, Readiness
-from muster.scheduler.agent_states.servicer import AgentStateServicer
-from muster.scheduler.agent_states.states import AgentStates
-from muster.scheduler.conversations.compressing import Compressing
-from muster.scheduler.conversations.servicer import ConversationServicer
 from muster.scheduler.event_servicer import EventServicer
 from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.past import Past
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
 from muster.scheduler.schedules.keeping import Schedules
@@ -36,19 +35,18 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
-from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.parts import ENGINES, Engines, Parts
 from muster.scheduler.workflows.run_metrics import RunsCollector
-from muster.scheduler.workflows.servicer import WorkflowServicer
-from muster.v1.agent_state_service_pb2_grpc import add_AgentStateServiceServicer_to_server
+from muster.scheduler.workflows.services import workflow_services
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
-from muster.v1.conversation_service_pb2_grpc import add_ConversationServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
-from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
+
+Services = dict[str, Callable[..., None]]  # by name: what adds each to a server
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,13 @@ def scheduler_part(
     shared: bool = False,
     bus: Bus,
     security: Security = NO_TLS,
+    engines: Engines = ENGINES,
+    memory_quiet_seconds: float = 0.0,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
-    happens to its contracts."""
+    happens to its contracts, and makes memory of conversations that are quiet for so long, unless
+    that is 0. Its workflows are run by these `engines`."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
@@ -81,9 +82,10 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
-    schedules = _schedules(scheduler, workflows)
-    scaler = ExternalScalerServicer(scheduler, router, statistics)
+    workflows = Parts(scheduler, blobs, engines, retention_seconds)
+    runs = RunStarts(scheduler, workflows)
+    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
+    past = Past(scheduler, memory_quiet_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -96,11 +98,14 @@ def scheduler_part(
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
             await stack.enter_async_context(schedules.run())
+            await stack.enter_async_context(past.run())
             yield
 
-    services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
-        "muster.v1.WorkflowService": _workflow_service(scheduler, router, workflows),
+    services: Services = {
+        **_services_of_contracts(scheduler, router, statistics, servicer),
+        **_services_between(blobs, catalogue, links),
+        **workflow_services(scheduler, router, workflows),
+        **past.services(router),
         "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
@@ -109,42 +114,41 @@ def scheduler_part(
             add_BusServiceServicer_to_server,
             BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
-        "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
-        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
-        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
-        "externalscaler.ExternalScaler": partial(add_ExternalScalerServicer_to_server, scaler),
-        **_services_of_the_past(scheduler, router),
     }
-    metrics = (
-        scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),
-        schedules_metrics(schedules),
-    )
+    metrics = _metrics(scheduler, links, publisher, workflows, schedules)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
 
 
-def _schedules(scheduler: Scheduler, workflows: Parts) -> Schedules:
-    return Schedules(
-        scheduler, {CONTRACT: ContractStarts(scheduler), RUN: RunStarts(scheduler, workflows)}
-    )
-
-
-def _workflow_service(
-    scheduler: Scheduler, router: Router, workflows: Parts
-) -> Callable[..., None]:
-    servicer = WorkflowServicer(scheduler, router, workflows)
-    return partial(add_WorkflowServiceServicer_to_server, servicer)
-
-
-def _services_of_the_past(scheduler: Scheduler, router: Router) -> dict[str, Callable[..., None]]:
+def _services_of_contracts(
+    scheduler: Scheduler, router: Router, statistics: Statistics, servicer: SchedulerServicer
+) -> Services:
+    """Contracts, what they ask people, and what scales their agents."""
     return {
-        "muster.v1.ConversationService": partial(
-            add_ConversationServiceServicer_to_server,
-            ConversationServicer(scheduler, router, Compressing(scheduler)),
-        ),
-        "muster.v1.AgentStateService": partial(
-            add_AgentStateServiceServicer_to_server,
-            AgentStateServicer(AgentStates(scheduler), router),
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.InboxService": inbox_service(scheduler, router),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
         ),
     }
+
+
+def _services_between(blobs: Blobs, catalogue: CatalogueServicer, links: Links) -> Services:
+    """What executors and registries call, and everybody for blobs."""
+    return {
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+    }
+
+
+def _metrics(
+    scheduler: Scheduler,
+    links: Links,
+    publisher: Publisher,
+    workflows: Parts,
+    schedules: Schedules,
+) -> tuple[CollectorRegistry, ...]:
+    of_contracts = scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows))
+    return of_contracts, schedules_metrics(schedules)

@@ -43,7 +43,7 @@ def drawn(
         for part, style in line:
             made.append(part, style=_look(style))
         made.append("\n")
-    made.append(legend(map(step_state, steps), ascii_only=ascii_only), style=MUTED)
+    made.append(legend(map(step_state, steps), width, ascii_only=ascii_only), style=MUTED)
     return made
 
 

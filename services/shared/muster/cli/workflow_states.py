@@ -53,10 +53,16 @@ def sign(state: str, *, ascii_only: bool = False) -> str:
     return SIGNS[state][ascii_only]
 
 
-def legend(states: Iterable[str], *, ascii_only: bool = False) -> str:
-    """What the signs mean, of those that are there."""
+def legend(states: Iterable[str], width: int, *, ascii_only: bool = False) -> str:
+    """What the signs mean, of those that are there, in lines of at most so many columns."""
     there = set(states)
-    return "  ".join(f"{sign(s, ascii_only=ascii_only)} {s}" for s in SIGNS if s in there)
+    words = [f"{sign(s, ascii_only=ascii_only)} {s}" for s in SIGNS if s in there]
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + 2 + len(word) > width:
+            lines.append("")
+        lines[-1] += f"  {word}" if lines[-1] else word
+    return "\n".join(lines)
 
 
 def seconds_between(start: Timestamp, end: Timestamp | None, now: float) -> float:

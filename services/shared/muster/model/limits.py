@@ -113,22 +113,41 @@ WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
 EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
 QUESTION_BYTES_MAX = 8192
 
+# --- schedules ------------------------------------------------------------------------------------
+
+SCHEDULES_MAX = 10_000  # of one scheduler; at most 16 KiB each, 160 MB
+SCHEDULE_SPEC_BYTES_MAX = 16 * 1024  # larger inputs are blobs
+SCHEDULE_LOOK_SECONDS = 1.0  # a clock that is moved, and shards that are, are noticed this soon
+SCHEDULE_RETRY_SECONDS = 1.0  # before a tick is tried again that the mesh had no room for
+SCHEDULE_STEPS_AT_ONCE_MAX = 100  # of one schedule, before others and the event loop have a turn
+SCHEDULE_CATCH_UP_DEFAULT_SECONDS = 600.0
+SCHEDULE_QUEUE_DEFAULT = 10  # ticks that wait for an earlier one
+SCHEDULE_RUNNING_MAX = 64  # started by one schedule and kept in mind; more are not triggered
+SCHEDULE_TRIGGERS_KEPT = 16  # triggers that a call that comes again finds
+SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron 5 to 45 ms
+SCHEDULE_TICKS_KEPT = 1_000  # entries of one schedule's history …
+SCHEDULE_TICKS_TRIM = 100  # … and so many more before the oldest are forgotten together
+SCHEDULE_NEXT_TIMES = 10  # instants that a schedule shows
+SCHEDULE_LABELS = 2  # that the mesh adds to a request's
+
 # --- conversations, memory, agents' state ---------------------------------------------------------
 
 CONVERSATION_PAGE_SIZE_DEFAULT = 20
 CONVERSATION_PAGE_SIZE_MAX = 100  # at 3 KB each with 32 participants, 300 KB
-CONVERSATION_COUNTED_MAX = 1_000  # contracts of one that are counted, at about 10 µs: 10 ms
-CONVERSATION_SCAN_MAX = 5_000  # contracts looked at for one page of conversations: about 20 ms
+CONVERSATION_COUNTED_MAX = 1_000  # contracts of one that are counted, at 12 µs: 12 ms
+CONVERSATION_SCAN_MAX = (
+    5_000  # contracts looked at for one page of them: 20 ms where 60,000 are in one
+)
 PARTICIPANTS_MAX = 32  # named of a conversation; × 400 bytes at most, 13 KB
 SEARCH_CONTRACTS_MAX = 2_000  # read for one page of a search …
-SEARCH_BYTES_MAX = 8 * 1024**2  # … and bytes of them: about 60 ms of the scheduler's time, in parts
+SEARCH_BYTES_MAX = 8 * 1024**2  # … and bytes of them: 60 to 90 ms of the scheduler's time, in parts
 SEARCH_READ_AT_ONCE = 50  # in between, others have their turn; of 64 KiB twice, 6.4 MB
-SEARCH_BLOCKS_MAX = 500  # memory blocks read for one page, at most 110 KB each but usually 20 …
+SEARCH_BLOCKS_MAX = 500  # memory blocks read for one page, of up to 120 KB …
 SEARCH_BLOCKS_AT_ONCE = 20  # … and at once
 TRACE_PAGE_SIZE_DEFAULT = 500
-TRACE_PAGE_SIZE_MAX = 1_000  # entries of at most 1.1 KB: 1.1 MB
+TRACE_PAGE_SIZE_MAX = 1_000  # entries of at most 1.1 KB: 1.1 MB; usually 0.2, in 60 ms
 MEMORY_TEXT_BYTES_MAX = 8 * 1024  # of one block: 2,000 tokens of a language model
-MEMORY_BLOCK_CONTRACTS_MAX = 200  # of one block; digests of at most 1.9 KB: 380 KB, usually 100
+MEMORY_BLOCK_CONTRACTS_MAX = 200  # of one block: 120 KB, and 110 ms to make, 65 of them in a thread
 MEMORY_BLOCKS_PER_CALL_MAX = 16  # 3,200 contracts, then the caller goes on
 MEMORY_BLOCKS_PER_CONVERSATION_MAX = 5_000  # 1,000,000 contracts; then start another conversation
 MEMORY_QUESTIONS_MAX = 16  # kept in a block, × 0.8 KB
@@ -151,23 +170,6 @@ MIND_HISTORY_DEFAULT = 50  # entries
 MIND_HISTORY_MAX = 500  # × 128 bytes fill what may be kept; longer ones are fewer
 MIND_NOTE_BYTES_MAX = 1024  # of one entry
 
-# --- schedules ------------------------------------------------------------------------------------
-
-SCHEDULES_MAX = 10_000  # of one scheduler; at most 16 KiB each, 160 MB
-SCHEDULE_SPEC_BYTES_MAX = 16 * 1024  # larger inputs are blobs
-SCHEDULE_LOOK_SECONDS = 1.0  # a clock that is moved, and shards that are, are noticed this soon
-SCHEDULE_RETRY_SECONDS = 1.0  # before a tick is tried again that the mesh had no room for
-SCHEDULE_STEPS_AT_ONCE_MAX = 100  # of one schedule, before others and the event loop have a turn
-SCHEDULE_CATCH_UP_DEFAULT_SECONDS = 600.0
-SCHEDULE_QUEUE_DEFAULT = 10  # ticks that wait for an earlier one
-SCHEDULE_RUNNING_MAX = 64  # started by one schedule and kept in mind; more are not triggered
-SCHEDULE_TRIGGERS_KEPT = 16  # triggers that a call that comes again finds
-SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron about 20 ms
-SCHEDULE_TICKS_KEPT = 1_000  # entries of one schedule's history …
-SCHEDULE_TICKS_TRIM = 100  # … and so many more before the oldest are forgotten together
-SCHEDULE_NEXT_TIMES = 10  # instants that a schedule shows
-SCHEDULE_LABELS = 2  # that the mesh adds to a request's
-
 # --- ids ------------------------------------------------------------------------------------------
 
 SHARDS = 64
@@ -178,6 +180,7 @@ EPOCH_GENERATION_BITS = 21
 
 WORKFLOW_VERSIONS_KEPT_MAX = 1_000  # compiled, at about 50 KB each: 50 MB
 RUNS_OPEN_MAX = 20_000  # of one scheduler, at about 10 KB and 1 KB for each step: 400 MB
+RUNS_RECENT_BYTES_MAX = 16 * 1024**2  # that have just ended: about 1,000 small ones
 RUN_ITEMS_TOLD_MAX = 1_000  # of one step, in one answer
 RUN_EVENTS_MAX = 100_000  # of one journal: ten retries of the largest step
 RUN_SIGNALS_WAITING_MAX = 1_000  # that no step has taken; more are refused
@@ -188,6 +191,25 @@ RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried aga
 RUN_WANTS_PER_TURN = 8  # of all runs, at about 0.2 ms each, before others have their turn
 RUN_WATCHERS_MAX = 1_000
 RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
+FEED_ENTRIES_MAX = 512  # of a run, not told to its engine's worker yet; beyond it they are loaded
+FEED_ENTRIES_KEPT = 16  # of a run, for answers: 20,000 runs at 16 x 300 bytes are 100 MB
+FEED_FRAME_BYTES_MAX = 256 * 1024
+FEED_UNSURE_SECONDS = 20.0  # twice Temporal's workflow task timeout, in which a worker may stall
+FEED_SWEEP_SECONDS = 5.0
+ENGINE_ENTRIES_BYTES_MAX = 512 * 1024  # of an answer or a signal; Temporal takes 2 MB
+ENGINE_WANTS_MAX = 1_024  # of one call: 256 steps, each with two or three
+ENGINE_ITEMS_PER_TURN = 100  # at about 0.2 ms each, before others have their turn
+ENGINE_SUMMARY_CHARS_MAX = 200  # of what Temporal shows to people; it takes 400 bytes
+ENGINE_SIGNALS_AT_ONCE = 32  # of one worker
+ENGINE_CALLS_AT_ONCE = 100  # of one worker to its schedulers
+ENGINE_WORKFLOWS_CACHED_MAX = 2_000  # of one worker, at about 50 KB each: 100 MB
+ENGINE_STICKY_SECONDS = 3.0  # until another worker takes what one that is gone had begun
+ENGINE_STOP_SECONDS = 3.0  # for what is being asked of schedulers
+ENGINE_BACKOFF_SECONDS_MIN = 0.1
+ENGINE_BACKOFF_SECONDS_MAX = 5.0
+ENGINE_PROBE_SECONDS = 2.0  # how often a worker looks whether Temporal is there
+ENGINE_LOOK_SECONDS = 60.0  # how often for runs that Temporal has lost, without having been away
+ENGINE_LISTED_SECONDS = 3.0  # until what was started is listed, amply
 
 # --- watchers -------------------------------------------------------------------------------------
 

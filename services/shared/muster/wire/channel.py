@@ -62,9 +62,7 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
         "SearchMemory",
     ),
     "muster.v1.AgentStateService": ("GetState", "PutState", "ListState", "DeleteState"),
-    "muster.v1.InboxService": ("ListQuestions", "GetQuestion", "AnswerQuestion"),
-    # Of SignalRun only with a signal_id, as the SDK sends it. A RetryRun whose answer was lost is
-    # refused the second time, with the truth: the run goes on already.
+    # Of SignalRun only with a signal_id, as the SDK sends it; RetryRun finds its retry by revision.
     "muster.v1.WorkflowService": (
         "RegisterWorkflow",
         "GetWorkflow",
@@ -80,6 +78,19 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
         "RetryRun",
         "ForkRun",
     ),
+    "muster.v1.ScheduleService": (
+        "CreateSchedule",
+        "UpdateSchedule",
+        "GetSchedule",
+        "ListSchedules",
+        "DeleteSchedule",
+        "PauseSchedule",
+        "ResumeSchedule",
+        "TriggerSchedule",
+        "ListTicks",
+        "PreviewSchedule",
+    ),
+    "muster.v1.InboxService": ("ListQuestions", "GetQuestion", "AnswerQuestion"),
 }
 
 # Pauses of 0.2, 0.6, 1.8 and 5 s: long enough for a service to restart. gRPC allows no 6th attempt.

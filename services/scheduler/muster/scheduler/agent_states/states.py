@@ -149,7 +149,8 @@ class AgentStates:
         )
         if len(rows) >= most:
             raise ResourceExhausted(
-                f"agent {name.agent} keeps {most} values already; delete some, or keep more in one"
+                f"agent {name.agent} keeps {most} values already; delete some, or keep more in one",
+                reason="TOO_MANY",
             )
 
 

@@ -126,7 +126,7 @@ class Compressing:
             raise ResourceExhausted(
                 f"a conversation has at most {limits.MEMORY_BLOCKS_PER_CONVERSATION_MAX} memory "
                 "blocks; begin another conversation",
-                reason="TREE_LIMIT",
+                reason="TOO_MANY",
             )
         ids = ids_of(choice.chosen)
         material = await self._material(ids)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 
 from muster.model.ids import format_id
@@ -180,7 +180,7 @@ def _sections(
     pieces: Sequence[Piece], answers: Sequence[Answered]
 ) -> Mapping[str, Sequence[_Line]]:
     sections: dict[str, list[_Line]] = {name: [] for name, _ in SHARES}
-    for each in sorted(answers, key=lambda each: (each.contract_id, each.text)):
+    for each in sorted(answers, key=astuple):
         by = f"{each.by} answered" if each.by else "nobody was asked in time; taken was"
         answer = f"{by}: {each.answer}" if each.answer else "without an answer"
         line = _Line((False, each.contract_id), f'"{cut(each.text, 120)}" ', answer, "")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from muster.model.ids import format_id, shard_of_id
-from muster.scheduler.workflows.journal import fact_of
 from muster.scheduler.workflows.versions import Version
 from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
@@ -21,6 +20,7 @@ from muster.v1.workflow_run_pb2 import (
 from muster.wire.jsontext import json_value
 from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
+from muster.workflow.journal import fact_of
 from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
 from muster.workflow.steps import ENDED, StepRun
@@ -81,6 +81,8 @@ class Item:
         return self.value
 
 
+RUN_BYTES = 10_000  # of a run without its journal, about
+
 ItemKey = tuple[str, int]  # step and index; -1 is what undoes the step
 UNDO = -1
 
@@ -101,6 +103,7 @@ class Run:
     failure: Failure | None = None  # of the run
     changed_ms: int = 0
     ended_ms: int = 0
+    bytes: int = RUN_BYTES  # that it takes in memory, about
     lists: dict[str, Sequence[Any]] = field(default_factory=dict)  # what for_each amounts to
     done: set[ItemKey] = field(default_factory=set)  # that are being done, or have been
     begun: set[str] = field(default_factory=set)  # steps that are about to begin

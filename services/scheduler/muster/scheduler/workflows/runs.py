@@ -8,7 +8,7 @@ contracts, so nothing is ever taken back.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -22,7 +22,14 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
-from muster.v1.workflow_run_pb2 import ItemEnded, RunEvent, StepBegun
+from muster.v1.response_pb2 import Failure
+from muster.v1.workflow_run_pb2 import (
+    STEP_STATE_SUCCEEDED,
+    ItemEnded,
+    RunEvent,
+    RunStopped,
+    StepBegun,
+)
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.facts import RunState, Want
 
@@ -32,11 +39,17 @@ Scope = tuple[str, str, str]
 class Engine(Protocol):
     """Who has done what runs want."""
 
+    def require(self) -> None:
+        """Raises `FailedPrecondition` where it cannot take a new run."""
+
     def wanted(self, run: Run, wants: Sequence[Want]) -> None:
         """A run's journal has grown, and these are wanted now that were not before."""
 
     def restored(self, run: Run) -> None:
         """An open run has come from the ledger: all that it wants is outstanding."""
+
+    def committed(self, run: Run, event: RunEvent) -> None:
+        """An entry of the run's journal is committed."""
 
     def forgotten(self, run: Run) -> None:
         """The run has ended, or is another scheduler's now."""
@@ -50,6 +63,9 @@ class Runs:
         self.engines: dict[int, Engine] = {}
         self.open: dict[int, Run] = {}
         self.by_scope: dict[Scope, Run] = {}
+        # Those that have just ended, for whoever waited for it and wants to know how.
+        self._recent: OrderedDict[int, Run] = OrderedDict()
+        self._recent_bytes = 0
         self.watchers = RunWatchers()
         self.started = 0  # since the process started
         self.ended: Counter[RunState] = Counter()
@@ -87,6 +103,8 @@ class Runs:
 
     def hold(self, run: Run) -> None:
         """An open run that was read from the ledger, or an ended one that is to go on."""
+        if self._recent.pop(run.id, None) is not None:
+            self._recent_bytes -= run.bytes
         self.open[run.id] = run
         self.by_scope[run.row.scope] = run
 
@@ -96,6 +114,18 @@ class Runs:
         if self.by_scope.get(run.row.scope) is run:
             del self.by_scope[run.row.scope]
         self.engines[run.row.engine].forgotten(run)
+
+    def find(self, run_id: int) -> Run | None:
+        """A run that is open, or has just ended; None: the ledger knows."""
+        run = self.open.get(run_id) or self._recent.get(run_id)
+        return run if run is not None and self.owns(run) else None
+
+    def _remember(self, run: Run) -> None:
+        self._recent[run.id] = run
+        self._recent_bytes += run.bytes
+        while self._recent_bytes > limits.RUNS_RECENT_BYTES_MAX:
+            _, gone = self._recent.popitem(last=False)
+            self._recent_bytes -= gone.bytes
 
     # --- the journal ------------------------------------------------------------------------------
 
@@ -122,6 +152,7 @@ class Runs:
         row = (run.id, event.sequence, at_ms, raw)
         batch.record(Action.ADD, "workflow_journal", row, run.shard)
         batch.bytes += len(raw)
+        run.bytes += len(raw)
         wants = run.apply(event)
         batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
         batch.events.extend((run.id, event.sequence))
@@ -134,15 +165,18 @@ class Runs:
             self.ended[run.machine.state] += 1
             self.seconds.add(at_ms - run.row.started_ms)
             self.forget(run)
+            self._remember(run)
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
             self.engines[run.row.engine].wanted(run, wants)
 
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
-        self.watchers.tell(*told)
-        if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
-            tell(told[0].id)
+        run, event = told
+        self.watchers.tell(run, event)
+        self.engines[run.row.engine].committed(run, event)
+        if event.HasField("ended") and (tell := self.ends.pop(run.id, None)) is not None:
+            tell(run.id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])
@@ -159,7 +193,17 @@ class Runs:
         step = run.machine.steps[ended.step]
         waits = step.undoing if ended.compensation else ended.index in step.open
         if waits and ended.revision == step.revision:
+            late = 0 < run.deadline_ms <= self.scheduler.clock().wall_ms
+            if late and ended.state != STEP_STATE_SUCCEEDED:
+                # Its own deadline was the run's: whichever timer is first, it is the run's time.
+                self.time_over(run)
             self.append(run, RunEvent(item_ended=ended))
+
+    def time_over(self, run: Run) -> None:
+        """The run's deadline has come; nothing happens where it is being unwound already."""
+        if run.machine.state is RunState.RUNNING:
+            failure = Failure(code="RUN_TIMEOUT", message="the run's time is over")
+            self.append(run, RunEvent(stopped=RunStopped(failure=failure)))
 
     # --- looking ----------------------------------------------------------------------------------
 

@@ -203,14 +203,14 @@ class Starting:
             version = exact or await self._versions.get(asked.tenant, asked.workflow, asked.version)
             version.check_input(asked.input)
             self._restoring.require(shard)
-            return self._start(asked, version, shard, started or RunStarted()), False
+            return self._begin(asked, version, shard, started or RunStarted()), False
 
     def start_known(self, asked: Asked, version: Version, shard: int) -> Run:
         """Start a run at once, of a version that is in memory, in this shard. Nothing may have been
         started by its id before. Raises as `start`; the caller settles."""
         self._restoring.require(shard)
         version.check_input(asked.input)
-        return self._start(asked, version, shard, RunStarted())
+        return self._begin(asked, version, shard, RunStarted())
 
     def _same(self, asked: Asked, known: Run | RunRow) -> Run | RunRow:
         row = known.row if isinstance(known, Run) else known
@@ -221,9 +221,11 @@ class Starting:
             )
         return known
 
-    def _start(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
+    def _begin(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
         scheduler = self._scheduler
         scheduler.committer.require_room()
+        engine = asked.engine or self._default_engine
+        self._runs.engines[engine].require()
         if len(self._runs.open) >= limits.RUNS_OPEN_MAX:
             raise ResourceExhausted(
                 f"{limits.RUNS_OPEN_MAX} runs are open; start again when some have ended",
@@ -239,7 +241,7 @@ class Starting:
             asked.body_sha256,
             asked.workflow,
             version.number,
-            asked.engine or self._default_engine,
+            engine,
             asked.conversation,
             0,
             "",
