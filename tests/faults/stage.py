@@ -48,6 +48,7 @@ class Setup:
     everywhere: Mapping[str, str] = field(default_factory=dict)
     # What services and hosts have in their environment besides.
 
+    program: str = "tests.faults.fleet_host"  # what a host runs
     groups: Mapping[str, int] = field(default_factory=dict)
     # By host: the group as which it runs, so that its packets can be told from others'.
 
@@ -164,7 +165,7 @@ class Stage:
             numbers = (str(self.setup.agents), str(self.setup.window))
             self.hosts[name] = await self.machine.start(
                 name,
-                *("-m", "tests.faults.fleet_host", name, str(self.folder), *numbers),
+                *("-m", self.setup.program, name, str(self.folder), *numbers),
                 environment=self.host_environment(name),
                 group=self.setup.groups.get(name),
             )

@@ -1,0 +1,161 @@
+"""Runs of workflows on a stage, each of which somebody kills something under, and what is judged.
+
+First each kind runs undisturbed, which says how long it takes and what it comes to. Then each run
+of a plan, made by the seed alone, is started and something is killed in the middle of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RunState
+from tests.faults.flow_kinds import PROBED, SYNTHETIC, Kind, Run, listening, outcome_of, templates
+from tests.faults.stage import Setup, Stage, stage
+from tests.faults.table import Trial
+from tests.support.history import History, Journal, check, report
+from tests.support.history.journal import SUFFIX
+from tests.support.history.records_runs import Expected
+from tests.support.recording_runs import RunRecorder, digest_of_value, recording_runs
+
+HOSTS = 2
+AGENTS = 22  # of each host: 19 of the templates, and 3 that write down what they execute
+WINDOW = 40
+PROGRAM = "tests.faults.flow_host"
+PROGRESS_SECONDS_MAX = 30.0  # a lease, the resume grace, and a host's start with all its libraries
+
+DYING_SECONDS = 0.05  # from the decision to kill until nobody writes any more
+COPIES = 4  # of a synthetic run, at once; a template keeps the machine busy alone
+SHARE_MAX = 0.85  # the first run of a kind, which says how long it takes, is the slowest
+
+Strike = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run, what is killed, and when: a share of the time that the run takes undisturbed."""
+
+    kind: str
+    victim: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.kind}, kill -9 {self.victim} after {self.share:.0%}"
+
+
+def plan(seed: int, count: int, kinds: Sequence[str], victims: Sequence[str]) -> list[Planned]:
+    """So many runs: each kind and each victim comes as often as any other, in any order, and all
+    pairs come in the end as seeds change."""
+    chance = random.Random(seed)
+
+    def dealt(values: Sequence[str]) -> list[str]:
+        deck = [values[number % len(values)] for number in range(count)]
+        chance.shuffle(deck)
+        return deck
+
+    pairs = zip(dealt(kinds), dealt(victims), strict=True)
+    return [Planned(kind, victim, SHARE_MAX * chance.random()) for kind, victim in pairs]
+
+
+class Flows:
+    """Runs on a stage. Use `flows_on`."""
+
+    def __init__(self, on: Stage, recorder: RunRecorder, kinds: Mapping[str, Kind]) -> None:
+        self.on = on
+        self.recorder = recorder
+        self.kinds = kinds
+        self.took: dict[str, float] = {}  # undisturbed, by kind
+        self.progress: list[float] = []  # seconds from a kill until a run's journal grew
+        self.kills: Counter[str] = Counter()
+        self.struck = 0  # kills that met a run which had not ended
+        self._count = 0
+
+    def make(self, kind: Kind) -> Run:
+        """Another run of a kind."""
+        self._count += 1
+        folder = self.on.folder / f"run-{self._count}"
+        folder.mkdir()
+        return Run(kind, self.recorder, f"{kind.name}-{self._count}", folder)
+
+    async def undisturbed(self) -> None:
+        """Each kind once: registered, run, and what it comes to is what is expected from now on."""
+        for kind in self.kinds.values():
+            for definition in kind.definitions():
+                await self.recorder.register(definition)
+            began = time.monotonic()
+            ids = await self.make(kind).go()
+            self.took[kind.name] = time.monotonic() - began
+            for body, run_id in zip((kind.name, f"{kind.name} fork"), ids, strict=False):
+                run = await self.recorder.get(run_id)
+                state = RunState.Name(run.state).removeprefix("RUN_STATE_")
+                self.recorder.note(Expected(body, state, digest_of_value(outcome_of(run))))
+
+    async def disturbed(self, planned: Planned, strike: Strike, *effects: str) -> None:
+        """A run, or several of a kind, in the middle of which something dies; returns when they
+        have ended."""
+        kind = self.kinds[planned.kind]
+        runs = [self.make(kind) for _ in range(COPIES if kind.name in SYNTHETIC else 1)]
+        async with asyncio.TaskGroup() as tasks:
+            going = [tasks.create_task(run.go()) for run in runs]
+            await asyncio.sleep(planned.share * self.took[planned.kind])
+            under_way = sum(not each.done() for each in going)
+            killed, killed_wall = time.monotonic(), time.time()
+            self.kills[planned.victim] += 1
+            with self.on.fault("kill", planned.victim, *effects):
+                await strike(self.on)
+                await self.on.agents_ready()
+        self.struck += under_way
+        later = [at for at, time in self.recorder.seen if time > killed_wall + DYING_SECONDS]
+        if under_way and later:
+            self.progress.append(min(later) - killed)
+
+    async def judge(self, trial: Trial) -> History:
+        """Reads everything back and applies every rule; returns the history."""
+        await self.recorder.read_back(outcome_of)
+        history = History()
+        await asyncio.to_thread(history.read_folder, self.on.folder)
+        executed = Counter(each.contract_id for each in history.executions)
+        again = sum(executed[each.contract_id] > 1 for each in history.step_contracts)
+        trial.figure("runs", len(history.runs_shown))
+        trial.figure("contracts of steps", len(history.step_contracts))
+        trial.figure("that ran again, having no response", again)
+        trial.figure("kills", sum(self.kills.values()))
+        trial.figure("runs under way when something was killed", self.struck)
+        trial.most(
+            "from a kill until a run went on", max(self.progress, default=0), PROGRESS_SECONDS_MAX
+        )
+        found = await asyncio.to_thread(check, history)
+        trial.exactly("violations", len(found), 0)
+        trial.notes += [str(each) for each in found]
+        if found:
+            smallest = await asyncio.to_thread(report, history, found)
+            (self.on.folder / "violations.txt").write_text(smallest)
+        return history
+
+
+@asynccontextmanager
+async def flows_on(
+    folder: Path,
+    setup: Setup,
+    engine: int = ENGINE_KIND_LOCAL,
+    only: Sequence[str] = (),
+) -> AsyncIterator[Flows]:
+    """A stage with hosts for workflows, and each kind registered and known, or `only` these."""
+    with listening(PROBED) as ports:
+        kinds = {**SYNTHETIC, **templates(ports)}
+        journal = Journal(folder / f"runs{SUFFIX}", "clients")
+        async with (
+            stage(folder, setup) as on,
+            recording_runs(
+                on.client_environment()["MUSTER_SCHEDULER"], journal.write, engine
+            ) as recorder,
+        ):
+            made = Flows(on, recorder, {name: kinds[name] for name in only or kinds})
+            await made.undisturbed()
+            yield made

@@ -1,0 +1,413 @@
+"""A client of workflow runs that writes down what it sees, whatever happens to the mesh.
+
+It asks again as long as the outcome of a call is unknown, and follows every run that it started on
+a watch of its own, which goes on from its cursor when it breaks off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from muster.model.errors import Code, MusterError
+from muster.v1 import inbox_service_pb2 as inbox
+from muster.v1 import workflow_service_pb2 as pb
+from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
+from muster.v1.payload_pb2 import Payload
+from muster.v1.response_pb2 import ContractState, ResponseAuthor
+from muster.v1.scheduler_service_pb2 import GetContractRequest, ListContractsRequest
+from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from muster.v1.workflow_pb2 import Step, Workflow
+from muster.v1.workflow_run_pb2 import (
+    EngineKind,
+    ItemEnded,
+    RunEvent,
+    RunState,
+    StepState,
+    WorkflowRun,
+)
+from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from muster.wire.channel import open_channel
+from muster.wire.errors import error_of_rpc
+from tests.support import history as h
+from tests.support.history import records_runs as w
+from tests.support.history.evidence_runs import AFTER
+from tests.support.recording_client import OUTCOME_UNKNOWN
+from tests.support.workflows import OVER
+
+T = TypeVar("T")
+
+CALL_SECONDS = 3.0  # of one try
+GIVE_UP_SECONDS = 120.0  # of one question
+PAUSE_SECONDS = 0.2  # between two tries, at random up to this
+AT_ONCE = 20  # questions, when everything is read back
+LIVE = "live"
+
+Outcome = Callable[[WorkflowRun], Any]
+
+
+class RunRecorder:
+    """Use `recording_runs`."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, note: Callable[[h.Record], None], engine: int
+    ) -> None:
+        self.flows = WorkflowServiceStub(channel)
+        self.scheduler = SchedulerServiceStub(channel)
+        self.inbox = InboxServiceStub(channel)
+        self.engine: EngineKind.ValueType = engine  # type: ignore[assignment]
+        # When an entry came live, by the monotonic clock, and its own time, by the wall clock.
+        self.seen: list[tuple[float, float]] = []
+        self._note = note
+        self._calls = count(1)
+        self._steps: dict[tuple[str, int], dict[str, Step]] = {}
+
+    def note(self, record: h.Record) -> None:
+        """Writes something down, now."""
+        record.at, record.wall = time.monotonic(), time.time()
+        self._note(record)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    async def persist(
+        self, method: str, subject: str, call: Callable[[], Awaitable[T]], seconds: float = 0.0
+    ) -> T:
+        """Makes a call that may be made again, as long as its outcome is unknown."""
+        limit = seconds or CALL_SECONDS
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            while True:
+                number, status = next(self._calls), h.OK
+                self.note(h.CallStarted(number, f"runs.{method}", limit, subject))
+                try:
+                    return await call()
+                except grpc.RpcError as broken:
+                    error = error_of_rpc(broken)
+                    status = error.code.name
+                    passing = error.code is Code.RESOURCE_EXHAUSTED
+                    if error.code not in OUTCOME_UNKNOWN and not passing:
+                        raise error from None
+                finally:
+                    self.note(h.CallEnded(number, status))
+                await asyncio.sleep(PAUSE_SECONDS * random.random())
+
+    async def register(self, workflow: Workflow) -> None:
+        """Registers a workflow."""
+        request = pb.RegisterWorkflowRequest(workflow=workflow)
+        await self.persist(
+            "RegisterWorkflow",
+            workflow.name,
+            lambda: self.flows.RegisterWorkflow(request, timeout=CALL_SECONDS),
+        )
+
+    async def start(self, workflow: str, start_id: str, value: Any, body: str) -> str:
+        """Starts a run, again as long as nobody says that it was started; returns its id."""
+        self.note(w.RunAsked(start_id, workflow, body))
+        request = pb.StartRunRequest(
+            workflow=workflow,
+            start_id=start_id,
+            input=Payload(json=json.dumps(value)),
+            engine=self.engine,
+        )
+        reply = await self.persist(
+            "StartRun", start_id, lambda: self.flows.StartRun(request, timeout=CALL_SECONDS)
+        )
+        self.note(w.RunAccepted(start_id, reply.run_id, reply.duplicate))
+        return reply.run_id
+
+    async def fork(self, run_id: str, step: str, start_id: str, value: Any, body: str) -> str:
+        """Forks a run from a step on; returns the new one's id."""
+        self.note(w.RunAsked(start_id, "", body))
+        request = pb.ForkRunRequest(run_id=run_id, step=step, start_id=start_id)
+        if value is not None:
+            request.input.json = json.dumps(value)
+        reply = await self.persist(
+            "ForkRun", start_id, lambda: self.flows.ForkRun(request, timeout=CALL_SECONDS)
+        )
+        self.note(w.RunAccepted(start_id, reply.run_id, reply.duplicate))
+        return reply.run_id
+
+    async def retry(self, run_id: str, step: str = "") -> None:
+        """Has an ended run tried again; that it goes on already is what was wanted."""
+        request = pb.RetryRunRequest(run_id=run_id, step=step)
+        try:
+            await self.persist(
+                "RetryRun", run_id, lambda: self.flows.RetryRun(request, timeout=CALL_SECONDS)
+            )
+        except MusterError as error:
+            if error.reason != "RUN_STATE":
+                raise
+
+    async def signal(self, run_id: str, name: str, value: Any) -> None:
+        """Sends a signal, which is recorded once however often it is sent."""
+        request = pb.SignalRunRequest(run_id=run_id, name=name, signal_id=f"{run_id}-{name}")
+        request.payload.json = json.dumps(value)
+        await self.persist(
+            "SignalRun", run_id, lambda: self.flows.SignalRun(request, timeout=CALL_SECONDS)
+        )
+
+    async def answer(self, run_id: str, question_id: str, value: Any) -> None:
+        """Answers a gate, again as long as nobody says that it was taken."""
+        payload = Payload(json=json.dumps(value))
+        request = inbox.AnswerQuestionRequest(
+            subject_id=run_id, question_id=question_id, value=payload
+        )
+        digest, principal, outcome = digest_of(payload), "", h.OK
+        try:
+            reply = await self.persist(
+                "AnswerQuestion",
+                run_id,
+                lambda: self.inbox.AnswerQuestion(request, timeout=CALL_SECONDS),
+            )
+            principal = reply.answer.principal
+        except MusterError as error:
+            outcome = error.reason or error.code.name
+        self.note(w.GateAnswered(run_id, question_id, digest, principal, outcome))
+
+    async def get(self, run_id: str) -> WorkflowRun:
+        """A run with what its items gave back."""
+        request = pb.GetRunRequest(run_id=run_id, outputs=True)
+        reply = await self.persist(
+            "GetRun", run_id, lambda: self.flows.GetRun(request, timeout=CALL_SECONDS)
+        )
+        return reply.run
+
+    # --- following --------------------------------------------------------------------------------
+
+    async def follow(self, run_id: str, watch: str = LIVE, after: int = 0) -> int:
+        """Follows a run until it has ended, from an entry on; returns the last one's number."""
+        cursor = after
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            while True:
+                request = pb.WatchRunsRequest(run_id=run_id, after_sequence=cursor)
+                try:
+                    async for frame in self.flows.WatchRuns(request):
+                        for event in frame.events:
+                            cursor = event.sequence
+                            self.note(entry_of(event, watch))
+                            self.seen.append((time.monotonic(), _seconds(event.time)))
+                        if frame.HasField("ended"):
+                            return cursor
+                except grpc.RpcError as broken:
+                    error = error_of_rpc(broken)
+                    if error.code not in OUTCOME_UNKNOWN:
+                        raise error from None
+                await asyncio.sleep(PAUSE_SECONDS * random.random())
+
+    async def until(self, run_id: str, step: str, *states: str) -> None:
+        """Returns when a step is in one of these states, or the run has ended."""
+        wanted = [StepState.Value(f"STEP_STATE_{state}") for state in states]
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            while True:
+                run = await self.get(run_id)
+                state = next(each.state for each in run.steps if each.name == step)
+                if state in wanted or run.state in OVER:
+                    return
+                await asyncio.sleep(PAUSE_SECONDS / 4)
+
+    # --- reading back -----------------------------------------------------------------------------
+
+    async def read_back(self, outcome: Outcome) -> None:
+        """Writes down every run there is, with its journal and its contracts. `outcome` says what a
+        run came to, without anything that differs from run to run."""
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def read(run_id: str) -> None:
+            async with turns:
+                await self._read_run(run_id, outcome)
+
+        async with asyncio.TaskGroup() as tasks:
+            for run_id in await self._list():
+                tasks.create_task(read(run_id))
+
+    async def _list(self) -> list[str]:
+        request, found = pb.ListRunsRequest(page_size=1000), []
+        while True:
+            page = await self.persist(
+                "ListRuns", "", lambda: self.flows.ListRuns(request, timeout=CALL_SECONDS)
+            )
+            found += [run.id for run in page.runs]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+    async def _read_run(self, run_id: str, outcome: Outcome) -> None:
+        run = await self.get(run_id)
+        steps = await self._definition(run)
+        contracts: dict[str, None] = {}
+        if run.state in OVER:
+            for event in await self._journal(run_id):
+                self.note(entry_of(event, AFTER))
+                contracts |= dict.fromkeys(filter(None, [event.item_ended.contract_id]))
+        self.note(shown_of(run, outcome(run)))
+        for step in run.steps:
+            defined = steps[step.name]
+            self.note(
+                w.StepShown(
+                    run_id,
+                    step.name,
+                    _short(StepState.Name(step.state)),
+                    step.revision,
+                    list(step.depends_on),
+                    _seconds(step.start_time),
+                    _seconds(step.end_time),
+                    not defined.HasField("fan_in"),
+                    defined.HasField("compensate"),
+                )
+            )
+            for item in step.items:
+                state = _short(StepState.Name(item.state))
+                shown = (item.contract_id, item.run_id, digest_of(item.output))
+                self.note(w.ItemShown(run_id, step.name, item.index, state, *shown))
+                contracts |= dict.fromkeys(filter(None, [item.contract_id]))
+        own = await self._contracts(run_id)
+        for contract_id in dict.fromkeys([*contracts, *own]):
+            await self._read_contract(contract_id)
+
+    async def _definition(self, run: WorkflowRun) -> dict[str, Step]:
+        key = (run.workflow, run.version)
+        if key not in self._steps:
+            request = pb.GetWorkflowRequest(name=run.workflow, version=run.version)
+            reply = await self.persist(
+                "GetWorkflow",
+                run.workflow,
+                lambda: self.flows.GetWorkflow(request, timeout=CALL_SECONDS),
+            )
+            self._steps[key] = {step.name: step for step in reply.version.workflow.steps}
+        return self._steps[key]
+
+    async def _journal(self, run_id: str) -> list[RunEvent]:
+        """All of it, on a watch from the beginning."""
+
+        async def read() -> list[RunEvent]:
+            found: list[RunEvent] = []
+            call = self.flows.WatchRuns(pb.WatchRunsRequest(run_id=run_id), timeout=CALL_SECONDS)
+            async for frame in call:
+                found += frame.events
+            return found
+
+        return await self.persist("WatchRuns", run_id, read)
+
+    async def _contracts(self, run_id: str) -> list[str]:
+        """Every contract with the run's label."""
+        request, found = ListContractsRequest(page_size=1000), []
+        request.filter.labels["muster.run"] = run_id
+        while True:
+            page = await self.persist(
+                "ListContracts",
+                run_id,
+                lambda: self.scheduler.ListContracts(request, timeout=CALL_SECONDS),
+            )
+            found += [each.id for each in page.contracts]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+    async def _read_contract(self, contract_id: str) -> None:
+        request = GetContractRequest(contract_id=contract_id)
+        reply = await self.persist(
+            "GetContract",
+            contract_id,
+            lambda: self.scheduler.GetContract(request, timeout=CALL_SECONDS),
+        )
+        contract = reply.contract
+        labels, response = contract.request.labels, contract.response
+        author = ResponseAuthor.Name(response.author).removeprefix("RESPONSE_AUTHOR_")
+        self.note(h.shown_of(contract))
+        if h.answer_of(h.GET, response).nonce:
+            self.note(h.Question(h.GET, contract_id))
+            self.note(h.answer_of(h.GET, response))
+        self.note(
+            w.StepContract(
+                contract_id,
+                labels["muster.run"],
+                labels["muster.step"],
+                contract.request.request_id,
+                ContractState.Name(contract.state).removeprefix("CONTRACT_STATE_"),
+                author if contract.HasField("response") else "",
+                _seconds(response.end_time),
+                response.failure.code,
+                digest_of(response.payload),
+            )
+        )
+
+
+def entry_of(event: RunEvent, watch: str) -> w.RunEntry:
+    """An entry that a watch showed."""
+    kind = event.WhichOneof("kind") or ""
+    made = w.RunEntry(
+        event.run_id, event.sequence, kind, watch, digest_of(event), _seconds(event.time)
+    )
+    inner = getattr(event, kind)
+    for name in ("step", "revision", "index", "contract_id", "principal"):
+        if hasattr(inner, name):
+            setattr(made, name, getattr(inner, name))
+    if hasattr(inner, "failure"):
+        made.code = inner.failure.code
+    if isinstance(inner, ItemEnded):
+        made.undo, made.child_id = inner.compensation, inner.run_id
+        made.state = _short(StepState.Name(inner.state))
+    elif kind == "ended":
+        made.state = RunState.Name(inner.state).removeprefix("RUN_STATE_")
+    elif kind == "begun":
+        made.due = _seconds(inner.wake_time)
+    return made
+
+
+def shown_of(run: WorkflowRun, outcome: Any) -> w.RunShown:
+    """A run as GetRun gave it, and what it came to."""
+    return w.RunShown(
+        run.id,
+        run.start_id,
+        run.workflow,
+        RunState.Name(run.state).removeprefix("RUN_STATE_"),
+        run.revision,
+        run.sequence,
+        run.parent_id,
+        run.parent_step,
+        run.forked_from,
+        run.failure.code,
+        digest_of_value(outcome),
+        _seconds(run.start_time),
+        _seconds(run.end_time),
+    )
+
+
+def digest_of(message: Message) -> str:
+    """What stands for a message; nothing for an empty one."""
+    raw = message.SerializeToString(deterministic=True)
+    return hashlib.blake2b(raw, digest_size=8).hexdigest() if raw else ""
+
+
+def digest_of_value(value: Any) -> str:
+    """What stands for a JSON value."""
+    raw = json.dumps(value, sort_keys=True).encode()
+    return hashlib.blake2b(raw, digest_size=8).hexdigest()
+
+
+def _seconds(time: Timestamp) -> float:
+    return time.ToNanoseconds() / 1e9
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("STEP_STATE_")
+
+
+@asynccontextmanager
+async def recording_runs(
+    target: str, note: Callable[[h.Record], None], engine: int
+) -> AsyncIterator[RunRecorder]:
+    """A recorder of the runs of a mesh, which are started on this engine; `note` takes down what it
+    sees."""
+    async with open_channel(target, retries=False) as channel:
+        yield RunRecorder(channel, note, engine)
