@@ -11,7 +11,8 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
@@ -221,10 +222,11 @@ class RunRecorder:
         """Writes down every run there is, with its journal and its contracts. `outcome` says what a
         run came to, without anything that differs from run to run."""
         turns = asyncio.Semaphore(AT_ONCE)
+        labelled = await self._contracts()
 
         async def read(run_id: str) -> None:
             async with turns:
-                await self._read_run(run_id, outcome)
+                await self._read_run(run_id, outcome, labelled.get(run_id, []))
 
         async with asyncio.TaskGroup() as tasks:
             for run_id in await self._list():
@@ -241,7 +243,7 @@ class RunRecorder:
             if not page.next_page_token:
                 return found
 
-    async def _read_run(self, run_id: str, outcome: Outcome) -> None:
+    async def _read_run(self, run_id: str, outcome: Outcome, labelled: Sequence[str]) -> None:
         run = await self.get(run_id)
         steps = await self._definition(run)
         contracts: dict[str, None] = {}
@@ -270,8 +272,7 @@ class RunRecorder:
                 shown = (item.contract_id, item.run_id, digest_of(item.output))
                 self.note(w.ItemShown(run_id, step.name, item.index, state, *shown))
                 contracts |= dict.fromkeys(filter(None, [item.contract_id]))
-        own = await self._contracts(run_id)
-        for contract_id in dict.fromkeys([*contracts, *own]):
+        for contract_id in dict.fromkeys([*contracts, *labelled]):
             await self._read_contract(contract_id)
 
     async def _definition(self, run: WorkflowRun) -> dict[str, Step]:
@@ -298,17 +299,17 @@ class RunRecorder:
 
         return await self.persist("WatchRuns", run_id, read)
 
-    async def _contracts(self, run_id: str) -> list[str]:
-        """Every contract with the run's label."""
-        request, found = ListContractsRequest(page_size=1000), []
-        request.filter.labels["muster.run"] = run_id
+    async def _contracts(self) -> dict[str, list[str]]:
+        """Every contract, by the run that its label names."""
+        request, found = ListContractsRequest(page_size=1000), defaultdict(list)
         while True:
             page = await self.persist(
                 "ListContracts",
-                run_id,
+                "",
                 lambda: self.scheduler.ListContracts(request, timeout=CALL_SECONDS),
             )
-            found += [each.id for each in page.contracts]
+            for each in page.contracts:
+                found[each.request.labels["muster.run"]].append(each.id)
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 return found
