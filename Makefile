@@ -86,6 +86,7 @@ endef
 gen: setup  ## generate gen/python from proto/, offline
 	$(call generate,$(OUT))
 	@mkdir -p gen && rm -rf gen/python && mv $(OUT) gen/python
+	@$(BIN)/python -m muster.workflow.published proto/muster/v1 deploy/schemas/workflow.schema.json
 
 gen-check: setup  ## check that gen/python is what `make gen` makes
 	$(call generate,$(OUT))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
     from muster.agent.topics.event import Event
+    from muster.agent.workflow import Workflow
 
 # Hosts start worker processes beside live calls, and those only ever exec. gRPC's fork handlers,
 # which uvloop's way to spawn runs, may wait for its threads for ever. Read when gRPC is imported.
@@ -58,6 +59,7 @@ _HOMES = {
     "Host": "host",
     "Superseded": "host",
     "SyncContext": "context",
+    "Workflow": "workflow",
     "call_sync": "client",
     "connect": "client",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "Host",
     "Superseded",
     "SyncContext",
+    "Workflow",
     "call_sync",
     "connect",
 ]

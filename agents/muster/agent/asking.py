@@ -12,7 +12,7 @@ from muster.agent.codec.annotations import Codec, Definitions, compile_type
 from muster.agent.contents import content_in, fetch
 from muster.agent.failures import ContractFailed
 from muster.agent.values import value_of
-from muster.v1 import request_pb2
+from muster.v1 import policy_pb2, request_pb2
 from muster.v1.request_pb2 import Request
 from muster.v1.response_pb2 import CONTRACT_STATE_SUCCEEDED, ContractState, Response
 from muster.wire.jsontext import json_value
@@ -80,7 +80,7 @@ def fill_options(request: Request, options: RequestOptions) -> None:
         request.trace_context.traceparent = options["traceparent"]
     _fill_timeouts(request, options)
     if "retry" in options:
-        _fill_retry(request, options["retry"])
+        fill_retry(request.retry_policy, options["retry"])
 
 
 def _fill_timeouts(request: Request, options: RequestOptions) -> None:
@@ -93,8 +93,8 @@ def _fill_timeouts(request: Request, options: RequestOptions) -> None:
         timeouts.heartbeat.CopyFrom(duration_of_seconds(options["heartbeat"]))
 
 
-def _fill_retry(request: Request, retry: RetryPolicy) -> None:
-    policy = request.retry_policy
+def fill_retry(policy: policy_pb2.RetryPolicy, retry: RetryPolicy) -> None:
+    """Says all that a policy says, defaults included."""
     policy.maximum_attempts = retry.maximum_attempts
     policy.initial_interval.CopyFrom(duration_of_seconds(retry.initial_seconds))
     policy.backoff_coefficient = retry.coefficient

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from muster.backends.sqlite.ledger import SqliteLedger
 from muster.model.records import RowQuery
@@ -15,7 +16,7 @@ from muster.scheduler.run_entries import entries_of, run_message
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.forgetting import forget_some
 from muster.scheduler.workflows.runs import Runs
-from muster.v1.event_service_pb2 import WatchEventsRequest
+from muster.v1.event_service_pb2 import WatchEventsRequest, WatchEventsResponse
 from muster.v1.event_service_pb2_grpc import EventServiceStub
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL
 from muster.wire.channel import open_channel
@@ -41,11 +42,13 @@ async def test_every_entry_of_a_run_is_an_event_on_the_bus_in_order(tmp_path: Pa
         watch = EventServiceStub(channel).WatchEvents(request)
         await watch.read()
         run_id = await flow.start("report.write")
-        found: list[dict] = []
+        found: list[dict[str, Any]] = []
         subjects: list[str] = []
         async with asyncio.timeout(10):
             while len(found) < 4:
-                for message in (await watch.read()).messages:
+                frame = await watch.read()
+                assert isinstance(frame, WatchEventsResponse)
+                for message in frame.messages:
                     found.append(json.loads(message.event))
                     subjects.append(message.subject)
         kinds = ["started", "begun", "item-ended", "ended"]

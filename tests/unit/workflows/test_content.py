@@ -253,7 +253,9 @@ async def test_what_cannot_be_planned_is_refused_with_what_to_do(bench: Bench):
 
 
 def test_python_brings_a_hundred_texts_and_always_the_same():
-    texts = sources.python_texts(100)
+    texts = sources.python_texts(100, planning.is_enough)
     assert len(texts) == len({text.title for text in texts}) == 100
-    assert texts == sources.python_texts(100)
+    assert texts == sources.python_texts(100, planning.is_enough)
+    cut = planning.cut(texts)
+    assert min(len(each.sentences) for each in cut) >= planning.SOURCE_SENTENCES_MIN
     assert all(len(text.text.split()) > 50 for text in texts)

@@ -75,7 +75,7 @@ def _chosen(
 ) -> list[sources.Text]:
     if not 1 <= count <= TOPICS_MAX:
         raise Failed("COUNT", f"count is {count}, and must be 1 to {TOPICS_MAX}", permanent=True)
-    found = texts if texts else sources.python_texts(count)
+    found = texts if texts else sources.python_texts(count, planning.is_enough)
     if not topics:
         return found[:count]
     by_title = {text.title.lower(): text for text in found}

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from muster.workflows.content.language import STOP_WORDS, paragraphs, sentences, stem, words
@@ -13,6 +14,11 @@ from muster.workflows.files import slug_of
 TERMS: Final = 8
 SOURCE_SENTENCES_MIN: Final = 6  # with fewer there is nothing to choose
 SOURCE_SENTENCES_MAX: Final = 600  # the similarity of all pairs is measured
+
+
+def is_enough(text: Text) -> bool:
+    """Whether a text has enough sentences of prose to choose from."""
+    return len(list(islice(_numbered(text.text), SOURCE_SENTENCES_MIN))) == SOURCE_SENTENCES_MIN
 
 
 def cut(texts: Sequence[Text]) -> list[Source]:

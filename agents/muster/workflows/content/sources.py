@@ -7,8 +7,9 @@ import ast
 import inspect
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +26,13 @@ class Text:
     text: str
 
 
-def python_texts(count: int) -> list[Text]:
-    """So many texts: reference articles of `TOPIC_WORDS_MIN` words first, then the modules with the
-    most documentation. Sorted by title, and the same for one version of Python."""
-    topics = sorted(_topics(), key=lambda text: text.title.lower())[:count]
+def python_texts(count: int, is_enough: Callable[[Text], bool]) -> list[Text]:
+    """So many texts that are enough to write about: reference articles of `TOPIC_WORDS_MIN` words
+    first, then the modules with the most documentation. Sorted by title, and the same for one
+    version of Python."""
+    topics = sorted(_topics(), key=lambda text: text.title.lower())
     modules = sorted(_modules(), key=lambda text: (-len(text.text), text.title))
-    chosen = [*topics, *modules[: count - len(topics)]]
+    chosen = islice(filter(is_enough, chain(topics, modules)), count)
     return sorted(chosen, key=lambda text: text.title.lower())
 
 

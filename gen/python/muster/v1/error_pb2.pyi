@@ -108,6 +108,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] There is no such run in the caller's tenant."""
     ERROR_REASON_RUN_STATE: _ErrorReason.ValueType  # 43
     """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+    ERROR_REASON_SCHEDULE_UNKNOWN: _ErrorReason.ValueType  # 44
+    """[NOT_FOUND] There is no such schedule in the caller's tenant."""
+    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 45
+    """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -200,4 +204,8 @@ ERROR_REASON_RUN_UNKNOWN: ErrorReason.ValueType  # 42
 """[NOT_FOUND] There is no such run in the caller's tenant."""
 ERROR_REASON_RUN_STATE: ErrorReason.ValueType  # 43
 """[FAILED_PRECONDITION] The run is not in a state in which this can be done."""
+ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 44
+"""[NOT_FOUND] There is no such schedule in the caller's tenant."""
+ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 45
+"""[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

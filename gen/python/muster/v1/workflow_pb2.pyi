@@ -63,11 +63,20 @@ class Workflow(_message.Message):
       item, index          in a step with for_each: the item, and its place from 0
       run                  {"id", "workflow", "version", "start_time"}; start_time is RFC 3339 text
 
-    A step may be named only in what depends on it, directly or not. A template is JSON text in which
-    a string that is "${EXPRESSION}" stands for the expression's value, and a string that holds
-    ${EXPRESSION} among other text for that text with the value in its place; "$$" is a dollar. Where
-    the value of a whole input is the output of one step, and that is a blob, the blob is passed on
-    unread.
+    A step may be named only in what depends on it, directly or not. There are CEL's standard
+    functions and macros, and no others; what would take more than about 0.2 s is refused: map and
+    filter take some 2,000 elements.
+
+    A template is JSON text in which a string that is "${EXPRESSION}" stands for the expression's
+    value, and a string that holds ${EXPRESSION} among other text for that text with the value in its
+    place: a string as it is, anything else as JSON. "$$" is a dollar, and so is one before anything
+    but a brace. Keys are taken as they are.
+
+    Content over 64 KiB (a blob), bytes and protobuf messages are not looked into: an expression that
+    does has no value. Where a whole input or output is one path to such content, as in
+    "${steps.load.output}", it is passed on unread.
+
+    What has no value in a run fails the step, and its failure names the place.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -139,19 +148,23 @@ class Step(_message.Message):
     COMPENSATE_FIELD_NUMBER: _builtins.int
     ON_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique within the workflow, and an identifier of CEL; at most 48 characters."""
+    """Unique within the workflow, and an identifier of CEL; at most 48 characters, and not "input",
+    "in", "true", "false" or "null".
+    """
     when: _builtins.str
-    """CEL expression: the step is SKIPPED where it is false. Without one, a step is skipped when every
-    step that it depends on was.
+    """CEL expression, in ${ } or without: the step is SKIPPED where it is false. Without one, a step is
+    skipped when every step that it depends on was.
     """
     for_each: _builtins.str
-    """CEL expression of a list: the step is done once for each item. At most 10,000. Not for gates and
-    waits.
+    """CEL expression of a list, in ${ } or without: the step is done once for each item. At most
+    10,000. Not for gates and waits.
     """
     concurrency: _builtins.int
-    """Most items that are being done at a time. 0 means 100."""
+    """Most items that are being done at a time; only with for_each. 0 means 100."""
     input: _builtins.str
-    """Template of the contract's, or the other workflow's, input. Empty means {}."""
+    """Template of the contract's, or the other workflow's, input. Empty means {}. Not for gates and
+    waits.
+    """
     on_failure: Global___FailurePolicy.ValueType
     """What becomes of the run when the step fails."""
     @_builtins.property
@@ -162,7 +175,7 @@ class Step(_message.Message):
 
     @_builtins.property
     def fan_in(self) -> Global___FanIn:
-        """When a step with for_each has succeeded. Absent means when all of its items have."""
+        """When a step has succeeded; only with for_each. Absent means when all of its items have."""
 
     @_builtins.property
     def capability(self) -> _capability_pb2.CapabilitySelector:
@@ -183,7 +196,7 @@ class Step(_message.Message):
     @_builtins.property
     def retry(self) -> _policy_pb2.RetryPolicy:
         """When and how often a failed attempt is tried again, within the contract. Absent means the
-        defaults named there.
+        defaults named there. Only of a capability.
         """
 
     @_builtins.property
@@ -194,7 +207,7 @@ class Step(_message.Message):
 
     @_builtins.property
     def attempt_timeout(self) -> _duration_pb2.Duration:
-        """Longest run of one attempt. Absent means 10 minutes."""
+        """Longest run of one attempt. Absent means 10 minutes. Only of a capability."""
 
     @_builtins.property
     def compensate(self) -> Global___Compensation:
@@ -377,7 +390,9 @@ class Compensation(_message.Message):
     CAPABILITY_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     input: _builtins.str
-    """Template of its input; the step's own output can be named in it. Empty means {}."""
+    """Template of its input, in which the step's own output can be named, and those of the steps that
+    it depends on. Empty means {}.
+    """
     @_builtins.property
     def capability(self) -> _capability_pb2.CapabilitySelector:
         """The contract that does."""

@@ -15,7 +15,8 @@ from typing import Any
 
 from muster.backends.bus_base import Message
 from muster.model.ids import format_id
-from muster.model.ledger import LifecycleEvent, RunEntry
+from muster.model.ledger import LifecycleEvent
+from muster.model.records import RunEntry
 from muster.model.states import ContractState, EventType
 from muster.model.subjects import CONTRACT, GAP, contract_subject, gap_subject
 from muster.scheduler.run_entries import run_message

@@ -61,7 +61,7 @@ class Core:
         self.queue = self.placing.queue
         self.timers = Timers()
         self.counts: Counter[str] = Counter()
-        self._ids = ids
+        self.ids = ids
 
     def take_effects(self) -> list[Effect]:
         """What has accumulated since the last call."""
@@ -72,18 +72,12 @@ class Core:
 
     def own(self, epochs: Mapping[int, EpochMaker], last_id: int = 0) -> None:
         """Own more shards. `last_id` is the largest id that their owners before may have made."""
-        self._ids.pass_by(last_id)
+        self.ids.pass_by(last_id)
         self.shards.update(epochs)
 
     def bounds(self, shards: Iterable[int]) -> dict[int, int]:
         """For each shard an id above which nothing has been made, and below which nothing will."""
-        return {shard: self._ids.bound(shard) for shard in shards}
-
-    def make_id(self, shard: int, wall_ms: int) -> int:
-        """An id for something else than a contract, which no contract will have."""
-        if shard not in self.shards:
-            raise moving()
-        return self._ids.make(shard, wall_ms)
+        return {shard: self.ids.bound(shard) for shard in shards}
 
     def owns(self, contract_id: int) -> bool:
         """Whether the contract, open or not, is of a shard that is owned."""
@@ -151,7 +145,7 @@ class Core:
         return shard
 
     def _accept(self, now: Now, contract: Contract, parent: Contract | None, shard: int) -> None:
-        number = self._ids.make(shard, now.wall_ms)
+        number = self.ids.make(shard, now.wall_ms)
         contract.identify(number, now.wall_ms, now)
         if contract.schedule_to_start:
             contract.start_by = now.mono + contract.schedule_to_start

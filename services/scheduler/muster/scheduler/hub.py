@@ -13,7 +13,8 @@ from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import MusterError, ResourceExhausted
-from muster.model.ledger import LifecycleEvent, RunEntry
+from muster.model.ledger import LifecycleEvent
+from muster.model.records import RunEntry
 from muster.scheduler.messages_out import event_of
 from muster.v1.event_pb2 import Event, StreamItem
 from muster.v1.response_pb2 import Response

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+
+from prometheus_client import CollectorRegistry
 
 from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
@@ -21,6 +24,12 @@ from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
+from muster.scheduler.schedules.keeping import Schedules
+from muster.scheduler.schedules.messages import CONTRACT, RUN
+from muster.scheduler.schedules.metrics import schedules_metrics
+from muster.scheduler.schedules.run_starting import RunStarts
+from muster.scheduler.schedules.servicer import schedule_service
+from muster.scheduler.schedules.starting import ContractStarts
 from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
@@ -36,6 +45,8 @@ from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
+
+Services = dict[str, Callable[..., None]]  # by name: what adds each to a server
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ def scheduler_part(
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
+    runs = RunStarts(scheduler, workflows)
+    schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -80,35 +93,58 @@ def scheduler_part(
                 await stack.enter_async_context(sharing.run(readiness))
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
+            await stack.enter_async_context(schedules.run())
             yield
 
-    services: dict[str, Callable[..., None]] = {
-        "muster.v1.SchedulerService": lambda server: add_SchedulerServiceServicer_to_server(
-            servicer, server
+    services: Services = {
+        **_services_of_contracts(scheduler, router, statistics, servicer),
+        **_services_between(blobs, catalogue, links),
+        "muster.v1.WorkflowService": partial(
+            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
         ),
-        "muster.v1.WorkflowService": lambda server: add_WorkflowServiceServicer_to_server(
-            WorkflowServicer(scheduler, router, workflows), server
+        "muster.v1.ScheduleService": schedule_service(schedules, router),
+        "muster.v1.EventService": partial(
+            add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)
         ),
-        "muster.v1.EventService": lambda server: add_EventServiceServicer_to_server(
-            EventServicer(scheduler, bus, publisher, router), server
-        ),
-        "muster.v1.BusService": lambda server: add_BusServiceServicer_to_server(
-            BusServicer(bus, lambda: not bus.keeps and not router.has_others), server
-        ),
-        "muster.v1.InboxService": inbox_service(scheduler, router),
-        "muster.v1.BlobService": lambda server: add_BlobServiceServicer_to_server(
-            BlobServicer(blobs), server
-        ),
-        "muster.v1.CatalogueService": lambda server: add_CatalogueServiceServicer_to_server(
-            catalogue, server
-        ),
-        "muster.v1.LinkService": lambda server: add_LinkServiceServicer_to_server(
-            LinkServicer(links), server
-        ),
-        "externalscaler.ExternalScaler": lambda server: add_ExternalScalerServicer_to_server(
-            ExternalScalerServicer(scheduler, router, statistics), server
+        "muster.v1.BusService": partial(
+            add_BusServiceServicer_to_server,
+            BusServicer(bus, lambda: not bus.keeps and not router.has_others),
         ),
     }
-    metrics = (scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows)),)
+    metrics = _metrics(scheduler, links, publisher, workflows, schedules)
     part = Part("scheduler", services, run, drain=servicer.drain, metrics=metrics)
     return SchedulerPart(part, scheduler, links, catalogue)
+
+
+def _services_of_contracts(
+    scheduler: Scheduler, router: Router, statistics: Statistics, servicer: SchedulerServicer
+) -> Services:
+    """Contracts, what they ask people, and what scales their agents."""
+    return {
+        "muster.v1.SchedulerService": partial(add_SchedulerServiceServicer_to_server, servicer),
+        "muster.v1.InboxService": inbox_service(scheduler, router),
+        "externalscaler.ExternalScaler": partial(
+            add_ExternalScalerServicer_to_server,
+            ExternalScalerServicer(scheduler, router, statistics),
+        ),
+    }
+
+
+def _services_between(blobs: Blobs, catalogue: CatalogueServicer, links: Links) -> Services:
+    """What executors and registries call, and everybody for blobs."""
+    return {
+        "muster.v1.BlobService": partial(add_BlobServiceServicer_to_server, BlobServicer(blobs)),
+        "muster.v1.CatalogueService": partial(add_CatalogueServiceServicer_to_server, catalogue),
+        "muster.v1.LinkService": partial(add_LinkServiceServicer_to_server, LinkServicer(links)),
+    }
+
+
+def _metrics(
+    scheduler: Scheduler,
+    links: Links,
+    publisher: Publisher,
+    workflows: Parts,
+    schedules: Schedules,
+) -> tuple[CollectorRegistry, ...]:
+    of_contracts = scheduler_metrics(scheduler, links, publisher, RunsCollector(workflows))
+    return of_contracts, schedules_metrics(schedules)

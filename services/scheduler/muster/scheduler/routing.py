@@ -21,6 +21,7 @@ from muster.scheduler.sharing import Sharing
 from muster.v1.event_service_pb2_grpc import EventServiceStub
 from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 from muster.v1.request_pb2 import Request
+from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.wire.channel import Channels
 from muster.wire.errors import error_of_rpc
@@ -56,6 +57,11 @@ class Peer:
     def inbox(self) -> InboxServiceStub:
         """Its part of the inbox."""
         return InboxServiceStub(self.channel)
+
+    @property
+    def schedules(self) -> ScheduleServiceStub:
+        """Its schedules."""
+        return ScheduleServiceStub(self.channel)
 
     async def ask(
         self, method: Callable[..., Awaitable[_T]], request: object, context: Context

@@ -14,8 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from muster.backends.bus_base import Message
 from muster.backends.ledger_base import Ledger
 from muster.model.ids import format_id
-from muster.model.ledger import RunEntry
-from muster.model.records import RowQuery
+from muster.model.records import RowQuery, RunEntry
 from muster.model.subjects import WORKFLOW, workflow_subject
 from muster.scheduler.workflows.journal import without_data
 from muster.v1.workflow_run_pb2 import RunEvent

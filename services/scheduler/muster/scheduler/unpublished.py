@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from muster.model.ledger import LifecycleEvent, RunEntry
+from muster.model.ledger import LifecycleEvent
+from muster.model.records import RunEntry
 
 Happened = LifecycleEvent | RunEntry
 

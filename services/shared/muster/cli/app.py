@@ -1,7 +1,6 @@
 """All commands in the order in which people meet them.
 
-Their options are in `app_mesh`, `app_pool`, `app_work`, `app_contracts`, `app_inbox` and
-`app_events`; what they do is elsewhere, and is imported when it is done.
+Their options are in the `app_…` modules; what they do is elsewhere, and imported when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import app_contracts, app_events, app_inbox, app_mesh, app_pool, app_work, exits
+from muster.cli import (
+    app_contracts,
+    app_events,
+    app_inbox,
+    app_mesh,
+    app_pool,
+    app_schedule,
+    app_work,
+    exits,
+)
 
 _EPILOG = f"""\b
 Begin with:
@@ -32,6 +40,7 @@ app = typer.Typer(
 )
 contracts_app = typer.Typer(help="What was asked, and what became of it.", no_args_is_help=True)
 inbox_app = typer.Typer(help="Questions that wait for a person, and their answers.")
+schedule_app = typer.Typer(help="What the mesh starts by itself.", no_args_is_help=True)
 events_app = typer.Typer(help="What is published on the bus.", no_args_is_help=True)
 agent_app = typer.Typer(help="Run agents of your own.", no_args_is_help=True)
 
@@ -73,6 +82,16 @@ inbox_app.command("show")(app_inbox.inbox_show)
 inbox_app.command("answer")(app_inbox.answer)
 app.add_typer(inbox_app, name="inbox")
 app.command()(app_inbox.answer)
+schedule_app.command("create")(app_schedule.schedule_create)
+schedule_app.command("list")(app_schedule.schedule_list)
+schedule_app.command("show")(app_schedule.schedule_show)
+schedule_app.command("history")(app_schedule.schedule_history)
+schedule_app.command("preview")(app_schedule.schedule_preview)
+schedule_app.command("pause")(app_schedule.schedule_pause)
+schedule_app.command("resume")(app_schedule.schedule_resume)
+schedule_app.command("trigger")(app_schedule.schedule_trigger)
+schedule_app.command("delete")(app_schedule.schedule_delete)
+app.add_typer(schedule_app, name="schedule")
 events_app.command("tail")(app_events.events_tail)
 events_app.command("replay")(app_events.events_replay)
 app.add_typer(events_app, name="events")

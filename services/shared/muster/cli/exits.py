@@ -43,6 +43,7 @@ _NEXT_BY_REASON = {
     "CAPABILITY_UNKNOWN": "what there is: muster capabilities",
     "CONTRACT_UNKNOWN": "what there is: muster contracts list",
     "AGENT_UNKNOWN": "what there is: muster agents",
+    "SCHEDULE_UNKNOWN": "what there is: muster schedule list",
     "HOST_UNKNOWN": "what there is: muster status",
     "QUESTION_UNKNOWN": "what waits: muster inbox",
     "QUESTION_CLOSED": "what waits: muster inbox",

@@ -37,6 +37,12 @@ STATE_STYLES = {
     "draining": "yellow",
     "stopping": "yellow",
     "stopped": "bright_black",
+    "active": "green",
+    "paused": "yellow",
+    "finished": "bright_black",
+    "started": "green",
+    "skipped": "bright_black",
+    "missed": "red",
 }
 
 

@@ -281,19 +281,6 @@ class LifecycleEvent:
     conversation: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunEntry:
-    """An entry of a run's journal, committed. Told in the order of the commits, as the events of
-    contracts are; `contract_id` is the run's, whose ids no contract has."""
-
-    contract_id: int
-    tenant: str
-    sequence: int
-    workflow: str
-    time_ms: int
-    event: bytes  # serialized muster.v1.RunEvent, with its payloads
-
-
 def events_of(contract: StoredContract) -> list[LifecycleEvent]:
     """Every lifecycle event of a contract, derived from its rows.
 

@@ -109,8 +109,26 @@ INBOX_BACKLOG_MAX = 20_000  # changes that a watcher of the inbox may be behind
 
 WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
 WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
-EXPRESSION_COST_MAX = 4_000_000  # values looked at, at about 25 ns: 0.1 s of a scheduler's time
+WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
+EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
 QUESTION_BYTES_MAX = 8192
+
+# --- schedules ------------------------------------------------------------------------------------
+
+SCHEDULES_MAX = 10_000  # of one scheduler; at most 16 KiB each, 160 MB
+SCHEDULE_SPEC_BYTES_MAX = 16 * 1024  # larger inputs are blobs
+SCHEDULE_LOOK_SECONDS = 1.0  # a clock that is moved, and shards that are, are noticed this soon
+SCHEDULE_RETRY_SECONDS = 1.0  # before a tick is tried again that the mesh had no room for
+SCHEDULE_STEPS_AT_ONCE_MAX = 100  # of one schedule, before others and the event loop have a turn
+SCHEDULE_CATCH_UP_DEFAULT_SECONDS = 600.0
+SCHEDULE_QUEUE_DEFAULT = 10  # ticks that wait for an earlier one
+SCHEDULE_RUNNING_MAX = 64  # started by one schedule and kept in mind; more are not triggered
+SCHEDULE_TRIGGERS_KEPT = 16  # triggers that a call that comes again finds
+SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron about 20 ms
+SCHEDULE_TICKS_KEPT = 1_000  # entries of one schedule's history …
+SCHEDULE_TICKS_TRIM = 100  # … and so many more before the oldest are forgotten together
+SCHEDULE_NEXT_TIMES = 10  # instants that a schedule shows
+SCHEDULE_LABELS = 2  # that the mesh adds to a request's
 
 # --- ids ------------------------------------------------------------------------------------------
 
@@ -122,6 +140,7 @@ EPOCH_GENERATION_BITS = 21
 
 WORKFLOW_VERSIONS_KEPT_MAX = 1_000  # compiled, at about 50 KB each: 50 MB
 RUNS_OPEN_MAX = 20_000  # of one scheduler, at about 10 KB and 1 KB for each step: 400 MB
+RUNS_RECENT_BYTES_MAX = 16 * 1024**2  # that have just ended: about 1,000 small ones
 RUN_ITEMS_TOLD_MAX = 1_000  # of one step, in one answer
 RUN_EVENTS_MAX = 100_000  # of one journal: ten retries of the largest step
 RUN_SIGNALS_WAITING_MAX = 1_000  # that no step has taken; more are refused
@@ -129,7 +148,7 @@ RUN_DEPTH_MAX = 16  # runs within runs
 RUN_SECONDS_MAX = 30 * 24 * 3600.0
 RUN_BLOB_READ_BYTES_MAX = 4 * 1024 * 1024  # of a step's output, where an expression looks into it
 RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried again
-RUN_WANTS_PER_TURN = 16  # of all runs, at about 0.2 ms each, before others have their turn
+RUN_WANTS_PER_TURN = 8  # of all runs, at about 0.2 ms each, before others have their turn
 RUN_WATCHERS_MAX = 1_000
 RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
 

@@ -82,14 +82,45 @@ TABLES: Mapping[str, TableShape] = {
     ),
     # All that happened to runs: serialized muster.v1.RunEvent. Only added.
     "workflow_journal": TableShape(("run_id", "sequence", "time_ms", "event"), 2),
+    # What runs, and contracts, asked people, and what was answered: written as rows of contracts
+    # are (`muster.model.ledger`), and only forgotten here.
+    "questions": TableShape(
+        (
+            "subject_id",
+            "question_id",
+            "tenant",
+            "epoch",
+            "asked_ms",
+            "deadline_ms",
+            "workflow",
+            "step",
+            "question",
+        ),
+        2,
+    ),
+    "answers": TableShape(("subject_id", "question_id", "closing", "answered_ms", "answer"), 2),
     # Schedules: `spec` is what somebody wants, `state` how far it is, both serialized messages.
     "schedules": TableShape(
         ("tenant", "name", "shard", "principal", "changed_ms", "spec", "state"), 2
     ),
     # What became of each instant of a schedule. `tick_ms` is the instant, `recorded_ms` when it was
-    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it.
+    # dealt with, `outcome` and `target` (a contract's or run's id, or 0) what became of it. A row
+    # can stand for several instants, `ticks` of them, up to `last_ms`.
     "schedule_ticks": TableShape(
-        ("tenant", "name", "tick_ms", "number", "recorded_ms", "outcome", "target", "detail"), 4
+        (
+            "tenant",
+            "name",
+            "tick_ms",
+            "number",  # 0, or that of a tick that somebody triggered
+            "recorded_ms",
+            "outcome",
+            "target",
+            "kind",  # of target: 0 none, 1 a contract, 2 a run
+            "detail",
+            "ticks",
+            "last_ms",
+        ),
+        4,
     ),
     # What is left of conversations: serialized messages.
     "memory_blocks": TableShape(
@@ -135,3 +166,16 @@ class RowQuery:
     after: tuple[Any, ...] | None = None
     descending: bool = False
     limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """An entry of a run's journal, committed. Told in the order of the commits, as the events of
+    contracts are; `contract_id` is the run's, whose ids no contract has."""
+
+    contract_id: int
+    tenant: str
+    sequence: int
+    workflow: str
+    time_ms: int
+    event: bytes  # serialized muster.v1.RunEvent, with its payloads

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 
+from muster.model import limits
 from muster.v1.workflow_pb2 import Step, Workflow
 from muster.workflow.checking_steps import gate_problems, kind_problems
 from muster.workflow.definition import expression_of
@@ -45,7 +46,8 @@ def check_workflow(
     The message is valid as its proto's rules go.
     """
     checker = _Checker(workflow, Lookups(capabilities, workflows))
-    checker.check()
+    if not checker.too_many_expressions():
+        checker.check()
     return list(dict.fromkeys(checker.problems))
 
 
@@ -55,18 +57,25 @@ class _Checker:
         self._lookups = lookups
         self._shapes = Shapes(workflow, lookups)
         self.problems: list[Problem] = []
-        graph = {
-            step.name: [name for name in step.depends_on if self._has(name)]
+        names = {step.name for step in workflow.steps}
+        self._graph = {
+            step.name: [name for name in step.depends_on if name in names]
             for step in workflow.steps
         }
-        self._before = ancestors(graph)
-        self._graph = graph
-
-    def _has(self, name: str) -> bool:
-        return any(step.name == name for step in self._workflow.steps)
+        self._before = ancestors(self._graph)
 
     def _add(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))
+
+    def too_many_expressions(self) -> bool:
+        """Each takes some 50 µs to compile and check."""
+        workflow = self._workflow
+        texts = [text for step in workflow.steps for text in _texts(step)]
+        count = sum(text.count("${") for text in (*texts, workflow.output))
+        if count > limits.WORKFLOW_EXPRESSIONS_MAX:
+            most = f"{limits.WORKFLOW_EXPRESSIONS_MAX:,}"
+            self._add("", f"it has {count:,} expressions, more than {most}: pass on larger parts")
+        return bool(self.problems)
 
     def check(self) -> None:
         try:
@@ -108,7 +117,7 @@ class _Checker:
         names = list(step.depends_on)
         for number, name in enumerate(names):
             here = f"{path}.depends_on[{number}]"
-            if not self._has(name):
+            if name not in self._graph:
                 self._add(here, f"there is no step {name}; {_meant(name, self._before)}")
             elif name in names[:number]:
                 self._add(here, f"{name} stands here twice: once is enough")
@@ -264,6 +273,10 @@ class _Checker:
         for found in mismatches(comes, wanted):
             source = _source(template, found.path)
             self._add(joined(path, found.path), f"{of}: {found.message}{source}")
+
+
+def _texts(step: Step) -> tuple[str, ...]:
+    return step.when, step.for_each, step.input, step.compensate.input, step.gate.question
 
 
 def _source(template: Template, path: str) -> str:

@@ -163,7 +163,7 @@ class Definition:
 
 
 def compile_workflow(workflow: Workflow) -> Definition:
-    """The definition of a workflow that has been checked; about 0.1 ms for each step.
+    """The definition of a workflow that has been checked; about 0.3 ms for each step.
 
     Raises `BadDefinition` where something is no expression or no template.
     """

@@ -12,6 +12,7 @@ from muster.workflow.places import inside
 from muster.workflow.shapes import OPEN, Shape, describe, required_of
 
 LEVELS_MAX = 32
+STEPS_MAX = 2_000  # of one comparison, for types can hold themselves; beyond them nothing is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +23,49 @@ class Mismatch:
     message: str
 
 
-def mismatches(comes: Shape, wanted: Shape, path: str = "", level: int = 0) -> Iterator[Mismatch]:
+def mismatches(comes: Shape, wanted: Shape) -> Iterator[Mismatch]:
     """Where a value cannot fit. Nothing where it might."""
+    return _mismatches(comes, wanted, _At("", 0, [STEPS_MAX]))
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """How far a comparison has come. `left` counts its steps down."""
+
+    path: str
+    level: int
+    left: list[int]
+
+    def deeper(self, path: str | None = None) -> _At:
+        return _At(self.path if path is None else path, self.level + 1, self.left)
+
+
+def _mismatches(comes: Shape, wanted: Shape, at: _At) -> Iterator[Mismatch]:
     want = wanted.resolved
+    at.left[0] -= 1
     if wanted.schema is False:
-        yield Mismatch(path, "nothing may stand here")
+        yield Mismatch(at.path, "nothing may stand here")
         return
-    if not want or level > LEVELS_MAX or not (comes.resolved):
+    if not want or not comes.resolved or at.level > LEVELS_MAX or at.left[0] < 0:
         return
     if (branches := comes.branches) is not None:
-        yield from _of_any(comes, branches, wanted, path, level)
+        yield from _of_any(comes, branches, wanted, at)
         return
     if (values := comes.values) is not None and len(values) == 1:
-        yield from _literal(values[0], wanted, path)
+        yield from _literal(values[0], wanted, at.path)
         return
     if (branches := wanted.branches) is not None:
-        yield from _into_any(comes, branches, wanted, path, level)
+        yield from _into_any(comes, branches, wanted, at)
         return
     if not _kinds_meet(comes, wanted) or _values_differ(comes, wanted):
-        yield Mismatch(path, differs(comes, wanted))
+        yield Mismatch(at.path, differs(comes, wanted))
         return
     for part in want.get("allOf", ()):
-        yield from mismatches(comes, wanted.within(part), path, level + 1)
+        yield from _mismatches(comes, wanted.within(part), at.deeper())
     if comes.kinds == {"object"}:
-        yield from _objects(comes, wanted, path, level)
+        yield from _objects(comes, wanted, at)
     elif comes.kinds == {"array"}:
-        yield from _lists(comes, wanted, path, level)
+        yield from _lists(comes, wanted, at)
 
 
 def differs(comes: Shape, wanted: Shape) -> str:
@@ -74,20 +92,17 @@ def _values_differ(comes: Shape, wanted: Shape) -> bool:
     return have is not None and want is not None and not any(value in want for value in have)
 
 
-def _of_any(
-    comes: Shape, branches: list[Shape], wanted: Shape, path: str, level: int
-) -> Iterator[Mismatch]:
+def _of_any(comes: Shape, branches: list[Shape], wanted: Shape, at: _At) -> Iterator[Mismatch]:
     """A union fits where one of its alternatives does."""
-    found = [list(mismatches(branch, wanted, path, level + 1)) for branch in branches]
+    found = [list(_mismatches(branch, wanted, at.deeper())) for branch in branches]
     if found and all(found):
-        only = [each for each in found if each[0].path != path]
-        yield only[0][0] if len(only) == len(found) else Mismatch(path, differs(comes, wanted))
+        inner = [each for each in found if each[0].path != at.path]
+        same = len(inner) == len(found)
+        yield inner[0][0] if same else Mismatch(at.path, differs(comes, wanted))
 
 
-def _into_any(
-    comes: Shape, branches: list[Shape], wanted: Shape, path: str, level: int
-) -> Iterator[Mismatch]:
-    found = [list(mismatches(comes, branch, path, level + 1)) for branch in branches]
+def _into_any(comes: Shape, branches: list[Shape], wanted: Shape, at: _At) -> Iterator[Mismatch]:
+    found = [list(_mismatches(comes, branch, at.deeper())) for branch in branches]
     if not found or not all(found):
         return
     # The alternative of the same kind, if there is only one, is what was meant.
@@ -97,7 +112,7 @@ def _into_any(
     if len(same) == 1:
         yield from same[0]
     else:
-        yield Mismatch(path, differs(comes, wanted))
+        yield Mismatch(at.path, differs(comes, wanted))
 
 
 def _literal(value: Any, wanted: Shape, path: str) -> Iterator[Mismatch]:
@@ -134,50 +149,49 @@ def _below(path: str, parts: list[str | int]) -> str:
     return path
 
 
-def _objects(comes: Shape, wanted: Shape, path: str, level: int) -> Iterator[Mismatch]:
+def _objects(comes: Shape, wanted: Shape, at: _At) -> Iterator[Mismatch]:
     have, want = comes.resolved, wanted.resolved
     known, taken = have.get("properties", {}), want.get("properties", {})
     if have.get("additionalProperties") is False and not OPEN & have.keys():
         for key in required_of(wanted):
             if key not in known:
                 kind = describe(wanted.within(taken.get(key, True)))
-                yield Mismatch(path, f"{key} is missing ({kind})")
+                yield Mismatch(at.path, f"{key} is missing ({kind})")
     for key in required_of(comes):
         if key in known:
-            inner = comes.within(known[key])
-            yield from _member(inner, wanted, key, inside(path, key), level)
+            yield from _member(comes.within(known[key]), wanted, key, at)
 
 
-def _member(comes: Shape, wanted: Shape, key: str, path: str, level: int) -> Iterator[Mismatch]:
-    want = wanted.resolved
+def _member(comes: Shape, wanted: Shape, key: str, at: _At) -> Iterator[Mismatch]:
+    want, inner = wanted.resolved, at.deeper(inside(at.path, key))
     taken = want.get("properties", {})
     more = want.get("additionalProperties", True)
     if key in taken:
-        yield from mismatches(comes, wanted.within(taken[key]), path, level + 1)
+        yield from _mismatches(comes, wanted.within(taken[key]), inner)
     elif want.get("patternProperties"):
         return
     elif more is False:
         may = f"there may be {', '.join(taken)}" if taken else "there may be no keys"
-        yield Mismatch(path, f"{key} is not taken: {may}")
+        yield Mismatch(inner.path, f"{key} is not taken: {may}")
     else:
-        yield from mismatches(comes, wanted.within(more), path, level + 1)
+        yield from _mismatches(comes, wanted.within(more), inner)
 
 
-def _lists(comes: Shape, wanted: Shape, path: str, level: int) -> Iterator[Mismatch]:
+def _lists(comes: Shape, wanted: Shape, at: _At) -> Iterator[Mismatch]:
     have, want = comes.resolved, wanted.resolved
     first = have.get("prefixItems")
     if isinstance(first, list) and have.get("items") is False:
         least, most = want.get("minItems", 0), want.get("maxItems", len(first))
         if not least <= len(first) <= most:
             wants = f"at least {least}" if len(first) < least else f"at most {most}"
-            yield Mismatch(path, f"{len(first)} elements come, and {wants} are wanted")
+            yield Mismatch(at.path, f"{len(first)} elements come, and {wants} are wanted")
         for number, each in enumerate(first):
-            inner = wanted.member(number)
-            yield from mismatches(comes.within(each), inner, inside(path, number), level + 1)
+            inner = at.deeper(inside(at.path, number))
+            yield from _mismatches(comes.within(each), wanted.member(number), inner)
         return
-    for each in mismatches(comes.element, wanted.element, path, level + 1):
-        if each.path == path and comes.element.kinds != comes.kinds:
-            yield Mismatch(path, differs(comes, wanted))
+    for found in _mismatches(comes.element, wanted.element, at.deeper()):
+        if found.path == at.path and comes.element.kinds != comes.kinds:
+            yield Mismatch(at.path, differs(comes, wanted))
         else:
-            yield Mismatch(path, f"in a list: {each.message}")
+            yield Mismatch(at.path, f"in a list: {found.message}")
         return

@@ -244,8 +244,9 @@ def _scalar_schema(field: Any) -> SchemaJson:
         case FieldDescriptor.CPPTYPE_DOUBLE:
             bounds = rules.double if kind == "double" else validate_pb2.DoubleRules()
             return {"type": "number", **_bounds(bounds)}
-    bounds = rules.uint32 if kind == "uint32" else validate_pb2.UInt32Rules()
-    return {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, **_bounds(bounds)}
+    found = _bounds(rules.uint32 if kind == "uint32" else validate_pb2.UInt32Rules())
+    least = {} if "exclusiveMinimum" in found else {"minimum": 0}
+    return {"type": "integer", **least, "maximum": 2**32 - 1, **found}
 
 
 def _text_schema(rules: validate_pb2.StringRules) -> SchemaJson:

@@ -25,7 +25,6 @@ from muster.workflow.shapes import (
 )
 
 CHILDREN_MAX = 256  # workflows that are looked at below one
-LEVELS_MAX = 8  # of workflows within workflows, for types
 
 Capabilities = Callable[[str, str], Capability | None]
 Workflows = Callable[[str, int], Workflow | None]
@@ -39,6 +38,7 @@ class Lookups:
         self._ask_workflows = workflows
         self._capabilities: dict[tuple[str, str], Capability | None] = {}
         self._workflows: dict[tuple[str, int], Workflow | None] = {}
+        self.outputs: dict[tuple[str, int], Shape] = {}  # of those whose output was asked for
 
     def capability(self, name: str, version: str) -> Capability | None:
         """The capability that a selector means; None where nobody has offered one."""
@@ -120,10 +120,9 @@ _RUN = object_with({"id": STRING, "workflow": STRING, "version": INTEGER, "start
 class Shapes:
     """What is known of a workflow's variables."""
 
-    def __init__(self, workflow: Workflow, lookups: Lookups, level: int = 0) -> None:
+    def __init__(self, workflow: Workflow, lookups: Lookups) -> None:
         self._workflow = workflow
         self._lookups = lookups
-        self._level = level
 
     @cached_property
     def roots(self) -> dict[str, Shape]:
@@ -157,10 +156,17 @@ class Shapes:
             case "wait":
                 return NULL if step.wait.WhichOneof("until") == "duration" else ANYTHING
             case "workflow":
-                child = self._lookups.workflow(step.workflow.name, step.workflow.version)
-                if child is not None and self._level < LEVELS_MAX:
-                    return Shapes(child, self._lookups, self._level + 1).output
+                return self._child(step.workflow.name, step.workflow.version)
         return ANYTHING
+
+    def _child(self, name: str, version: int) -> Shape:
+        outputs, key = self._lookups.outputs, (name, version)
+        if key not in outputs:
+            outputs[key] = ANYTHING  # as far as it itself is concerned, if it runs itself
+            child = self._lookups.workflow(name, version)
+            if child is not None and len(outputs) <= CHILDREN_MAX:
+                outputs[key] = Shapes(child, self._lookups).output
+        return outputs[key]
 
     @property
     def output(self) -> Shape:

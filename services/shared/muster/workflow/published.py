@@ -111,14 +111,12 @@ def comments_of(proto: str) -> dict[str, str]:
 
 
 def _paragraphs(lines: list[str]) -> str:
-    """Lines joined, but for those that are set apart."""
+    """The text with its lines joined, but for empty ones and those that are set in."""
     text = ""
     for line in lines:
-        if not line or line.startswith(" ") or not text or text.endswith("\n"):
-            text = f"{text.rstrip(' ')}\n{line}" if text else line
-            text += "\n" if not line else ""
-        else:
-            text += f"\n{line}" if text.rpartition("\n")[2].startswith(" ") else f" {line}"
+        last = text.rpartition("\n")[2]
+        apart = not line or line.startswith(" ") or not last or last.startswith(" ")
+        text += f"\n{line}" if apart else f" {line}"
     return text.strip()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REFERENCES_MAX = 32  # followed one after the other
+BRANCHES_MAX = 256  # of unions within unions that are looked at; beyond them anything goes
 VALUES_SHOWN_MAX = 6
 BRANCHES = ("anyOf", "oneOf")
 # With one of these beside `properties`, more keys may be known than are listed there.
@@ -83,7 +84,7 @@ class Shape:
     @property
     def kinds(self) -> frozenset[str]:
         """The JSON types that it may have."""
-        return _kinds(self, REFERENCES_MAX)
+        return _kinds(self, [BRANCHES_MAX])
 
     @property
     def values(self) -> list[Any] | None:
@@ -96,8 +97,14 @@ class Shape:
 
     def member(self, key: str | int) -> Shape:
         """What is at a key or an index. Raises `NoSuch`."""
+        return self._member(key, [BRANCHES_MAX])
+
+    def _member(self, key: str | int, left: list[int]) -> Shape:
+        left[0] -= 1
+        if left[0] < 0:
+            return ANYTHING
         if (branches := self.branches) is not None:
-            return _union_of_members(branches, key)
+            return _union_of_members(branches, key, left)
         if isinstance(key, int):
             return self._element(key)
         if "object" not in self.kinds:
@@ -186,11 +193,11 @@ def union(shapes: Iterable[Shape]) -> Shape:
     return shapes[0] if len(shapes) == 1 else Shape({"anyOf": shapes})
 
 
-def _union_of_members(branches: list[Shape], key: str | int) -> Shape:
+def _union_of_members(branches: list[Shape], key: str | int, left: list[int]) -> Shape:
     found, problem = [], None
     for branch in branches:
         try:
-            found.append(branch.member(key))
+            found.append(branch._member(key, left))
         except NoSuch as error:
             if problem is None or "null" in str(problem):
                 problem = error
@@ -215,9 +222,11 @@ def _referred(root: Any, reference: Any) -> Any:
 _ALL = frozenset(KINDS)
 
 
-def _kinds(shape: Shape, left: int) -> frozenset[str]:
+def _kinds(shape: Shape, left: list[int]) -> frozenset[str]:
+    """`left` counts down, for unions can hold themselves."""
     schema = shape.resolved
-    if not schema or not left:
+    left[0] -= 1
+    if not schema or left[0] < 0:
         return _ALL
     if (values := shape.values) is not None:
         return frozenset(map(kind_of, values)) or _ALL
@@ -226,7 +235,7 @@ def _kinds(shape: Shape, left: int) -> frozenset[str]:
         named = schema["type"]
         kinds = frozenset([named] if isinstance(named, str) else named) & _ALL or _ALL
     if (branches := shape.branches) is not None:
-        kinds &= frozenset().union(*(_kinds(branch, left - 1) for branch in branches)) or _ALL
+        kinds &= frozenset().union(*(_kinds(branch, left) for branch in branches)) or _ALL
     return kinds or _ALL
 
 

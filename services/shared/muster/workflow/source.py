@@ -116,7 +116,8 @@ def _misfit(error: Any) -> Iterable[Problem]:
         case "required":
             yield _at(at, f"{kind['property']} is missing")
         case "oneOf":
-            yield _at(at, _one_of(error))
+            if isinstance(error.instance, dict):
+                yield _at(at, _one_of(error))
         case "anyOf":
             yield _at(at, f"{_what(error.instance)} does not fit: {_WAIT}")
         case _:
@@ -181,8 +182,7 @@ def _in_words(keyword: Any, error: Any) -> str:
             return f"it must be one of {', '.join(wanted)}, not {found}"
         case "pattern":
             examples = _schema_at(error.schema_path[:-1]).get("examples")
-            like = f"; write it like {' or '.join(examples)}" if examples else ""
-            return f"{found} does not fit {wanted}{like}"
+            return f"{found} is not written like {' or '.join(examples or [wanted])}"
         case "minItems" | "minLength":
             return "it must not be empty"
         case "maxItems" | "maxLength":

@@ -313,6 +313,9 @@ class _Parser:
             else:
                 break
             self._deeper()
+        if isinstance(node, Path) and self._next.text == "{":
+            message = "there are no messages to be made: write an object as {'key': value}"
+            raise BadSyntax(message)
         self._depth = depth
         return node
 
@@ -360,6 +363,9 @@ class _Parser:
         if token.text == "{":
             return self._map(start)
         self._at -= 1
+        if token.text == ".":
+            message = "a name does not begin with a dot"
+            raise BadSyntax(message)
         raise self._unexpected()
 
     def _map(self, start: int) -> Node:

@@ -194,16 +194,14 @@ for _pattern, _ in _SCALARS[1:]:
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     lines = text.split("\n")
-    block = len(lines) > 1 and all(line == line.strip() and line.isprintable() for line in lines)
-    return dumper.represent_scalar(_TEXT_TAG, text, style="|" if block else None)
-
-
-def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    block = len(lines) > 1 and all(line == line.strip() for line in lines)
+    style = "|" if block else None
+    if not all(map(str.isprintable, lines)):
+        style = '"'  # the only one that escapes
+    return dumper.represent_scalar(_TEXT_TAG, text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(float, _represent_float)
 
 
 def write_yaml(value: Any) -> str:

@@ -56,7 +56,7 @@ class Children:
             latest_ms = min(latest_ms, now_ms + ms_of_duration(step.timeout))
         raw = payload.SerializeToString(deterministic=True)
         child = RunRow(
-            self._scheduler.core.make_id(run.shard, now_ms),
+            self._runs.new_id(run.shard, now_ms),
             row.tenant,
             row.principal,
             request_id_of(run, name, index),

@@ -51,11 +51,11 @@ class Commands:
     async def find(self, run_id: int, tenant: str) -> Run:
         """A run, open or ended. Raises `NotFound`."""
         self._restoring.require(shard_of_id(run_id))
-        run = self._runs.open.get(run_id)
-        if run is None:
+        run = self._runs.find(run_id)
+        if run is None or run.machine.is_over:
             # What has just ended is in the ledger when what is pending is committed.
             await self._scheduler.committer.barrier()
-            return self._runs.open.get(run_id) or await self._reading.run(run_id, tenant)
+            run = self._runs.find(run_id) or await self._reading.run(run_id, tenant)
         if run.row.tenant != tenant:
             raise run_unknown(run.name)
         return run

@@ -22,17 +22,15 @@ from muster.model.errors import Code, MusterError, NotFound
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.contracts import Contracts
-from muster.scheduler.workflows.gates import question_id_of, step_of_question
+from muster.scheduler.workflows.gates import ask, question_id_of
 from muster.scheduler.workflows.run import UNDO, Run
 from muster.scheduler.workflows.runs import Runs
 from muster.v1.payload_pb2 import BlobRef, Payload
-from muster.v1.question_pb2 import Answer
 from muster.v1.response_pb2 import Failure
 from muster.v1.workflow_run_pb2 import (
     RUN_STATE_FAILED,
     STEP_STATE_CANCELLED,
     STEP_STATE_FAILED,
-    STEP_STATE_SUCCEEDED,
     ItemEnded,
     RunEnded,
     RunEvent,
@@ -153,7 +151,12 @@ class Doing:
 
     def _do_item(self, run: Run, kind: Kind, name: str, index: int) -> None:
         if kind is Kind.GATE:
-            self._ask(run, name)
+            question = self._evaluate(
+                run,
+                run.version.definition.needs(name),
+                partial(run.version.definition.question_of, name),
+            )
+            ask(self._scheduler, run, name, question)
         else:
             payload = self._input(run, name, index)
             if kind is Kind.RUN:
@@ -233,39 +236,6 @@ class Doing:
             )
             ended.failure.CopyFrom(failure)
             self._runs.item_ended(run, ended)
-
-    # --- gates ------------------------------------------------------------------------------------
-
-    def _ask(self, run: Run, name: str) -> None:
-        definition, gate = run.version.definition, run.version.steps[name].gate
-        question = self._evaluate(
-            run, definition.needs(name), partial(definition.question_of, name)
-        )
-        now = self._scheduler.clock()
-        until_ms = run.deadline_ms
-        if gate.HasField("deadline"):
-            until_ms = min(until_ms, now.wall_ms + ms_of_duration(gate.deadline))
-        question.deadline.CopyFrom(timestamp_of_ms(until_ms))
-        about = (run.row.workflow, name)
-        question_id = question_id_of(run, name)
-        self._scheduler.questions.ask(now, run.id, run.row.tenant, question_id, question, about)
-
-    def answered(self, run_id: int, question_id: str, answer: Answer | None) -> None:
-        """A question was answered, or, with None, nobody did in time."""
-        run = self._runs.open.get(run_id)
-        if run is None:
-            return
-        name, revision = step_of_question(question_id)
-        ended = ItemEnded(step=name, revision=revision)
-        if answer is None:
-            ended.state = STEP_STATE_FAILED
-            ended.failure.code = "INPUT_TIMEOUT"
-            ended.failure.message = "nobody answered in time"
-        else:
-            ended.state = STEP_STATE_SUCCEEDED
-            ended.output.CopyFrom(answer.value)
-            ended.principal = answer.principal
-        self._runs.item_ended(run, ended)
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.runs import Runs
 
 RUNS_PER_READ = 100
+TABLES = ("answers", "questions", "workflow_journal", "workflow_heads", "workflow_runs")
 
 
 async def forget_runs(scheduler: Scheduler, runs: Runs, retention_seconds: float) -> None:
@@ -35,9 +36,8 @@ async def forget_some(scheduler: Scheduler, runs: Runs, retention_seconds: float
     mine = [x for x in old if x[1] in scheduler.generations and x[0] not in runs.open]
     batch = scheduler.committer.batch
     for number, shard, *_ in mine:
-        batch.record(Action.DELETE, "workflow_journal", (number,), shard)
-        batch.record(Action.DELETE, "workflow_heads", (number,), shard)
-        batch.record(Action.DELETE, "workflow_runs", (number,), shard)
+        for table in TABLES:
+            batch.record(Action.DELETE, table, (number,), shard)
     scheduler.settle()
     await scheduler.committer.barrier()
     return len(old) == RUNS_PER_READ and bool(mine)

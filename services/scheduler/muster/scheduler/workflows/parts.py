@@ -14,6 +14,7 @@ from muster.scheduler.workflows.children import Children
 from muster.scheduler.workflows.commands import Commands
 from muster.scheduler.workflows.doing import Doing
 from muster.scheduler.workflows.forgetting import forget_runs
+from muster.scheduler.workflows.gates import answered
 from muster.scheduler.workflows.local import LocalEngine
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
@@ -51,7 +52,7 @@ class Parts:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run what is open while the block runs."""
-        self._scheduler.questions.on_answered = self.doing.answered
+        self._scheduler.questions.on_answered = partial(answered, self.runs)
         await self.restoring.follow()
         async with background(
             self.restoring.run,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from muster.model.errors import MusterError
+from muster.model.ids import shard_of_id
 from muster.runtime.logs import get_logger
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -47,6 +48,10 @@ class Restoring:
         """Whether every open run of a shard is held."""
         owned = self._scheduler.generations.get(shard)
         return owned is not None and self._here.get(shard) == owned
+
+    def has_run_of(self, run_id: int) -> bool:
+        """Whether a run, if it is open, is held."""
+        return self.has(shard_of_id(run_id))
 
     def require(self, shard: int) -> None:
         """Raises `Unavailable` where it is not, or not yet."""

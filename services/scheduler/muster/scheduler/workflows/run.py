@@ -81,6 +81,8 @@ class Item:
         return self.value
 
 
+RUN_BYTES = 10_000  # of a run without its journal, about
+
 ItemKey = tuple[str, int]  # step and index; -1 is what undoes the step
 UNDO = -1
 
@@ -101,12 +103,14 @@ class Run:
     failure: Failure | None = None  # of the run
     changed_ms: int = 0
     ended_ms: int = 0
+    bytes: int = RUN_BYTES  # that it takes in memory, about
     lists: dict[str, Sequence[Any]] = field(default_factory=dict)  # what for_each amounts to
     done: set[ItemKey] = field(default_factory=set)  # that are being done, or have been
     begun: set[str] = field(default_factory=set)  # steps that are about to begin
     prepared: dict[ItemKey, Payload] = field(default_factory=dict)  # inputs that became blobs
     _signals: dict[int, Payload] = field(default_factory=dict)
     _signal_ids: dict[str, int] = field(default_factory=dict)
+    _facts: dict[str, Any] = field(default_factory=dict)
     _input_value: Any = None
     _input_read: bool = False
 
@@ -256,12 +260,14 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What `run` is in expressions."""
-        return {
-            "id": self.name,
-            "workflow": self.row.workflow,
-            "version": self.row.version,
-            "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
-        }
+        if not self._facts:
+            self._facts = {
+                "id": self.name,
+                "workflow": self.row.workflow,
+                "version": self.row.version,
+                "start_time": timestamp_of_ms(self.row.started_ms).ToJsonString(),
+            }
+        return self._facts
 
     def input_value(self) -> Any:
         """The input as a JSON value, or unread."""

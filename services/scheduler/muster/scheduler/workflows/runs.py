@@ -8,15 +8,14 @@ contracts, so nothing is ever taken back.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
-from muster.model.ledger import RunEntry
-from muster.model.records import Action
+from muster.model.records import Action, RunEntry
 from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -51,13 +50,24 @@ class Runs:
         self.engines: dict[int, Engine] = {}
         self.open: dict[int, Run] = {}
         self.by_scope: dict[Scope, Run] = {}
+        # Those that have just ended, for whoever waited for it and wants to know how.
+        self._recent: OrderedDict[int, Run] = OrderedDict()
+        self._recent_bytes = 0
         self.watchers = RunWatchers()
         self.started = 0  # since the process started
         self.ended: Counter[RunState] = Counter()
         self.seconds = Distribution(MILLISECONDS)  # from start to end
         self.steps = 0  # items that have ended
+        # Whom to tell of a run's end, by its id, once that is durable.
+        self.ends: dict[int, Callable[[int], None]] = {}
         # Called with a run that is a step of another one, when it has ended.
         self.on_child_ended: Callable[[Run], None] = _nobody
+
+    def new_id(self, shard: int, wall_ms: int) -> int:
+        """An id for a run, which no contract will have. Raises where the shard is not owned."""
+        if shard not in self.scheduler.generations:
+            raise moving()
+        return self.scheduler.core.ids.make(shard, wall_ms)
 
     def owns(self, run: Run) -> bool:
         """Whether the run is still this scheduler's."""
@@ -80,6 +90,8 @@ class Runs:
 
     def hold(self, run: Run) -> None:
         """An open run that was read from the ledger, or an ended one that is to go on."""
+        if self._recent.pop(run.id, None) is not None:
+            self._recent_bytes -= run.bytes
         self.open[run.id] = run
         self.by_scope[run.row.scope] = run
 
@@ -89,6 +101,18 @@ class Runs:
         if self.by_scope.get(run.row.scope) is run:
             del self.by_scope[run.row.scope]
         self.engines[run.row.engine].forgotten(run)
+
+    def find(self, run_id: int) -> Run | None:
+        """A run that is open, or has just ended; None: the ledger knows."""
+        run = self.open.get(run_id) or self._recent.get(run_id)
+        return run if run is not None and self.owns(run) else None
+
+    def _remember(self, run: Run) -> None:
+        self._recent[run.id] = run
+        self._recent_bytes += run.bytes
+        while self._recent_bytes > limits.RUNS_RECENT_BYTES_MAX:
+            _, gone = self._recent.popitem(last=False)
+            self._recent_bytes -= gone.bytes
 
     # --- the journal ------------------------------------------------------------------------------
 
@@ -115,6 +139,7 @@ class Runs:
         row = (run.id, event.sequence, at_ms, raw)
         batch.record(Action.ADD, "workflow_journal", row, run.shard)
         batch.bytes += len(raw)
+        run.bytes += len(raw)
         wants = run.apply(event)
         batch.record(Action.PUT, "workflow_heads", head_of(run), run.shard)
         batch.events.extend((run.id, event.sequence))
@@ -127,6 +152,7 @@ class Runs:
             self.ended[run.machine.state] += 1
             self.seconds.add(at_ms - run.row.started_ms)
             self.forget(run)
+            self._remember(run)
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
@@ -134,6 +160,8 @@ class Runs:
 
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         self.watchers.tell(*told)
+        if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
+            tell(told[0].id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])

@@ -203,7 +203,14 @@ class Starting:
             version = exact or await self._versions.get(asked.tenant, asked.workflow, asked.version)
             version.check_input(asked.input)
             self._restoring.require(shard)
-            return self._start(asked, version, shard, started or RunStarted()), False
+            return self._begin(asked, version, shard, started or RunStarted()), False
+
+    def start_known(self, asked: Asked, version: Version, shard: int) -> Run:
+        """Start a run at once, of a version that is in memory, in this shard. Nothing may have been
+        started by its id before. Raises as `start`; the caller settles."""
+        self._restoring.require(shard)
+        version.check_input(asked.input)
+        return self._begin(asked, version, shard, RunStarted())
 
     def _same(self, asked: Asked, known: Run | RunRow) -> Run | RunRow:
         row = known.row if isinstance(known, Run) else known
@@ -214,7 +221,7 @@ class Starting:
             )
         return known
 
-    def _start(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
+    def _begin(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
         scheduler = self._scheduler
         scheduler.committer.require_room()
         if len(self._runs.open) >= limits.RUNS_OPEN_MAX:
@@ -225,7 +232,7 @@ class Starting:
         now_ms = scheduler.clock().wall_ms
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms)))
         row = RunRow(
-            scheduler.core.make_id(shard, now_ms),
+            self._runs.new_id(shard, now_ms),
             asked.tenant,
             asked.principal,
             asked.start_id,

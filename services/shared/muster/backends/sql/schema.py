@@ -315,7 +315,10 @@ schedule_ticks = Table(
     Column("recorded_ms", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
     Column("target", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("ticks", Integer, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant", "name", "tick_ms", "number"),
 )
 

@@ -92,7 +92,10 @@ def _others() -> None:
         sa.Column("recorded_ms", sa.BigInteger, nullable=False),
         sa.Column("outcome", sa.SmallInteger, nullable=False),
         sa.Column("target", sa.BigInteger, nullable=False),
+        sa.Column("kind", sa.SmallInteger, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("ticks", sa.Integer, nullable=False),
+        sa.Column("last_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "name", "tick_ms", "number"),
     )
     op.create_table(
