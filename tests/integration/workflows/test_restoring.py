@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from muster.agent import Agent
+from muster.model.errors import Unavailable
 from muster.scheduler.workflows.reading import Reading
+from muster.scheduler.workflows.restoring import Restoring
+from muster.scheduler.workflows.run import Run
 from muster.scheduler.workflows.runs import Runs
 from muster.v1.response_pb2 import CONTRACT_STATE_CANCELLED, CONTRACT_STATE_SUCCEEDED
 from muster.v1.scheduler_service_pb2 import GetContractRequest, ListContractsRequest
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from muster.v1.workflow_pb2 import FanIn, Gate
+from muster.v1.workflow_pb2 import FanIn, Gate, Wait
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_SUCCEEDED
 from muster.wire.channel import open_channel
 from muster.wire.times import duration_of_seconds
@@ -100,3 +103,32 @@ async def _succeeded(scheduler: str, count: int) -> None:
             if states[CONTRACT_STATE_SUCCEEDED] == count:
                 return
             await asyncio.sleep(0.02)
+
+
+async def test_runs_go_on_whose_ledger_went_away_while_their_items_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with all_in_one(tmp_path) as mesh, flows(mesh.scheduler, LOCAL) as flow:
+        await flow.register("slow", step("one", wait=Wait(duration=duration_of_seconds(0.2))))
+        run_id = await flow.start("slow")
+        await flow.until(run_id, "one", "WAITING")
+    follow, find, away = Restoring.follow, Restoring._find_items, [True]
+
+    async def fails_once(self: Any, run: Run) -> None:
+        if away.pop():
+            away.append(False)
+            raise Unavailable("the ledger is away", reason="LEDGER_UNAVAILABLE")
+        await find(self, run)
+
+    async def again(self: Any) -> None:
+        """As `Restoring.run` does."""
+        with pytest.raises(Unavailable):
+            await follow(self)
+        monkeypatch.setattr(Restoring, "follow", follow)
+        await follow(self)
+
+    monkeypatch.setattr(Restoring, "_find_items", fails_once)
+    monkeypatch.setattr(Restoring, "follow", again)
+    async with all_in_one(tmp_path) as mesh, flows(mesh.scheduler, LOCAL) as flow:
+        run = await flow.end(run_id)
+        assert run.state == RUN_STATE_SUCCEEDED

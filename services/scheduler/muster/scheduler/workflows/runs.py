@@ -156,7 +156,9 @@ class Runs:
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
-            self.engines[run.row.engine].wanted(run, wants)
+            # Until all of its items are found, an item may be taken for one that nobody has begun.
+            # `restored` names all that is wanted then.
+            self.engines[run.row.engine].wanted(run, () if run.is_returning else wants)
 
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         self.watchers.tell(*told)
