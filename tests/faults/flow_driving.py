@@ -33,20 +33,23 @@ PROGRESS_SECONDS_MAX = 30.0  # a lease, the resume grace, and a host's start wit
 DYING_SECONDS = 0.05  # from the decision to kill until nobody writes any more
 COPIES = 4  # of a synthetic run, at once; a template keeps the machine busy alone
 SHARE_MAX = 0.85  # the first run of a kind, which says how long it takes, is the slowest
+AT_ONCE_SHARE = 0.2  # of kills: as soon as somebody has heard that a run was accepted
 
 Strike = Callable[[Stage], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run, what is killed, and when: a share of the time that the run takes undisturbed."""
+    """A run, what is killed, and when: a share of the time that the run takes undisturbed, or, with
+    0, as soon as it was accepted."""
 
     kind: str
     victim: str
     share: float
 
     def __str__(self) -> str:
-        return f"{self.kind}, kill -9 {self.victim} after {self.share:.0%}"
+        when = f"after {self.share:.0%}" if self.share else "as soon as it is accepted"
+        return f"{self.kind}, kill -9 {self.victim} {when}"
 
 
 def plan(seed: int, count: int, kinds: Sequence[str], victims: Sequence[str]) -> list[Planned]:
@@ -59,8 +62,11 @@ def plan(seed: int, count: int, kinds: Sequence[str], victims: Sequence[str]) ->
         chance.shuffle(deck)
         return deck
 
+    def moment() -> float:
+        return SHARE_MAX * chance.random() if chance.random() >= AT_ONCE_SHARE else 0.0
+
     pairs = zip(dealt(kinds), dealt(victims), strict=True)
-    return [Planned(kind, victim, SHARE_MAX * chance.random()) for kind, victim in pairs]
+    return [Planned(kind, victim, moment()) for kind, victim in pairs]
 
 
 class Flows:
@@ -100,10 +106,14 @@ class Flows:
         """A run, or several of a kind, in the middle of which something dies; returns when they
         have ended."""
         kind = self.kinds[planned.kind]
+        self.recorder.accepted.clear()
         runs = [self.make(kind) for _ in range(COPIES if kind.name in SYNTHETIC else 1)]
         async with asyncio.TaskGroup() as tasks:
             going = [tasks.create_task(run.go()) for run in runs]
-            await asyncio.sleep(planned.share * self.took[planned.kind])
+            if planned.share:
+                await asyncio.sleep(planned.share * self.took[planned.kind])
+            else:
+                await self.recorder.accepted.wait()
             under_way = sum(not each.done() for each in going)
             killed, killed_wall = time.monotonic(), time.time()
             self.kills[planned.victim] += 1

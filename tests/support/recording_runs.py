@@ -70,6 +70,7 @@ class RunRecorder:
         self.engine: EngineKind.ValueType = engine  # type: ignore[assignment]
         # When an entry came live, by the monotonic clock, and its own time, by the wall clock.
         self.seen: list[tuple[float, float]] = []
+        self.accepted = asyncio.Event()  # since somebody cleared it, a run was
         self._note = note
         self._calls = count(1)
         self._steps: dict[tuple[str, int], dict[str, Step]] = {}
@@ -124,6 +125,7 @@ class RunRecorder:
             "StartRun", start_id, lambda: self.flows.StartRun(request, timeout=CALL_SECONDS)
         )
         self.note(w.RunAccepted(start_id, reply.run_id, reply.duplicate))
+        self.accepted.set()
         return reply.run_id
 
     async def fork(self, run_id: str, step: str, start_id: str, value: Any, body: str) -> str:
