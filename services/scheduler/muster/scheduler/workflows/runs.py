@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
@@ -160,6 +161,7 @@ class Runs:
             # `restored` names all that is wanted then.
             self.engines[run.row.engine].wanted(run, () if run.is_returning else wants)
 
+    @failpoint("run_entry_untold")
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         self.watchers.tell(*told)
         if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
