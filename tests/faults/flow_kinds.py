@@ -165,7 +165,7 @@ SYNTHETIC: dict[str, Kind] = {kind.name: kind for kind in _synthetic()}
 
 def templates(ports: Sequence[int]) -> dict[str, Kind]:
     """Those of the four that can run here; monitoring looks at these ports."""
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "content": {"count": ARTICLES},
         "monitoring": {"urls": [f"tcp://127.0.0.1:{port}" for port in ports]},
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.history import Fault, History, check, report
+from tests.support.history import Fault, History, Record, check, report
 from tests.support.history import records_runs as w
 from tests.support.history.evidence_runs import AFTER
 from tests.support.history.journal import decode, encode
@@ -26,11 +27,9 @@ def test_what_a_correct_mesh_does_with_runs_breaks_no_rule() -> None:
 
 
 def test_what_is_written_down_of_runs_is_read_again() -> None:
-    import json
-
     history = kept()
-    records = [*history.run_entries, *history.runs_shown, *history.steps_shown]
-    records += [*history.step_contracts, *history.gates_answered]  # type: ignore[list-item]
+    records: list[Record] = [*history.run_entries, *history.runs_shown, *history.steps_shown]
+    records += [*history.step_contracts, *history.gates_answered]
     for each in records:
         assert decode(json.loads(encode(each))) == replace(
             each, at=round(each.at, 6), wall=round(each.wall, 6)

@@ -18,11 +18,11 @@ class Key(NamedTuple):
 
     run_id: str
     step: str
-    index: str
+    place: str
     revision: str
 
     def __str__(self) -> str:
-        return f"{self.step}/{self.index} of {self.run_id} in revision {self.revision}"
+        return f"{self.step}/{self.place} of {self.run_id} in revision {self.revision}"
 
 
 def key_of_name(name: str) -> Key | None:
@@ -33,8 +33,8 @@ def key_of_name(name: str) -> Key | None:
 
 def key_of_entry(entry: w.RunEntry) -> Key:
     """What an ended item is about."""
-    index = "undo" if entry.undo else str(entry.index)
-    return Key(entry.run_id, entry.step, index, str(entry.revision))
+    place = "undo" if entry.undo else str(entry.index)
+    return Key(entry.run_id, entry.step, place, str(entry.revision))
 
 
 @dataclass(slots=True)
@@ -82,8 +82,10 @@ class RunEvidence:
                 self.by_key[key].append(contract)
         # By contract, when a host was given it, or an agent began, by the wall clock.
         self.begun: dict[str, list[float]] = defaultdict(list)
-        for each in (*history.assigned, *history.executions):
-            self.begun[each.contract_id].append(each.wall)
+        for assigned in history.assigned:
+            self.begun[assigned.contract_id].append(assigned.wall)
+        for execution in history.executions:
+            self.begun[execution.contract_id].append(execution.wall)
 
     def run(self, run_id: str) -> RunCase:
         """The records of a run."""

@@ -96,8 +96,8 @@ def one_contract_per_item(evidence: Evidence) -> Iterator[Breach]:
             ids = tuple(sorted(each.contract_id for each in contracts))
             yield Breach(f"{key} has the contracts {list(ids)}", (key.run_id, *ids))
     for each in runs.contracts.values():
-        key = key_of_name(each.request_id)
-        if key is None or (key.run_id, key.step) != (each.run_id, each.step):
+        of = key_of_name(each.request_id)
+        if of is None or (of.run_id, of.step) != (each.run_id, each.step):
             sentence = f"contract {each.contract_id} of run {each.run_id} is called"
             yield Breach(f"{sentence} {each.request_id}", (each.run_id, each.contract_id))
     for case in runs.runs.values():
@@ -109,11 +109,11 @@ def one_contract_per_item(evidence: Evidence) -> Iterator[Breach]:
         for entry in case.ended():
             if entry.contract_id:
                 by_key[key_of_entry(entry)].add(entry.contract_id)
-        for key, ids in by_key.items():
+        for key, told in by_key.items():
             named = {contract.contract_id for contract in runs.by_key.get(key, ())}
-            if not ids <= named:
-                sentence = f"{key} ended as {sorted(ids)}, and its contracts are {sorted(named)}"
-                yield Breach(sentence, (case.run_id, *sorted(ids | named)))
+            if not told <= named:
+                sentence = f"{key} ended as {sorted(told)}, and its contracts are {sorted(named)}"
+                yield Breach(sentence, (case.run_id, *sorted(told | named)))
 
 
 def record_and_response_agree(evidence: Evidence) -> Iterator[Breach]:
