@@ -49,8 +49,12 @@ class Commands:
         self._starting = starting
 
     async def find(self, run_id: int, tenant: str) -> Run:
-        """A run, open or ended. Raises `NotFound`."""
+        """A run, open or ended, whose shard is here. Raises `NotFound`."""
         self._restoring.require(shard_of_id(run_id))
+        return await self._known(run_id, tenant)
+
+    async def _known(self, run_id: int, tenant: str) -> Run:
+        """A run, here or as the ledger has it: another scheduler may be its owner."""
         run = self._runs.find(run_id)
         if run is None or run.machine.is_over:
             # What has just ended is in the ledger when what is pending is committed.
@@ -146,7 +150,7 @@ class Commands:
         engine: int,
     ) -> tuple[Run | RunRow, bool]:
         """Start a run that has what this one has, but for a step and all that follows."""
-        run = await self.find(run_id, caller[0])
+        run = await self._known(run_id, caller[0])
         self._require_step(run, step)
         started = RunStarted()
         kept = run.machine.kept_in_fork(step)
