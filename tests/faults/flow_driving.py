@@ -22,7 +22,8 @@ from tests.faults.table import Trial
 from tests.support.history import History, Journal, check, report
 from tests.support.history.journal import SUFFIX
 from tests.support.history.records_runs import Expected
-from tests.support.recording_runs import RunRecorder, digest_of_value, recording_runs
+from tests.support.recording_runs import RunRecorder, recording_runs
+from tests.support.run_messages import digest_of_value
 
 HOSTS = 2
 AGENTS = 22  # of each host: 19 of the templates, and 3 that write down what they execute

@@ -23,7 +23,8 @@ from tests.faults.edges import Edge, EdgeWorld, edge_world
 from tests.faults.flow_kinds import outcome_of
 from tests.support.history import check, report
 from tests.support.history.records_runs import Expected
-from tests.support.recording_runs import RunRecorder, digest_of_value, recording_runs
+from tests.support.recording_runs import RunRecorder, recording_runs
+from tests.support.run_messages import digest_of_value
 
 ALL = os.environ.get("CRASH_EDGES") == "all"
 ASKERS = 4  # at a time; each has one run open

@@ -7,7 +7,6 @@ a watch of its own, which goes on from its cursor when it breaks off.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import random
 import time
@@ -18,23 +17,18 @@ from itertools import count
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from muster.model.errors import Code, MusterError
 from muster.v1 import inbox_service_pb2 as inbox
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 from muster.v1.payload_pb2 import Payload
-from muster.v1.response_pb2 import ContractState, ResponseAuthor
 from muster.v1.scheduler_service_pb2 import GetContractRequest, ListContractsRequest
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from muster.v1.workflow_pb2 import Step, Workflow
 from muster.v1.workflow_run_pb2 import (
     EngineKind,
-    ItemEnded,
     RunEvent,
-    RunState,
     StepState,
     WorkflowRun,
 )
@@ -45,6 +39,15 @@ from tests.support import history as h
 from tests.support.history import records_runs as w
 from tests.support.history.evidence_runs import AFTER
 from tests.support.recording_client import OUTCOME_UNKNOWN
+from tests.support.run_messages import (
+    contract_of,
+    digest_of,
+    entry_of,
+    item_of,
+    seconds_of,
+    shown_of,
+    step_of,
+)
 from tests.support.workflows import OVER
 
 T = TypeVar("T")
@@ -198,7 +201,7 @@ class RunRecorder:
                         for event in frame.events:
                             cursor = event.sequence
                             self.note(entry_of(event, watch))
-                            self.seen.append((time.monotonic(), _seconds(event.time)))
+                            self.seen.append((time.monotonic(), seconds_of(event.time)))
                         if frame.HasField("ended"):
                             return cursor
                 except grpc.RpcError as broken:
@@ -255,24 +258,9 @@ class RunRecorder:
                 contracts |= dict.fromkeys(filter(None, [event.item_ended.contract_id]))
         self.note(shown_of(run, outcome(run)))
         for step in run.steps:
-            defined = steps[step.name]
-            self.note(
-                w.StepShown(
-                    run_id,
-                    step.name,
-                    _short(StepState.Name(step.state)),
-                    step.revision,
-                    list(step.depends_on),
-                    _seconds(step.start_time),
-                    _seconds(step.end_time),
-                    not defined.HasField("fan_in"),
-                    defined.HasField("compensate"),
-                )
-            )
+            self.note(step_of(run_id, step, steps[step.name]))
             for item in step.items:
-                state = _short(StepState.Name(item.state))
-                shown = (item.contract_id, item.run_id, digest_of(item.output))
-                self.note(w.ItemShown(run_id, step.name, item.index, state, *shown))
+                self.note(item_of(run_id, step.name, item))
                 contracts |= dict.fromkeys(filter(None, [item.contract_id]))
         for contract_id in dict.fromkeys([*contracts, *labelled]):
             await self._read_contract(contract_id)
@@ -324,86 +312,12 @@ class RunRecorder:
             lambda: self.scheduler.GetContract(request, timeout=CALL_SECONDS),
         )
         contract = reply.contract
-        labels, response = contract.request.labels, contract.response
-        author = ResponseAuthor.Name(response.author).removeprefix("RESPONSE_AUTHOR_")
         self.note(h.shown_of(contract))
-        if h.answer_of(h.GET, response).nonce:
+        answer = h.answer_of(h.GET, contract.response)
+        if answer.nonce:
             self.note(h.Question(h.GET, contract_id))
-            self.note(h.answer_of(h.GET, response))
-        self.note(
-            w.StepContract(
-                contract_id,
-                labels["muster.run"],
-                labels["muster.step"],
-                contract.request.request_id,
-                ContractState.Name(contract.state).removeprefix("CONTRACT_STATE_"),
-                author if contract.HasField("response") else "",
-                _seconds(response.end_time),
-                response.failure.code,
-                digest_of(response.payload),
-            )
-        )
-
-
-def entry_of(event: RunEvent, watch: str) -> w.RunEntry:
-    """An entry that a watch showed."""
-    kind = event.WhichOneof("kind") or ""
-    made = w.RunEntry(
-        event.run_id, event.sequence, kind, watch, digest_of(event), _seconds(event.time)
-    )
-    inner = getattr(event, kind)
-    for name in ("step", "revision", "index", "contract_id", "principal"):
-        if hasattr(inner, name):
-            setattr(made, name, getattr(inner, name))
-    if hasattr(inner, "failure"):
-        made.code = inner.failure.code
-    if isinstance(inner, ItemEnded):
-        made.undo, made.child_id = inner.compensation, inner.run_id
-        made.state = _short(StepState.Name(inner.state))
-    elif kind == "ended":
-        made.state = RunState.Name(inner.state).removeprefix("RUN_STATE_")
-    elif kind == "begun":
-        made.due = _seconds(inner.wake_time)
-    return made
-
-
-def shown_of(run: WorkflowRun, outcome: Any) -> w.RunShown:
-    """A run as GetRun gave it, and what it came to."""
-    return w.RunShown(
-        run.id,
-        run.start_id,
-        run.workflow,
-        RunState.Name(run.state).removeprefix("RUN_STATE_"),
-        run.revision,
-        run.sequence,
-        run.parent_id,
-        run.parent_step,
-        run.forked_from,
-        run.failure.code,
-        digest_of_value(outcome),
-        _seconds(run.start_time),
-        _seconds(run.end_time),
-    )
-
-
-def digest_of(message: Message) -> str:
-    """What stands for a message; nothing for an empty one."""
-    raw = message.SerializeToString(deterministic=True)
-    return hashlib.blake2b(raw, digest_size=8).hexdigest() if raw else ""
-
-
-def digest_of_value(value: Any) -> str:
-    """What stands for a JSON value."""
-    raw = json.dumps(value, sort_keys=True).encode()
-    return hashlib.blake2b(raw, digest_size=8).hexdigest()
-
-
-def _seconds(time: Timestamp) -> float:
-    return time.ToNanoseconds() / 1e9
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("STEP_STATE_")
+            self.note(answer)
+        self.note(contract_of(contract))
 
 
 @asynccontextmanager
