@@ -14,6 +14,7 @@ PURE_PARTS = {
         "admission",
         "catalogue",
         "compatibility",
+        *(f"conversations.{name}" for name in ("excerpts", "matching", "summary")),
         "effects",
         "fleet",
         "ownership",

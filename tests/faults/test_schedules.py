@@ -19,8 +19,14 @@ import pytest
 from muster.agent import Host, connect
 from muster.failpoints import EXIT_CRASHED
 from muster.scheduler.schedules.ticking import SCHEDULE_LABEL
+from muster.v1.registry_service_pb2 import ListCapabilitiesRequest
+from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
 from muster.v1.schedule_pb2 import OverlapPolicy, Tick, TickOutcome
 from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
+from muster.v1.workflow_run_pb2 import EngineKind
+from muster.v1.workflow_service_pb2 import ListRunsRequest
+from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from muster.wire.channel import open_channel
 from muster.wire.times import ms_of_timestamp
 from tests.faults.conftest import Note
 from tests.faults.injectors import WallClock
@@ -31,12 +37,14 @@ from tests.support.scheduled import (
     Ticker,
     create,
     each,
+    each_run,
     gaps,
     get,
     history,
     pause,
     scheduling,
 )
+from tests.support.workflows import Flows, Workers, step
 
 EVERY_MS = 200
 LIVES = 8
@@ -91,25 +99,32 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[World]:
+async def world(
+    tmp_path: Path, environment: dict[str, str], shape: str = "all-in-one"
+) -> AsyncIterator[World]:
     async with machine(tmp_path) as started:
         told = {"MUSTER_LOG_LEVEL": "info", **environment}
-        processes = MeshProcesses(started, "all-in-one", tmp_path / "data", told)
+        processes = MeshProcesses(started, shape, tmp_path / "data", told)
         await processes.start()
-        ticker, address = Ticker(), processes.address("mesh")
-        host = Host([ticker.agent], target=address, name="host", leave_seconds=1.0)
-        async with running(host), scheduling(address) as stub:
+        ticker, executor = Ticker(), processes.address("executor")
+        host = Host([ticker.agent], target=executor, name="host", leave_seconds=1.0)
+        async with running(host), scheduling(processes.address("scheduler")) as stub:
+            # Then it is in the ledger, and no scheduler says that nobody has ever offered it.
+            await until(lambda: _is_offered(processes), FOUND_SECONDS, "its capability is known")
             yield World(started, processes, told, ticker, stub)
 
 
-async def test_no_tick_is_lost_or_doubled_over_kill_9(tmp_path: Path, note: Note) -> None:
+@pytest.mark.parametrize(("end", "lives"), [("kill", LIVES), ("terminate", LIVES // 2)])
+async def test_no_tick_is_lost_or_doubled_over_restarts(
+    end: str, lives: int, tmp_path: Path, note: Note
+) -> None:
     async with world(tmp_path, {}) as mesh:
         spec = each(EVERY_MS)
         spec.overlap = ALLOW
         await create(mesh.stub, "beat", spec)
-        for _ in range(LIVES):
+        for _ in range(lives):
             await mesh.executed(random.randint(*TICKS_BETWEEN))
-            await mesh.processes.kill()
+            await getattr(mesh.processes, end)()
             await mesh.processes.start()
         await mesh.executed(TICKS_BETWEEN[1])
         ticks = await mesh.check("beat")
@@ -118,7 +133,7 @@ async def test_no_tick_is_lost_or_doubled_over_kill_9(tmp_path: Path, note: Note
         late = max(ms_of_timestamp(t.record_time) - ms_of_timestamp(t.time) for t in ticks)
         assert late > EVERY_MS
         reruns = sum(mesh.ticker.executed.values()) - len(ticks)
-        note(f"{len(ticks)} ticks, {LIVES} kills, latest start {late} ms, {reruns} reruns")
+        note(f"{len(ticks)} ticks, {lives} restarts, latest start {late} ms, {reruns} reruns")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +167,12 @@ async def test_no_tick_is_lost_or_doubled_at_a_crash_edge(
         ticks = await mesh.check("beat")
         assert {tick.outcome for tick in ticks} == {STARTED}
         note(f"{len(ticks)} ticks, 3 crashes")
+
+
+async def _is_offered(processes: MeshProcesses) -> bool:
+    async with open_channel(processes.address("registry")) as channel:
+        reply = await RegistryServiceStub(channel).ListCapabilities(ListCapabilitiesRequest())
+        return any(entry.capability.name == "clock.tick" for entry in reply.entries)
 
 
 async def _nothing_waits(stub: ScheduleServiceStub) -> bool:
@@ -194,3 +215,59 @@ async def _stands_still(mesh: World) -> None:
     before = (await get(mesh.stub, "beat")).state.counts.started
     await asyncio.sleep(1.5)
     assert (await get(mesh.stub, "beat")).state.counts.started == before
+
+
+@pytest.mark.timeout(180)
+async def test_who_takes_over_goes_on_where_the_dead_scheduler_was(
+    tmp_path: Path, postgres_url: str, note: Note
+) -> None:
+    names = [f"beat-{number}" for number in range(8)]
+    async with world(tmp_path, {"MUSTER_LEDGER": postgres_url}, "replicas") as mesh:
+        spec = each(EVERY_MS)
+        spec.overlap = ALLOW
+        for name in names:
+            await create(mesh.stub, name, spec)
+        await mesh.executed(2 * len(names))
+        for victim in ("scheduler-1", "scheduler-2"):
+            await mesh.processes.kill(victim)
+            await mesh.executed(4 * len(names))
+            await mesh.processes.start(victim)
+            await mesh.executed(4 * len(names))
+        started = 0
+        for name in names:
+            await pause(mesh.stub, name)
+        for name in names:
+            ticks = await mesh.settled(name)
+            assert gaps(await get(mesh.stub, name), ticks) == []
+            assert {tick.outcome for tick in ticks} == {STARTED}
+            targets = [tick.target_id for tick in ticks]
+            assert sorted(targets) == sorted(set(await mesh.contracts(name)))
+            started += len(targets)
+        assert started == len(mesh.ticker.executed)
+        note(f"{started} ticks of {len(names)} schedules, each scheduler killed once")
+
+
+async def test_runs_are_started_once_each_over_kill_9(tmp_path: Path, note: Note) -> None:
+    workers = Workers("flows")
+    async with world(tmp_path, {}) as mesh:
+        host = Host([workers.agent], target=mesh.processes.address("mesh"), name="flows")
+        async with running(host), open_channel(mesh.processes.address("mesh")) as channel:
+            flow = Flows(WorkflowServiceStub(channel), EngineKind.ENGINE_KIND_LOCAL)
+            await flow.register("say", step("a", "test.say", input={"text": "tick"}))
+            spec = each_run(EVERY_MS, "say")
+            spec.overlap = ALLOW
+            await create(mesh.stub, "flow", spec)
+            for _ in range(3):
+                wanted = workers.ran["tick"] + random.randint(*TICKS_BETWEEN)
+                await until(lambda: workers.ran["tick"] >= wanted, FOUND_SECONDS, "more runs")  # noqa: B023
+                await mesh.processes.kill()
+                await mesh.processes.start()
+            await pause(mesh.stub, "flow")
+            ticks = await history(mesh.stub, "flow")
+            assert gaps(await get(mesh.stub, "flow"), ticks) == []
+            assert {tick.outcome for tick in ticks} == {STARTED}
+            for tick in ticks:
+                await flow.end(tick.target_id)
+            reply = await flow.stub.ListRuns(ListRunsRequest(page_size=1000))
+            assert {run.id for run in reply.runs} == {tick.target_id for tick in ticks}
+            note(f"{len(ticks)} runs, 3 kills, {workers.ran.total() - len(ticks)} reruns of steps")

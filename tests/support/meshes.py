@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from muster.agent import Agent, Host
 from muster.allinone.__main__ import build as build_all
@@ -66,9 +67,13 @@ def _config(role: Role, data_dir: Path, tls: Tls, bus: str = "") -> Config:
 
 
 @asynccontextmanager
-async def all_in_one(data_dir: Path, tls: Tls = NO_TLS, bus: str = "") -> AsyncIterator[Mesh]:
-    """Every service in one server; messages between them are handed over."""
-    config = _config(Role.ALL, data_dir, tls, bus)
+async def all_in_one(
+    data_dir: Path, tls: Tls = NO_TLS, bus: str = "", port: int = 0, **more: Any
+) -> AsyncIterator[Mesh]:
+    """Every service in one server; messages between them are handed over. `more` is further
+    configuration."""
+    config = replace(_config(Role.ALL, data_dir, tls, bus), **more)
+    config = replace(config, listen=replace(config.listen, grpc_port=port))
     async with serve(config.listen, build_all(config), tls) as server:
         yield Mesh(server.address, server.address, server.address, [server])
 

@@ -30,6 +30,19 @@ def each(every_ms: int, capability: str = "clock.tick", text: str = "{}") -> Sch
     return spec
 
 
+def each_hour(capability: str, text: str = "{}") -> ScheduleSpec:
+    """The same, and not while a test runs."""
+    return each(3_600_000, capability, text)
+
+
+def each_run(every_ms: int, workflow: str, text: str = "{}") -> ScheduleSpec:
+    """The same, for runs of a workflow."""
+    spec = ScheduleSpec()
+    spec.interval.every.CopyFrom(duration_of_ms(every_ms))
+    spec.action.run.workflow, spec.action.run.input.json = workflow, text
+    return spec
+
+
 class Ticker:
     """An agent that counts what it is asked for, by contract."""
 

@@ -33,9 +33,16 @@ if TYPE_CHECKING:
     from muster.agent.client import Ask, Client, call_sync, connect
     from muster.agent.context import Context, SyncContext
     from muster.agent.delegation import Call
-    from muster.agent.failures import AttemptCancelled, ChildFailed, ContractFailed, Failed
+    from muster.agent.failures import (
+        AttemptCancelled,
+        ChildFailed,
+        ContractFailed,
+        Failed,
+        RunFailed,
+    )
     from muster.agent.handle import Handle
     from muster.agent.host import Host, Superseded
+    from muster.agent.runs import RunHandle
     from muster.agent.topics.event import Event
     from muster.agent.workflow import Workflow
 
@@ -57,6 +64,8 @@ _HOMES = {
     "Failed": "failures",
     "Handle": "handle",
     "Host": "host",
+    "RunFailed": "failures",
+    "RunHandle": "runs",
     "Superseded": "host",
     "SyncContext": "context",
     "Workflow": "workflow",
@@ -78,6 +87,8 @@ __all__ = [
     "Failed",
     "Handle",
     "Host",
+    "RunFailed",
+    "RunHandle",
     "Superseded",
     "SyncContext",
     "Workflow",

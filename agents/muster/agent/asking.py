@@ -114,6 +114,11 @@ async def output_of(response: Response, blobs: Blobs, returns: Any = None) -> An
         value = json_value(payload.json)
     else:
         value = value_of(await fetch(payload, blobs))
+    return decoded(value, returns)
+
+
+def decoded(value: Any, returns: Any) -> Any:
+    """A value of JSON as an annotated type; as it is where that is None. Raises `ValueError`."""
     return value if returns is None else _codec_of(returns).decode(value)
 
 

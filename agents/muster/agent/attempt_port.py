@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from muster.agent.children import Child, Children, gather_contents
@@ -12,6 +13,7 @@ from muster.agent.contents import fetch, fill
 from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.inquiry import Inquiry
+from muster.agent.remembering import Consulted
 from muster.agent.text import cut
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, input_content, value_of
@@ -133,6 +135,17 @@ class AttemptPort:
         # Its task has been cancelled, and with it whatever waits here.
         never: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
         return await never
+
+    async def consult(
+        self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
+    ) -> Consulted:
+        """What is asked about the past; see `remembering`."""
+        lease, consultant = self._attempt.lease, self._attempt.work.consultant
+        return await consultant.consult(lease.agent, lease.key[0], what, args, contents)
+
+    def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Takes turns with the agent's other code in changing a state."""
+        return self._attempt.work.consultant.hold(self._attempt.lease.agent, name)
 
     # --- children and blobs -----------------------------------------------------------------------
 

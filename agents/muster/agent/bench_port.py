@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from muster.agent.bench_past import BenchPast
 from muster.agent.blob import Blob
 from muster.agent.capability import Capability
 from muster.agent.context import BINARY, LOG_LEVELS, Facts, Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed, Failed
 from muster.agent.inquiry import Inquiry
+from muster.agent.remembering import Consulted
 from muster.agent.topics.event import Publication
 from muster.agent.values import EMPTY, Content, chunk_content, input_content, value_of
 from muster.agent.workers import sync_desk
@@ -126,7 +129,9 @@ class BenchPort:
         answer: Answerer,
         blobs: BenchBlobs,
         park: Callable[[Inquiry], None],
+        past: BenchPast,
     ) -> None:
+        self._past = past
         self._park = park
         self._run = run
         self._capability = capability
@@ -183,6 +188,14 @@ class BenchPort:
         self._park(inquiry)
         never: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
         return await never
+
+    async def consult(
+        self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
+    ) -> Consulted:
+        return self._past.consult(self._facts.agent, what, args, contents)
+
+    def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def publish(self, publication: Publication) -> None:
         self._run.published.append(publication)

@@ -16,6 +16,7 @@ from muster.agent.blob import Blob
 from muster.agent.delegation import Call, CallOptions, ChildHandle, SyncChildHandle
 from muster.agent.failures import AttemptCancelled
 from muster.agent.inquiry import AskOptions, Inquiries, Inquiry, answer_value
+from muster.agent.remembering import Consulting, ConsultingSync, Past, SyncPast
 from muster.agent.topics.event import Publication, publication
 from muster.model import limits
 
@@ -64,7 +65,7 @@ class Port(Protocol):
     def use(self, usage: Usage) -> None: ...
 
 
-class AsyncPort(Port, Protocol):
+class AsyncPort(Port, Consulting, Protocol):
     """The port of code in the event loop."""
 
     async def output(self, value: Any) -> None: ...
@@ -81,7 +82,7 @@ class AsyncPort(Port, Protocol):
     def blobs(self) -> Blobs: ...
 
 
-class SyncPort(Port, Protocol):
+class SyncPort(Port, ConsultingSync, Protocol):
     """The port of code that blocks."""
 
     def output(self, value: Any) -> None: ...
@@ -215,7 +216,7 @@ class BaseContext:
         self._port.use(Usage(input_tokens, output_tokens, cost_micros, cpu_seconds, model))
 
 
-class Context(BaseContext):
+class Context(Past, BaseContext):
     """The context of an async capability."""
 
     __slots__ = ()
@@ -288,7 +289,7 @@ class Context(BaseContext):
         await self._port.publish(publication(topic, data, id, type, about, timeout))
 
 
-class SyncContext(BaseContext):
+class SyncContext(SyncPast, BaseContext):
     """The context of a sync capability.
 
     Whatever waits raises `AttemptCancelled` once the attempt is over.

@@ -78,6 +78,32 @@ class ChildFailed(ContractFailed):
     """
 
 
+class RunFailed(Exception):
+    """A run of a workflow ended without having been done.
+
+    `state` is FAILED or CANCELLED; `code`, `message`, `permanent` and `details` are those of the
+    run's failure.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        run_id: str = "",
+        state: str = "FAILED",
+        permanent: bool = False,
+        details: Any = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.message = message
+        self.run_id = run_id
+        self.state = state
+        self.permanent = permanent
+        self.details = details
+
+
 class AttemptCancelled(Exception):
     """Raised in a sync capability by whatever it asks of its context once the attempt is over.
 

@@ -27,9 +27,12 @@ from muster.wire.times import duration_of_seconds
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
+    from muster.agent.conversations import Conversations
     from muster.agent.events import BusEvent, Replayed
     from muster.agent.inbox import Inbox
     from muster.agent.options import Metadata
+    from muster.agent.runs import Workflows
+    from muster.agent.states import States
     from muster.agent.watching import Change, Update
     from muster.v1.agent_pb2 import Agent
     from muster.v1.capability_pb2 import CatalogueEntry
@@ -55,11 +58,32 @@ class Queries:
         return self._services.blobs
 
     @property
+    def conversations(self) -> Conversations:
+        """Conversations and their memory."""
+        from muster.agent.conversations import Conversations
+
+        return Conversations(self._services)
+
+    @property
+    def states(self) -> States:
+        """What agents keep for themselves."""
+        from muster.agent.states import States
+
+        return States(self._services)
+
+    @property
     def inbox(self) -> Inbox:
         """What waits for a person."""
         from muster.agent.inbox import Inbox
 
         return Inbox(self._services)
+
+    @property
+    def workflows(self) -> Workflows:
+        """Workflows, and their runs."""
+        from muster.agent.runs import Workflows
+
+        return Workflows(self._services)
 
     async def get(self, contract_id: str = "", *, request_id: str = "") -> Contract:
         """One contract, with its payloads and attempts, by its id or by the caller's own."""

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     import grpc
 
     from muster.agent.spans import Spans
+    from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
+    from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
     from muster.v1.event_service_pb2_grpc import EventServiceStub
     from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+    from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
     SubmitCall = grpc.aio.StreamStreamCall[SubmitStreamRequest, SubmitStreamResponse]
 
@@ -60,6 +63,24 @@ class Services:
         from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
 
         return InboxServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def conversations(self) -> ConversationServiceStub:
+        from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
+
+        return ConversationServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def states(self) -> AgentStateServiceStub:
+        from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
+
+        return AgentStateServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def workflows(self) -> WorkflowServiceStub:
+        from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+
+        return WorkflowServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

@@ -8,6 +8,8 @@
     assert run.progress[-1].fraction == 1.0
 
     bench.person("Which one?", answers="the first")
+    bench.past.keep("seen", 3)              # what ctx.state finds, and
+    assert bench.past.state("seen") == 4    # what it has left
 
 Input and output pass through the same checks and encodings as at a host. Async code runs in the
 test's event loop, sync code in a thread, where a debugger reaches it. Children are answered by what
@@ -25,6 +27,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from muster.agent.agent import Agent
+from muster.agent.bench_past import BenchPast
 from muster.agent.bench_port import BenchBlobs, BenchPort, Run, child_failed
 from muster.agent.capability import Capability, Runs
 from muster.agent.context import Facts
@@ -53,6 +56,7 @@ class Bench:
         self._people: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
         self.blobs = BenchBlobs()
+        self.past = BenchPast()
 
     def child(
         self,
@@ -149,7 +153,9 @@ class Running:
         self.capability = capability
         self.facts = facts
         self.run = Run()
-        self.port = BenchPort(self.run, capability, facts, bench.answer, bench.blobs, self.park)
+        self.port = BenchPort(
+            self.run, capability, facts, bench.answer, bench.blobs, self.park, bench.past
+        )
         self.key = facts.contract_id
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None

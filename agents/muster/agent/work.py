@@ -27,6 +27,7 @@ from muster.v1.session_pb2 import Assignment, Report
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
+    from muster.agent.consulting import Consultant
     from muster.agent.services import Services
     from muster.agent.spans import Spans
     from muster.agent.submitting import SubmitPipe
@@ -60,6 +61,7 @@ class Work:
         self._agents = agents
         self._clock = asyncio.get_running_loop().time
         self._pools: dict[Runs, WorkerPool | ThreadPool] = {}
+        self._consultant: Consultant | None = None
         self._pipe: SubmitPipe | None = None
         self._piping: asyncio.Task[None] | None = None
 
@@ -159,6 +161,15 @@ class Work:
     def blobs(self) -> Blobs:
         """The tenant's blobs."""
         return self._services.blobs
+
+    @property
+    def consultant(self) -> Consultant:
+        """Who answers what code asks about the past."""
+        if self._consultant is None:
+            from muster.agent.consulting import Consultant
+
+            self._consultant = Consultant(self._services)
+        return self._consultant
 
     def submit_pipe(self) -> SubmitPipe:
         """The one stream on which all attempts of this host delegate."""

@@ -140,6 +140,8 @@ async def test_a_retry_does_again_what_failed_and_keeps_what_succeeded(
     # The item beside the one that failed had succeeded, or was cancelled and is done again.
     assert (workers.ran["a"], workers.ran["1"], workers.ran["1!"]) == (1, 2, 1)
     assert workers.ran["0"] <= 2
+    again = pb.RetryRunRequest(run_id=run_id, after_revision=0)
+    assert (await flow.stub.RetryRun(again)).revision == 1
     error = await refused(flow.stub.RetryRun(pb.RetryRunRequest(run_id=run_id)))
     assert isinstance(error, FailedPrecondition)
 

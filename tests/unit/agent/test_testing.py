@@ -1,12 +1,15 @@
 """Capabilities on the bench."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from muster.agent import Agent, AttemptCancelled, Blob, ChildFailed, Context, Failed, SyncContext
 from muster.agent.inquiry import AskOptions
+from muster.agent.remembering import MemoryBlock, PastContract
 from muster.agent.testing import Bench
+from muster.model.errors import MusterError
 from tests.support.asking_agents import asker
 from tests.support.sample_agents import Point, sample
 
@@ -250,3 +253,53 @@ async def test_code_that_will_not_end_is_over_all_the_same_once_it_has_asked() -
             assert ctx.cancel_code == "PARKED"
 
     assert (await Bench(agent).run("stubborn.ask")).parked is not None
+
+
+async def test_code_on_the_bench_has_a_past() -> None:
+    agent = Agent("keeper")
+
+    @agent.capability("past.look")
+    async def look(ctx: Context) -> list[Any]:
+        async with ctx.state.update("counts", {"seen": 0}) as counts:
+            counts["seen"] += 1
+        blocks = await ctx.memory()
+        found = [*await ctx.memory.search("wind"), *await ctx.memory.search("snow")]
+        names = [each.capability for each in await ctx.conversation()]
+        return [[each.number for each in blocks], [each.number for each in found], names]
+
+    @agent.capability("past.blocks", threads=True)
+    def look_and_wait(ctx: SyncContext) -> Any:
+        with pytest.raises(MusterError) as caught:
+            ctx.state.put("counts", 1, expected_revision=0)
+        return [ctx.state.get("counts"), ctx.state.names(), caught.value.reason]
+
+    bench = Bench(agent)
+    bench.past.keep("counts", {"seen": 2})
+    bench.past.memory = [
+        MemoryBlock("talk", number, text, 1, 0.0, 1.0)
+        for number, text in ((1, "about wind"), (2, "about rain"))
+    ]
+    bench.past.contracts = [
+        PastContract("01", "text.write", "SUCCEEDED", "ann", "w", "wind", "", "", 0.0, 1.0)
+    ]
+    run = await bench.run("past.look", conversation_id="talk")
+    assert run.output == [[1, 2], [1], ["text.write"]]
+    assert bench.past.state("counts") == {"seen": 3}
+    run = await bench.run("past.blocks")
+    assert run.output == [{"seen": 3}, ["counts"], "STATE_CHANGED"]
+    assert (await bench.run("past.look")).output == [[], [1], []]  # it is in no conversation
+
+
+async def test_only_what_can_change_in_place_is_updated() -> None:
+    agent = Agent("keeper")
+
+    @agent.capability("state.wrong")
+    async def wrong(ctx: Context) -> None:
+        async with ctx.state.update("n"):
+            pass
+
+    bench = Bench(agent)
+    bench.past.keep("n", 5)
+    run = await bench.run("state.wrong")
+    with pytest.raises(Failed, match="a dict or a list"):
+        assert run.output

@@ -38,7 +38,7 @@ class SchedulesMachine(RuleBasedStateMachine):
     def create(self, overlap, every_ms, jitter_ms, window_ms, limit, queue_max) -> None:
         self.now_ms = 1_000
         times = Bounded(Every(1_000, every_ms), "seed", jitter_ms)
-        self.rules = Rules(times, overlap, queue_max, window_ms, limit)
+        self.wanted = Rules(times, overlap, queue_max, window_ms, limit)
         self.next_target = 0
         # What is in the ledger: how far it is, the history, and what was accepted for which tick.
         self.stored = Progress(1_000, 1_000)
@@ -74,7 +74,7 @@ class SchedulesMachine(RuleBasedStateMachine):
     def look(self, room: int, dies: bool) -> None:
         """The mesh has room for so many starts; the process may die before the commit."""
         for _ in range(STEPS_MAX):
-            step = core.decide(self.rules, self.at, self.now_ms)
+            step = core.decide(self.wanted, self.at, self.now_ms)
             if step is None:
                 break
             if not isinstance(step, Start):
@@ -118,7 +118,7 @@ class SchedulesMachine(RuleBasedStateMachine):
 
     @rule(policy=st.sampled_from([0, *Overlap]), dies=st.booleans())
     def somebody_triggers(self, policy: int, dies: bool) -> None:
-        step = core.trigger(self.rules, self.at, self.now_ms, "t", policy)
+        step = core.trigger(self.wanted, self.at, self.now_ms, "t", policy)
         if isinstance(step, Start):
             _, self.at = core.name_trigger(self.at, self.now_ms, "t")
             self.start(step)
@@ -136,7 +136,7 @@ class SchedulesMachine(RuleBasedStateMachine):
         instants = [
             due.tick_ms
             for due in takewhile(
-                lambda due: due.tick_ms <= self.stored.through_ms, self.rules.times.after(1_000)
+                lambda due: due.tick_ms <= self.stored.through_ms, self.wanted.times.after(1_000)
             )
         ]
         told: list[int] = []
@@ -174,10 +174,10 @@ class SchedulesMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_overlaps_that_must_not(self) -> None:
-        limit, at = self.rules.limit, self.stored
+        limit, at = self.wanted.limit, self.stored
         waiting = sum(1 for tick in at.waiting if not tick.number)
         assert not limit or at.limited + waiting <= limit
-        assert len(at.waiting) <= self.rules.queue_max
+        assert len(at.waiting) <= self.wanted.queue_max
         assert {each.target for each in at.running} <= self.accepted.keys() - self.ended
 
 

@@ -1,20 +1,28 @@
 import json
 
 from muster.v1 import (
+    agent_state_service_pb2,
     blob_service_pb2,
+    conversation_service_pb2,
     executor_service_pb2,
     inbox_service_pb2,
     registry_service_pb2,
+    schedule_service_pb2,
     scheduler_service_pb2,
+    workflow_service_pb2,
 )
 from muster.wire.channel import CHANNEL_OPTIONS, IDEMPOTENT_CALLS, SERVER_OPTIONS
 
 FILES = (
+    agent_state_service_pb2,
     blob_service_pb2,
+    conversation_service_pb2,
     executor_service_pb2,
     inbox_service_pb2,
     registry_service_pb2,
+    schedule_service_pb2,
     scheduler_service_pb2,
+    workflow_service_pb2,
 )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from muster.agent.context import LOG_LEVELS, Context, Facts, Usage
 from muster.agent.inquiry import Inquiry
+from muster.agent.remembering import Consulted
 from muster.agent.topics.event import Event, Publication
 from muster.agent.topics.handler import Handler, as_json
 from muster.agent.values import Content
@@ -82,6 +84,15 @@ class EventJob:
         publisher = self._topics.publisher
         number, traceparent = publication.id or publisher.next_id(), self._event.traceparent
         await publisher.publish(self._agent, publication, number, None, traceparent)
+
+    async def consult(
+        self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
+    ) -> Consulted:
+        consultant = self._topics.work.consultant
+        return await consultant.consult(self._agent, "", what, args, contents)
+
+    def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
+        return self._topics.work.consultant.hold(self._agent, name)
 
     @property
     def blobs(self) -> Blobs:

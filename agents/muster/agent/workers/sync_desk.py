@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from muster.agent.blob import Blob
 from muster.agent.context import Blobs, Port, Usage
 from muster.agent.delegation import Call
 from muster.agent.inquiry import Inquiry
+from muster.agent.remembering import Consulted
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content
 from muster.agent.workers.pipe import Message
@@ -35,6 +36,11 @@ class DeskPort(Port, Protocol):
 
     async def ask(self, inquiry: Inquiry) -> Content:
         """The answer of a person."""
+
+    async def consult(
+        self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
+    ) -> Consulted:
+        """Answers what is asked about the past."""
 
     async def publish(self, publication: Publication) -> None:
         """Publishes an event."""
@@ -75,6 +81,9 @@ async def _answer(port: DeskPort, message: Message) -> Answer:
             return {}, [
                 await port.ask(Inquiry(**{**options, "choices": tuple(options["choices"])}))
             ]
+        case "consult", (what, args):
+            said, answers = await port.consult(what, args, contents)
+            return {"answer": said}, answers
         case "put_blob", _:
             return asdict(await port.blobs.put(contents[0].data, contents[0].name)), ()
         case "get_blob", (blob, offset, length):

@@ -5,7 +5,7 @@ The channel leads out of a worker process, or from a thread into the event loop 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from muster.agent.context import Usage
 from muster.agent.delegation import Call
 from muster.agent.failures import ChildFailed
 from muster.agent.inquiry import Inquiry
+from muster.agent.remembering import Consulted
 from muster.agent.topics.event import Publication
 from muster.agent.values import Content, chunk_content, content_of, input_content, value_of
 from muster.agent.workers.pipe import Message
@@ -87,6 +88,12 @@ class SyncAttemptPort:
         content = publication.content
         options = {**asdict(publication), "content": None}
         self._ask("publish", options, contents=[content])
+
+    def consult(
+        self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
+    ) -> Consulted:
+        answer = self._ask("consult", what, dict(args), contents=contents)
+        return answer.said["answer"], answer.contents
 
     def put_blob(self, data: bytes, media_type: str) -> Blob:
         said = self._ask("put_blob", contents=[Content("binary", data, media_type)]).said

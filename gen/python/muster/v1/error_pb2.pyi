@@ -112,6 +112,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] There is no such schedule in the caller's tenant."""
     ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 45
     """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
+    ERROR_REASON_CONVERSATION_UNKNOWN: _ErrorReason.ValueType  # 50
+    """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
+    ERROR_REASON_MEMORY_UNKNOWN: _ErrorReason.ValueType  # 51
+    """[NOT_FOUND] The conversation has no such memory block."""
+    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 52
+    """[NOT_FOUND] The agent keeps nothing of that name."""
+    ERROR_REASON_STATE_CHANGED: _ErrorReason.ValueType  # 53
+    """[ABORTED] The state has another revision than the expected one: read it, and write again."""
+    ERROR_REASON_TOO_MANY: _ErrorReason.ValueType  # 54
+    """[RESOURCE_EXHAUSTED] There is no room for more of these, and waiting does not help: the message
+    says what does.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that the mesh gives in google.rpc.ErrorInfo (domain "muster"), as the value's name
@@ -208,4 +220,16 @@ ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 44
 """[NOT_FOUND] There is no such schedule in the caller's tenant."""
 ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 45
 """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
+ERROR_REASON_CONVERSATION_UNKNOWN: ErrorReason.ValueType  # 50
+"""[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
+ERROR_REASON_MEMORY_UNKNOWN: ErrorReason.ValueType  # 51
+"""[NOT_FOUND] The conversation has no such memory block."""
+ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 52
+"""[NOT_FOUND] The agent keeps nothing of that name."""
+ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 53
+"""[ABORTED] The state has another revision than the expected one: read it, and write again."""
+ERROR_REASON_TOO_MANY: ErrorReason.ValueType  # 54
+"""[RESOURCE_EXHAUSTED] There is no room for more of these, and waiting does not help: the message
+says what does.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -29,6 +29,7 @@ def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
         shared=shared,
         security=config.tls.security,
         bus=bus,
+        memory_quiet_seconds=config.memory_quiet_seconds,
     )
 
 

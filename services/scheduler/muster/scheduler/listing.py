@@ -29,7 +29,7 @@ async def list_contracts(
     before = 0
     if request.page_token:
         before = parse_id(read_page_token(request.page_token, *scope))
-    query = replace(_query(tenant, wanted), before=before, limit=size)
+    query = replace(query_of(tenant, wanted), before=before, limit=size)
     reply = ListContractsResponse()
     scanned = 0
     while len(reply.contracts) < size and scanned < SCANNED_MAX:
@@ -37,7 +37,7 @@ async def list_contracts(
         scanned += len(rows)
         for stored in rows:
             query = replace(query, before=stored.id)
-            if _fits(scheduler, stored, wanted):
+            if fits(scheduler, stored, wanted):
                 live = scheduler.core.contracts.get(stored.id)
                 reply.contracts.append(contract_of(stored, live, whole=False))
                 if len(reply.contracts) == size:
@@ -48,7 +48,8 @@ async def list_contracts(
     return reply
 
 
-def _query(tenant: str, wanted: ContractFilter) -> ContractQuery:
+def query_of(tenant: str, wanted: ContractFilter) -> ContractQuery:
+    """What the ledger can sift of a filter."""
     return ContractQuery(
         tenant=tenant,
         states=frozenset(ContractState(state) for state in wanted.states if state),
@@ -63,7 +64,7 @@ def _query(tenant: str, wanted: ContractFilter) -> ContractQuery:
     )
 
 
-def _fits(scheduler: Scheduler, stored: StoredContract, wanted: ContractFilter) -> bool:
+def fits(scheduler: Scheduler, stored: StoredContract, wanted: ContractFilter) -> bool:
     """What the ledger cannot sift: the exact state of open contracts, agent and labels."""
     live = scheduler.core.contracts.get(stored.id)
     if wanted.states:

@@ -22,6 +22,7 @@ from muster.scheduler.external_scaler import ExternalScalerServicer
 from muster.scheduler.inbox_servicer import inbox_service
 from muster.scheduler.links import Links
 from muster.scheduler.metrics import scheduler_metrics
+from muster.scheduler.past import Past
 from muster.scheduler.publishing import Publisher
 from muster.scheduler.routing import Router
 from muster.scheduler.schedules.keeping import Schedules
@@ -68,10 +69,12 @@ def scheduler_part(
     shared: bool = False,
     bus: Bus,
     security: Security = NO_TLS,
+    memory_quiet_seconds: float = 0.0,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
-    happens to its contracts."""
+    happens to its contracts, and makes memory of conversations that are quiet for so long, unless
+    that is 0."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
@@ -82,6 +85,7 @@ def scheduler_part(
     workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
     runs = RunStarts(scheduler, workflows)
     schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
+    past = Past(scheduler, memory_quiet_seconds)
 
     @asynccontextmanager
     async def run(readiness: Readiness) -> AsyncIterator[None]:
@@ -94,6 +98,7 @@ def scheduler_part(
             await stack.enter_async_context(publisher.run())
             await stack.enter_async_context(workflows.run())
             await stack.enter_async_context(schedules.run())
+            await stack.enter_async_context(past.run())
             yield
 
     services: Services = {
@@ -102,6 +107,7 @@ def scheduler_part(
         "muster.v1.WorkflowService": partial(
             add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
         ),
+        **past.services(router),
         "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(
             add_EventServiceServicer_to_server, EventServicer(scheduler, bus, publisher, router)

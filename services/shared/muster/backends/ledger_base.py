@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from muster.model.conversations import BriefContract, ConversationQuery
 from muster.model.errors import MusterError
 from muster.model.ledger import (
     Batch,
@@ -161,6 +162,14 @@ class Ledger(Protocol):
 
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """Contracts that fit, newest first. The caller sifts by agent, labels and open states."""
+        ...
+
+    async def conversing(self, query: ConversationQuery) -> list[tuple[int, str, str]]:
+        """(id, tenant, conversation) of contracts that are in one and fit."""
+        ...
+
+    async def briefs(self, query: ConversationQuery) -> list[BriefContract]:
+        """Contracts that are in a conversation and fit, without their payloads."""
         ...
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:

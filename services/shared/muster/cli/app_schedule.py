@@ -50,76 +50,89 @@ Until = Annotated[str, typer.Option(metavar="INSTANT", show_default=False, help=
 Note = Annotated[str, typer.Option(metavar="TEXT", show_default=False, help="Why, for people.")]
 
 
+Input = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="Of what is started, as for: muster call. JSON, @FILE, -, or text=hello n:=20.",
+    ),
+]
+Call = Annotated[
+    str,
+    typer.Option(
+        metavar="CAPABILITY",
+        show_default=False,
+        autocompletion=capability_names,
+        help="Start a contract.",
+    ),
+]
+Workflow = Annotated[
+    str, typer.Option(metavar="NAME", show_default=False, help="Start a run of a workflow.")
+]
+Overlap = Annotated[
+    str,
+    typer.Option(
+        metavar="POLICY",
+        help="While an earlier tick's goes on: skip, queue, cancel it, or allow.",
+    ),
+]
+Queue = Annotated[
+    int, typer.Option(min=0, max=100, metavar="N", show_default=False, help="Ticks that may wait.")
+]
+CatchUp = Annotated[
+    str,
+    typer.Option(
+        "--catch-up",
+        metavar="TIME",
+        show_default=False,
+        help="A tick may start so much too late, after a restart. Default: 10m.",
+    ),
+]
+Limit = Annotated[
+    int, typer.Option(min=0, metavar="N", show_default=False, help="Start so often at most.")
+]
+Timeout = Annotated[
+    str, typer.Option("--timeout", "-t", metavar="TIME", show_default=False, help="Of --call.")
+]
+Version = Annotated[
+    str, typer.Option(metavar="VERSION", show_default=False, help="Of what is started.")
+]
+Engine = Annotated[
+    str, typer.Option(metavar="NAME", show_default=False, help="Of --workflow: local or temporal.")
+]
+Purpose = Annotated[
+    str, typer.Option("--note", metavar="TEXT", show_default=False, help="What it is for.")
+]
+Paused = Annotated[bool, typer.Option("--paused", help="Start nothing yet.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Change the one that is there; its history stays.")
+]
+
+
 def schedule_create(
     name: Name,
-    input: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            show_default=False,
-            help="Of what is started, as for: muster call. JSON, @FILE, -, or text=hello n:=20.",
-        ),
-    ] = None,
+    input: Input = None,
     cron: Cron = "",
     tz: Zone = "",
     every: Every = "",
     at: At = "",
-    call: Annotated[
-        str,
-        typer.Option(
-            metavar="CAPABILITY",
-            show_default=False,
-            autocompletion=capability_names,
-            help="Start a contract.",
-        ),
-    ] = "",
-    workflow: Annotated[
-        str, typer.Option(metavar="NAME", show_default=False, help="Start a run of a workflow.")
-    ] = "",
-    overlap: Annotated[
-        str,
-        typer.Option(
-            metavar="POLICY",
-            help="While an earlier tick's goes on: skip, queue, cancel it, or allow.",
-        ),
-    ] = "skip",
-    queue: Annotated[
-        int,
-        typer.Option(min=0, max=100, metavar="N", show_default=False, help="Ticks that may wait."),
-    ] = 0,
-    catch_up: Annotated[
-        str,
-        typer.Option(
-            "--catch-up",
-            metavar="TIME",
-            show_default=False,
-            help="A tick may start so much too late, after a restart. Default: 10m.",
-        ),
-    ] = "",
+    call: Call = "",
+    workflow: Workflow = "",
+    overlap: Overlap = "skip",
+    queue: Queue = 0,
+    catch_up: CatchUp = "",
     jitter: Jitter = "",
     start: From = "",
     until: Until = "",
-    limit: Annotated[
-        int, typer.Option(min=0, metavar="N", show_default=False, help="Start so often at most.")
-    ] = 0,
-    timeout: Annotated[
-        str, typer.Option("--timeout", "-t", metavar="TIME", show_default=False, help="Of --call.")
-    ] = "",
+    limit: Limit = 0,
+    timeout: Timeout = "",
     label: Labels = None,
-    version: Annotated[
-        str, typer.Option(metavar="VERSION", show_default=False, help="Of what is started.")
-    ] = "",
-    engine: Annotated[
-        str,
-        typer.Option(metavar="NAME", show_default=False, help="Of --workflow: local or temporal."),
-    ] = "",
-    note: Annotated[
-        str, typer.Option(metavar="TEXT", show_default=False, help="What it is for.")
-    ] = "",
-    paused: Annotated[bool, typer.Option("--paused", help="Start nothing yet.")] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Change the one that is there; its history stays.")
-    ] = False,
+    version: Version = "",
+    engine: Engine = "",
+    note: Purpose = "",
+    paused: Paused = False,
+    replace: Replace = False,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,
@@ -132,29 +145,11 @@ def schedule_create(
     from muster.cli.place import Place
     from muster.cli.running import run
     from muster.cli.schedule import create
-    from muster.cli.schedule_spec import ScheduleOptions
+    from muster.cli.schedule_spec import ScheduleOptions, What, When
 
-    options = ScheduleOptions(
-        cron=cron,
-        time_zone=tz,
-        every=every,
-        at=at,
-        start=start,
-        until=until,
-        limit=limit,
-        jitter=jitter,
-        overlap=overlap,
-        queue=queue,
-        catch_up=catch_up,
-        call=call,
-        workflow=workflow,
-        words=input or [],
-        version=version,
-        timeout=timeout,
-        labels=label or [],
-        engine=engine,
-        note=note,
-    )
+    when = When(cron, tz, every, at, start, until, limit, jitter)
+    what = What(call, workflow, input or [], version, timeout, label or [], engine)
+    options = ScheduleOptions(when, what, overlap, queue, catch_up, note)
     place, as_json = Place(address, data_dir), output == Form.JSON
     run(lambda: create(place, name, options, paused=paused, replace=replace, as_json=as_json))
 
@@ -242,7 +237,10 @@ def schedule_trigger(
     address: Address = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Have it started now, also while it is paused; print the contract's or run's id."""
+    """Start it now, also while it is paused.
+
+    Prints the contract's or run's id.
+    """
     from muster.cli.place import Place
     from muster.cli.running import run
     from muster.cli.schedule import trigger
@@ -275,7 +273,7 @@ def schedule_preview(
     from muster.cli.place import Place
     from muster.cli.running import run
     from muster.cli.schedule import preview
-    from muster.cli.schedule_spec import ScheduleOptions
+    from muster.cli.schedule_spec import When
 
-    options = ScheduleOptions(cron=cron, time_zone=tz, every=every, at=at, start=start, until=until)
-    run(lambda: preview(Place(address, data_dir), options, count, output == Form.JSON))
+    when = When(cron, tz, every, at, start, until)
+    run(lambda: preview(Place(address, data_dir), when, count, output == Form.JSON))

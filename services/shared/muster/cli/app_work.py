@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import capability_names
-from muster.cli.options import Address, DataDir, Form, Labels, Output
+from muster.cli.options import Address, ConversationName, DataDir, Form, Labels, Output
 
 Input = Annotated[
     list[str] | None,
@@ -39,6 +39,7 @@ def call(
         str, typer.Option(metavar="BAND", help="low, normal, high or critical.")
     ] = "normal",
     label: Labels = None,
+    conversation: ConversationName = "",
     request_id: Annotated[
         str,
         typer.Option(
@@ -72,6 +73,7 @@ def call(
         version=version,
         priority=priority,
         labels=label or [],
+        conversation=conversation,
         request_id=request_id,
         quiet=quiet,
         whole=output == Form.JSON,

@@ -48,6 +48,7 @@ class CallOptions:
     version: str = ""
     priority: str = "normal"
     labels: Sequence[str] = ()
+    conversation: str = ""
     request_id: str = ""
     quiet: bool = False
     whole: bool = False
@@ -102,6 +103,8 @@ def _request_options(options: CallOptions) -> RequestOptions:
         asked["priority"] = options.priority  # type: ignore[typeddict-item]
     if options.labels:
         asked["labels"] = labels_of(options.labels)
+    if options.conversation:
+        asked["conversation_id"] = options.conversation
     if options.request_id:
         asked["request_id"] = options.request_id
     return asked

@@ -41,6 +41,58 @@ def contract_ids(incomplete: str) -> list[str]:
     return _offered(ask, "scheduler")
 
 
+def conversation_ids(incomplete: str) -> list[str]:
+    """The newest conversations."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for found in client.conversations.list(most=_OFFERED_MAX):
+            if found.id.startswith(incomplete):
+                yield found.id
+
+    return _offered(ask, "scheduler")
+
+
+def run_states(incomplete: str) -> list[str]:
+    """The states of runs."""
+    names = ("running", "unwinding", "succeeded", "failed", "cancelled", "open", "ended")
+    return [name for name in names if name.startswith(incomplete.lower())]
+
+
+def workflow_names(incomplete: str) -> list[str]:
+    """Workflows of the mesh, by name, and those that come with Muster."""
+    from muster.workflows import TEMPLATES
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for version in client.workflows.list():
+            if version.workflow.name.startswith(incomplete):
+                yield version.workflow.name
+
+    shipped = [name for name in TEMPLATES if name.startswith(incomplete)]
+    return list(dict.fromkeys([*_offered(ask, "scheduler"), *shipped]))
+
+
+def run_ids(incomplete: str) -> list[str]:
+    """The newest runs."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for run in client.workflows.runs(most=_OFFERED_MAX):
+            if run.id.startswith(incomplete):
+                yield run.id
+
+    return _offered(ask, "scheduler")
+
+
+def agent_names(incomplete: str) -> list[str]:
+    """Agents that are there."""
+
+    async def ask(client: Client) -> AsyncIterator[str]:
+        async for agent in client.agents():
+            if agent.spec.name.startswith(incomplete):
+                yield agent.spec.name
+
+    return _offered(ask, "registry")
+
+
 def question_subjects(incomplete: str) -> list[str]:
     """Contracts and runs that wait for a person."""
 

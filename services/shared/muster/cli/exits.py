@@ -42,6 +42,9 @@ _EXIT_OF_CODE = {
 _NEXT_BY_REASON = {
     "CAPABILITY_UNKNOWN": "what there is: muster capabilities",
     "CONTRACT_UNKNOWN": "what there is: muster contracts list",
+    "WORKFLOW_UNKNOWN": "what there is: muster workflow list",
+    "RUN_UNKNOWN": "what there is: muster workflow runs",
+    "RUN_STATE": "where it is: muster workflow show RUN",
     "AGENT_UNKNOWN": "what there is: muster agents",
     "SCHEDULE_UNKNOWN": "what there is: muster schedule list",
     "HOST_UNKNOWN": "what there is: muster status",
@@ -50,6 +53,7 @@ _NEXT_BY_REASON = {
     "ALREADY_ANSWERED": "the answer: muster inbox show ID",
     "ANSWER_MISMATCH": "what is asked for: muster inbox show ID",
     "PAYLOAD_MISMATCH": "what it takes: muster capabilities NAME",
+    "CONVERSATION_UNKNOWN": "what there is: muster conversation list",
     "NOT_READY": "how it is: muster status",
     "LEDGER_UNAVAILABLE": "how it is: muster status",
     "QUEUE_FULL": "what waits: muster contracts list --state queued",

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 # Fields that hold payloads, in whatever message.
-_PAYLOADS = frozenset({"payload", "details", "value", "choices", "default_answer"})
+_PAYLOADS = frozenset(
+    {"payload", "details", "value", "choices", "default_answer", "input", "output"}
+)
 
 
 def message_json(message: Message) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.completion import capability_names, contract_ids
+from muster.cli.completion import capability_names, contract_ids, conversation_ids
 
 
 class PoolKind(StrEnum):
@@ -85,5 +85,15 @@ ContractId = Annotated[
         show_default=False,
         help="A contract's id, or your request_id. Without it: the newest contract.",
         autocompletion=contract_ids,
+    ),
+]
+ConversationName = Annotated[
+    str,
+    typer.Option(
+        "--conversation",
+        metavar="NAME",
+        show_default=False,
+        autocompletion=conversation_ids,
+        help="What it belongs to, with others of that name: muster conversation.",
     ),
 ]

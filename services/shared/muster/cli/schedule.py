@@ -11,7 +11,7 @@ from muster.cli.exits import Trouble
 from muster.cli.messages import message_json
 from muster.cli.place import Place
 from muster.cli.schedule_calls import ScheduleCalls, schedules
-from muster.cli.schedule_spec import OVERLAPS, ScheduleOptions, spec_of, times_of
+from muster.cli.schedule_spec import OVERLAPS, ScheduleOptions, When, spec_of, times_of
 from muster.cli.schedule_view import (
     phase,
     schedule_page,
@@ -201,9 +201,9 @@ async def delete(place: Place, name: str) -> int:
     return exits.OK
 
 
-async def preview(place: Place, options: ScheduleOptions, count: int, as_json: bool) -> int:
+async def preview(place: Place, when: When, count: int, as_json: bool) -> int:
     """The instants that a spec would have."""
-    request = PreviewScheduleRequest(spec=times_of(options), count=count)
+    request = PreviewScheduleRequest(spec=times_of(when), count=count)
     async with schedules(place) as calls:
         reply = await calls.ask(calls.stub.PreviewSchedule, request)
     if as_json:

@@ -26,8 +26,8 @@ ENGINES = ("", "local", "temporal")
 
 
 @dataclass(frozen=True)
-class ScheduleOptions:
-    """What the command line says."""
+class When:
+    """Its instants, as the command line says them."""
 
     cron: str = ""
     time_zone: str = ""
@@ -37,9 +37,12 @@ class ScheduleOptions:
     until: str = ""
     limit: int = 0
     jitter: str = ""
-    overlap: str = "skip"
-    queue: int = 0
-    catch_up: str = ""
+
+
+@dataclass(frozen=True)
+class What:
+    """What it starts, as the command line says it."""
+
     call: str = ""
     workflow: str = ""
     words: Sequence[str] = ()
@@ -47,12 +50,23 @@ class ScheduleOptions:
     timeout: str = ""
     labels: Sequence[str] = ()
     engine: str = ""
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """What the command line says."""
+
+    when: When
+    what: What
+    overlap: str = "skip"
+    queue: int = 0
+    catch_up: str = ""
     note: str = ""
 
 
 def spec_of(options: ScheduleOptions) -> ScheduleSpec:
     """The spec. Raises `Trouble`."""
-    spec = times_of(options)
+    spec = times_of(options.when)
     if options.overlap not in OVERLAPS:
         message = f"--overlap is one of {', '.join(OVERLAPS)}, unlike {options.overlap!r}"
         raise Trouble(message, USAGE)
@@ -60,56 +74,56 @@ def spec_of(options: ScheduleOptions) -> ScheduleSpec:
     spec.queue_max, spec.note = options.queue, options.note
     if options.catch_up:
         spec.catch_up_window.CopyFrom(duration_of_seconds(_seconds("--catch-up", options.catch_up)))
-    spec.action.CopyFrom(_action_of(options))
+    spec.action.CopyFrom(_action_of(options.what))
     return spec
 
 
-def times_of(options: ScheduleOptions) -> ScheduleSpec:
+def times_of(when: When) -> ScheduleSpec:
     """A spec that has its instants only. Raises `Trouble`."""
-    if sum(map(bool, (options.cron, options.every, options.at))) != 1:
+    if sum(map(bool, (when.cron, when.every, when.at))) != 1:
         message = "say when: one of --cron '0 9 * * MON-FRI', --every 10m and --at 2026-01-31T12:00"
         raise Trouble(message, USAGE)
-    if options.time_zone and not options.cron:
+    if when.time_zone and not when.cron:
         message = "--tz goes with --cron; an instant names its own zone: 2026-01-31T12:00+01:00"
         raise Trouble(message, USAGE)
-    spec = ScheduleSpec(limit=options.limit)
-    if options.cron:
-        spec.cron.expression, spec.cron.time_zone = options.cron, options.time_zone
-    elif options.every:
-        seconds = _seconds("--every", options.every)
+    spec = ScheduleSpec(limit=when.limit)
+    if when.cron:
+        spec.cron.expression, spec.cron.time_zone = when.cron, when.time_zone
+    elif when.every:
+        seconds = _seconds("--every", when.every)
         spec.interval.every.CopyFrom(duration_of_seconds(seconds))
     else:
-        spec.at.CopyFrom(timestamp_of_ms(_instant_ms("--at", options.at)))
-    if options.jitter:
-        spec.jitter.CopyFrom(duration_of_seconds(_seconds("--jitter", options.jitter)))
-    if options.start:
-        spec.start_time.CopyFrom(timestamp_of_ms(_instant_ms("--start", options.start)))
-    if options.until:
-        spec.end_time.CopyFrom(timestamp_of_ms(_instant_ms("--until", options.until)))
+        spec.at.CopyFrom(timestamp_of_ms(_instant_ms("--at", when.at)))
+    if when.jitter:
+        spec.jitter.CopyFrom(duration_of_seconds(_seconds("--jitter", when.jitter)))
+    if when.start:
+        spec.start_time.CopyFrom(timestamp_of_ms(_instant_ms("--start", when.start)))
+    if when.until:
+        spec.end_time.CopyFrom(timestamp_of_ms(_instant_ms("--until", when.until)))
     return spec
 
 
-def _action_of(options: ScheduleOptions) -> ScheduleAction:
-    if bool(options.call) == bool(options.workflow):
+def _action_of(what: What) -> ScheduleAction:
+    if bool(what.call) == bool(what.workflow):
         message = "say what: one of --call CAPABILITY and --workflow NAME, and its input behind it"
         raise Trouble(message, USAGE)
-    if options.engine not in ENGINES:
-        message = f"--engine is local or temporal, unlike {options.engine!r}"
+    if what.engine not in ENGINES:
+        message = f"--engine is local or temporal, unlike {what.engine!r}"
         raise Trouble(message, USAGE)
-    action, value = ScheduleAction(), input_of(options.words)
-    payload = action.run.input if options.workflow else action.contract.request.payload
-    if options.workflow:
-        action.run.workflow = options.workflow
-        action.run.engine = EngineKind.ValueType(ENGINES.index(options.engine))
-        if options.version:
-            action.run.version = _version(options.version)
+    action, value = ScheduleAction(), input_of(what.words)
+    payload = action.run.input if what.workflow else action.contract.request.payload
+    if what.workflow:
+        action.run.workflow = what.workflow
+        action.run.engine = EngineKind.ValueType(ENGINES.index(what.engine))
+        if what.version:
+            action.run.version = _version(what.version)
     else:
         request = action.contract.request
-        request.capability.name = options.call
-        request.capability.version = options.version
-        request.labels.update(labels_of(options.labels))
-        if options.timeout:
-            seconds = _seconds("--timeout", options.timeout)
+        request.capability.name = what.call
+        request.capability.version = what.version
+        request.labels.update(labels_of(what.labels))
+        if what.timeout:
+            seconds = _seconds("--timeout", what.timeout)
             action.contract.timeout.CopyFrom(duration_of_seconds(seconds))
     if value is not None:
         payload.json = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -26,6 +26,11 @@ STATE_STYLES = {
     "queued": "yellow",
     "waiting": "yellow",
     "parked": "magenta",
+    "paused": "magenta",
+    "unwinding": "yellow",
+    "pending": "bright_black",
+    "skipped": "bright_black",
+    "undone": "yellow",
     "succeeded": "green",
     "ready": "green",
     "failed": "red",
@@ -38,10 +43,8 @@ STATE_STYLES = {
     "stopping": "yellow",
     "stopped": "bright_black",
     "active": "green",
-    "paused": "yellow",
     "finished": "bright_black",
     "started": "green",
-    "skipped": "bright_black",
     "missed": "red",
 }
 

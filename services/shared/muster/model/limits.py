@@ -124,11 +124,39 @@ SCHEDULE_CATCH_UP_DEFAULT_SECONDS = 600.0
 SCHEDULE_QUEUE_DEFAULT = 10  # ticks that wait for an earlier one
 SCHEDULE_RUNNING_MAX = 64  # started by one schedule and kept in mind; more are not triggered
 SCHEDULE_TRIGGERS_KEPT = 16  # triggers that a call that comes again finds
-SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron about 20 ms
+SCHEDULE_FOLD_MAX = 2_000  # instants counted at a time; of cron 5 to 45 ms
 SCHEDULE_TICKS_KEPT = 1_000  # entries of one schedule's history …
 SCHEDULE_TICKS_TRIM = 100  # … and so many more before the oldest are forgotten together
 SCHEDULE_NEXT_TIMES = 10  # instants that a schedule shows
 SCHEDULE_LABELS = 2  # that the mesh adds to a request's
+
+# --- conversations, memory, agents' state ---------------------------------------------------------
+
+CONVERSATION_PAGE_SIZE_DEFAULT = 20
+CONVERSATION_PAGE_SIZE_MAX = 100  # at 3 KB each with 32 participants, 300 KB
+CONVERSATION_COUNTED_MAX = 1_000  # contracts of one that are counted, at 12 µs: 12 ms
+CONVERSATION_SCAN_MAX = (
+    5_000  # contracts looked at for one page of them: 20 ms where 60,000 are in one
+)
+PARTICIPANTS_MAX = 32  # named of a conversation; × 400 bytes at most, 13 KB
+SEARCH_CONTRACTS_MAX = 2_000  # read for one page of a search …
+SEARCH_BYTES_MAX = 8 * 1024**2  # … and bytes of them: 60 to 90 ms of the scheduler's time, in parts
+SEARCH_READ_AT_ONCE = 50  # in between, others have their turn; of 64 KiB twice, 6.4 MB
+SEARCH_BLOCKS_MAX = 500  # memory blocks read for one page, of up to 120 KB …
+SEARCH_BLOCKS_AT_ONCE = 20  # … and at once
+TRACE_PAGE_SIZE_DEFAULT = 500
+TRACE_PAGE_SIZE_MAX = 1_000  # entries of at most 1.1 KB: 1.1 MB; usually 0.2, in 60 ms
+MEMORY_TEXT_BYTES_MAX = 8 * 1024  # of one block: 2,000 tokens of a language model
+MEMORY_BLOCK_CONTRACTS_MAX = 200  # of one block: 120 KB, and 110 ms to make, 65 of them in a thread
+MEMORY_BLOCKS_PER_CALL_MAX = 16  # 3,200 contracts, then the caller goes on
+MEMORY_BLOCKS_PER_CONVERSATION_MAX = 5_000  # 1,000,000 contracts; then start another conversation
+MEMORY_QUESTIONS_MAX = 16  # kept in a block, × 0.8 KB
+MEMORY_SKEW_SECONDS = 10.0  # by which ids of different schedulers may be out of order
+MEMORY_SUMMARIZER_SECONDS = 60.0  # that a block waits for a summarizer, unless another is named
+MEMORY_SWEEP_SECONDS = 5.0  # how often it is looked for conversations that are quiet
+MEMORY_WAITING_MAX = 10_000  # conversations that were not quiet yet, or had open contracts
+AGENT_STATE_BYTES_MAX = 64 * 1024  # of one value; more is a blob
+AGENT_STATES_PER_AGENT_MAX = 1_000  # × 64 KiB: 64 MB
 
 # --- ids ------------------------------------------------------------------------------------------
 

@@ -122,12 +122,37 @@ TABLES: Mapping[str, TableShape] = {
         ),
         4,
     ),
-    # What is left of conversations: serialized messages.
+    # What is left of conversations. Only added.
     "memory_blocks": TableShape(
-        ("tenant", "conversation", "number", "created_ms", "principal", "block"), 3
+        (
+            "tenant",
+            "conversation",
+            "number",
+            "created_ms",
+            "first_id",  # the smallest id of a contract in it
+            "through_id",  # the largest
+            "floor_id",  # every contract before this one is in this block or an earlier one
+            "contracts",  # their ids, 64-bit integers
+            "block",  # serialized muster.v1.MemoryBlock
+            "trace",  # compressed by zlib: serialized muster.v1.ListTraceResponse
+        ),
+        3,
     ),
-    # What agents keep for themselves.
-    "agent_states": TableShape(("tenant", "agent", "name", "revision", "changed_ms", "value"), 3),
+    # What agents keep for themselves: `value` is a serialized muster.v1.Payload.
+    "agent_states": TableShape(
+        (
+            "tenant",
+            "agent",
+            "name",
+            "revision",
+            "changed_ms",
+            "principal",
+            "put_id",  # which write this was, as the client named it
+            "size_bytes",  # of the value
+            "value",
+        ),
+        3,
+    ),
 }
 
 
@@ -157,7 +182,8 @@ class RowQuery:
     """Which rows of a table to read. `equal` names columns and the value, or values, they have.
 
     Rows come in the order of the columns `order` (all rising, or with `descending` all falling),
-    at most `limit` of them, and only those after the values `after` of these columns.
+    at most `limit` of them, and only those after the values `after` of these columns. `columns` are
+    what is read of each; none means all.
     """
 
     table: str
@@ -166,6 +192,7 @@ class RowQuery:
     after: tuple[Any, ...] | None = None
     descending: bool = False
     limit: int = 1_000
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from muster.wire.security import Security
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Quiet = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Retention = Annotated[float, Field(ge=limits.RETENTION_SECONDS_MIN, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -274,6 +275,9 @@ class Config:
 
     retention_seconds: Retention = limits.RETENTION_SECONDS
     # How long an ended contract is found, and its request_id remembered. Longer costs disk.
+
+    memory_quiet_seconds: Quiet = 0.0
+    # After so long without anything new, a conversation becomes memory. 0: only when somebody asks.
 
     name: str = ""
     # Names this process in the mesh; must be unique there. Empty: made from role, machine and port.

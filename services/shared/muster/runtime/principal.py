@@ -21,6 +21,7 @@ PRINCIPAL_KEY = "muster-principal"
 # A service that passes a call on says in these what its caller may do.
 ROLES_KEY = "muster-roles"
 SUBMITS_KEY = "muster-submits"
+AGENTS_KEY = "muster-agents"  # only where the call is about an agent: that one
 FORWARDED_KEY = "muster-forwarded"  # there where another scheduler has passed the call on
 
 # A tenant becomes part of paths and subjects, so it is lower case and has no dot.
@@ -168,7 +169,7 @@ def principal_passed_on(metadata: Metadata) -> Principal | None:
     """
     said: dict[str, str | bytes] = {}
     for key, value in metadata:
-        if key in (TENANT_KEY, PRINCIPAL_KEY, ROLES_KEY, SUBMITS_KEY):
+        if key in (TENANT_KEY, PRINCIPAL_KEY, ROLES_KEY, SUBMITS_KEY, AGENTS_KEY):
             said[key] = only(key, said.get(key), value)
     if TENANT_KEY not in said:
         return None
@@ -177,21 +178,36 @@ def principal_passed_on(metadata: Metadata) -> Principal | None:
         said.get(PRINCIPAL_KEY, DEFAULT_PRINCIPAL.name),
         said.get(ROLES_KEY, ROLE_NAMES[SERVICE]),
         said.get(SUBMITS_KEY, ""),
+        said.get(AGENTS_KEY, ""),
     )
 
 
 @lru_cache(maxsize=4096)
 def _passed_on(
-    tenant: str | bytes, name: str | bytes, roles: str | bytes, submits: str | bytes
+    tenant: str | bytes,
+    name: str | bytes,
+    roles: str | bytes,
+    submits: str | bytes,
+    agents: str | bytes,
 ) -> Principal:
     named = make_principal(tenant, name)
-    if not isinstance(roles, str) or not isinstance(submits, str):
+    if not isinstance(roles, str):
         raise _malformed(ROLES_KEY, "text")
-    patterns = tuple(filter(None, submits.split(",")))
-    if not are_patterns(patterns):
-        raise _malformed(SUBMITS_KEY, "patterns of capability names, separated by commas")
-    grants = Grants(patterns, NOTHING, NOTHING, NOTHING, NOTHING)
+    grants = Grants(
+        _patterns(SUBMITS_KEY, submits),
+        NOTHING,
+        NOTHING,
+        _patterns(AGENTS_KEY, agents),
+        NOTHING,
+    )
     return named._replace(roles=roles_of_names(roles.split(",")), grants=grants)
+
+
+def _patterns(key: str, text: str | bytes) -> Patterns:
+    patterns = tuple(filter(None, text.split(","))) if isinstance(text, str) else None
+    if patterns is None or not are_patterns(patterns):
+        raise _malformed(key, "patterns of names, separated by commas")
+    return patterns
 
 
 def only(key: str, before: str | bytes | None, value: str | bytes) -> str | bytes:

@@ -14,14 +14,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import cel
+from typing import TYPE_CHECKING, Any
 
 from muster.workflow import finding, syntax
 from muster.workflow.costs import Weight, check_cost, weigh
 from muster.workflow.scope import NoValue, Unevaluable, Unread, Variables
 from muster.workflow.syntax import BadSyntax, Call, Macro, Node, Path
+
+if TYPE_CHECKING:
+    import cel
 
 SHOWN_CHARS_MAX = 200
 
@@ -103,6 +104,9 @@ def shown(text: str) -> str:
 
 
 def _compiled(text: str) -> cel.Program:
+    # Loaded with the first expression: what it brings costs a tenth of a second of a start.
+    import cel
+
     try:
         return cel.compile(text)
     except ValueError as error:

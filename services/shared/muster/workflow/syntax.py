@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cel
-
 DEPTH_MAX = 50  # of parentheses, lists, calls and members; the library refuses some more
 
 _TOKEN = re.compile(
@@ -382,6 +380,8 @@ class _Parser:
 
 def _literal(text: str) -> Any:
     try:
+        import cel
+
         return cel.compile(text).execute({})
     except ValueError:  # the least integer without its sign
         return int(text, 0)

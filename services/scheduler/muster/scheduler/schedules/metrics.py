@@ -27,9 +27,7 @@ class SchedulesCollector(Collector):
             {"paused": paused, "unpaused": len(entries) - paused},
         )
         yield labelled(
-            counter(
-                "muster_schedule_ticks", "Ticks of schedules by what became of them.", "outcome"
-            ),
+            counter("muster_schedule_ticks", "Ticks of schedules that were dealt with.", "outcome"),
             {outcome.name.lower(): ticking.outcomes[outcome] for outcome in Outcome},
         )
         yield ticking.lags.family(

@@ -17,8 +17,7 @@ from muster.scheduler.workflows.starting import Asked
 from muster.scheduler.workflows.versions import Version
 from muster.v1.response_pb2 import Failure
 from muster.v1.schedule_pb2 import RunAction, ScheduleAction
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RunEvent, RunStopped
-from muster.workflow.facts import RunState
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_RUNNING, RunEvent, RunStopped
 
 _Wanted = tuple[str, str, int]  # tenant, workflow, version or 0
 
@@ -95,7 +94,7 @@ class RunStarts:
     def cancel(self, now: Now, tenant: str, target: int, reason: str) -> None:
         """See `Starts.cancel`."""
         run = self._parts.runs.open.get(target)
-        if run is not None and run.machine.state is RunState.RUNNING:
+        if run is not None and int(run.machine.state) == RUN_STATE_RUNNING:
             stopped = RunStopped(failure=Failure(code="CANCELLED", message=reason))
             with suppress(MusterError):
                 self._parts.runs.append(run, RunEvent(stopped=stopped))

@@ -49,12 +49,8 @@ class Commands:
         self._starting = starting
 
     async def find(self, run_id: int, tenant: str) -> Run:
-        """A run, open or ended, whose shard is here. Raises `NotFound`."""
+        """A run, open or ended. Raises `NotFound`."""
         self._restoring.require(shard_of_id(run_id))
-        return await self._known(run_id, tenant)
-
-    async def _known(self, run_id: int, tenant: str) -> Run:
-        """A run, here or as the ledger has it: another scheduler may be its owner."""
         run = self._runs.find(run_id)
         if run is None or run.machine.is_over:
             # What has just ended is in the ledger when what is pending is committed.
@@ -117,10 +113,15 @@ class Commands:
         if run.machine.paused:
             self._append(run, RunEvent(resumed=RunResumed(principal=principal)))
 
-    async def retry(self, run_id: int, tenant: str, principal: str, step: str) -> int:
-        """Have a run tried again from a step on; returns its revision."""
+    async def retry(
+        self, run_id: int, tenant: str, principal: str, step: str, after: int | None
+    ) -> int:
+        """Have a run tried again from a step on, or find that the retry after a revision has been
+        made; returns its revision."""
         run = await self.find(run_id, tenant)
         self._require_step(run, step)
+        if after is not None and run.machine.revision == after + 1:
+            return run.machine.revision
         why_not = run.machine.why_not_retry(step)
         if why_not:
             raise FailedPrecondition(f"run {run.name}: {why_not}", reason="RUN_STATE")
@@ -149,8 +150,12 @@ class Commands:
         given: Payload | None,
         engine: int,
     ) -> tuple[Run | RunRow, bool]:
-        """Start a run that has what this one has, but for a step and all that follows."""
-        run = await self._known(run_id, caller[0])
+        """Start a run that has what this one has, but for a step and all that follows. The new
+        one's shard is owned; of one that another scheduler has, what is in the ledger counts."""
+        if self._restoring.has(shard_of_id(run_id)):
+            run = await self.find(run_id, caller[0])
+        else:
+            run = await self._reading.run(run_id, caller[0])
         self._require_step(run, step)
         started = RunStarted()
         kept = run.machine.kept_in_fork(step)

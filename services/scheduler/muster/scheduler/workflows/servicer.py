@@ -145,17 +145,15 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
     async def GetRun(self, request: pb.GetRunRequest, context: _Context) -> pb.GetRunResponse:
         """One run, whole."""
         caller = current_principal()
-        if request.HasField("run_id"):
+        scope = (caller.tenant, caller.name, request.start_id)
+        by_id = request.HasField("run_id")
+        if by_id:
             peer = self._owner_of_run(request.run_id, caller, context)
-            number = id_of(request.run_id)
         else:
-            scope = (caller.tenant, caller.name, request.start_id)
             peer = self._owner(shard_of_scope(*scope), caller, context)
-            number = 0
         if peer is not None:
             return await peer.ask(self._stub(peer).GetRun, request, context)
-        if not number:
-            number = await self._number_of(scope)
+        number = id_of(request.run_id) if by_id else await self._number_of(scope)
         run = await self._commands.find(number, caller.tenant)
         return pb.GetRunResponse(run=run_of(run, whole=True, outputs=request.outputs))
 
@@ -288,7 +286,11 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         if peer is not None:
             return await peer.ask(self._stub(peer).RetryRun, request, context)
         revision = await self._commands.retry(
-            id_of(request.run_id), caller.tenant, caller.name, request.step
+            id_of(request.run_id),
+            caller.tenant,
+            caller.name,
+            request.step,
+            request.after_revision if request.HasField("after_revision") else None,
         )
         await self._scheduler.committer.barrier()
         return pb.RetryRunResponse(revision=revision)

@@ -36,7 +36,8 @@ from muster.backends.postgres import history
 from muster.backends.postgres.database import Database
 from muster.backends.postgres.shards import Shards
 from muster.backends.postgres.writer import Writer
-from muster.backends.sql import asked, openings, reads, records
+from muster.backends.sql import asked, conversations, openings, reads, records
+from muster.model.conversations import BriefContract, ConversationQuery
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
@@ -204,6 +205,18 @@ class PostgresLedger:
         if NUL in "".join((query.tenant, query.conversation, *query.capabilities)):
             return []
         return await self._database.read(partial(reads.page, query=query))
+
+    async def conversing(self, query: ConversationQuery) -> list[tuple[int, str, str]]:
+        """See `Ledger.conversing`."""
+        if NUL in query.tenant + query.conversation:
+            return []
+        return await self._database.read(partial(conversations.ids, query=query))
+
+    async def briefs(self, query: ConversationQuery) -> list[BriefContract]:
+        """See `Ledger.briefs`."""
+        if NUL in query.tenant + query.conversation:
+            return []
+        return await self._database.read(partial(conversations.briefs, query=query))
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
         """See `Ledger.items`."""

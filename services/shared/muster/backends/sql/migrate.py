@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 
 from muster.backends.ledger_base import LedgerForeign
 
-HEAD = "0005"
+HEAD = "0006"
 
 _ELSEWHERE = {
     "sqlite": "data directory (MUSTER_DATA_DIR)",

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     exists,
     func,
+    literal_column,
     select,
 )
 
@@ -100,7 +101,7 @@ def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:
     """Contracts that fit, newest first. Agent, labels and open states are for the caller to sift:
     they are not in the rows.
     """
-    statement = select(contracts).where(contracts.c.tenant == query.tenant)
+    statement = select(contracts).where(_tenant(query) == query.tenant)
     for column, value in (
         (contracts.c.conversation, query.conversation),
         (contracts.c.root_id, query.root_id),
@@ -108,6 +109,9 @@ def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:
     ):
         if value:
             statement = statement.where(column == value)
+    if query.conversation:
+        # In so many words, for the index that holds nothing else.
+        statement = statement.where(contracts.c.conversation != literal_column("''"))
     if query.capabilities:
         statement = statement.where(contracts.c.capability.in_(sorted(query.capabilities)))
     if query.since_ms:
@@ -119,6 +123,14 @@ def page(connection: Connection, query: ContractQuery) -> list[StoredContract]:
     statement = _in_states(statement, query.states)
     statement = statement.order_by(contracts.c.id.desc()).limit(query.limit)
     return load(connection, statement)
+
+
+def _tenant(query: ContractQuery) -> ColumnElement[str]:
+    """The tenant's column; as an expression where nothing but ids narrows a page. Else SQLite takes
+    the index that begins with it, and sorts all that a tenant has: 190 ms at 100,000 contracts."""
+    if query.conversation or query.root_id or query.parent_id:
+        return contracts.c.tenant
+    return contracts.c.tenant.concat("")
 
 
 def _in_states(statement: Select[Any], states: frozenset[ContractState]) -> Select[Any]:

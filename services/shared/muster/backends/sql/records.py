@@ -60,7 +60,7 @@ def statement(table: str, action: Action, width: int, mark: Marks) -> str:
 
 
 def rows(connection: Connection, query: RowQuery) -> list[tuple[Any, ...]]:
-    """The rows that fit, columns in the order of `TABLES`.
+    """The rows that fit, columns in the order of the query, or else of `TABLES`.
 
     The statement is text, made once for each shape of query: to build one of SQLAlchemy's each time
     takes longer than to answer it.
@@ -72,6 +72,7 @@ def rows(connection: Connection, query: RowQuery) -> list[tuple[Any, ...]]:
     for chosen in _chunks(query, several):
         shape = _Shape(
             query.table,
+            query.columns or TABLES[query.table].columns,
             tuple((name, len(v) if name in several else 0) for name, v in chosen.items()),
             query.order,
             query.after is not None,
@@ -111,6 +112,7 @@ class _Shape(NamedTuple):
     """What of a query its statement depends on."""
 
     table: str
+    columns: tuple[str, ...]
     equal: tuple[tuple[str, int], ...]  # columns, and how many values each may have; 0: just one
     order: tuple[str, ...]
     after: bool
@@ -133,7 +135,7 @@ def _select(shape: _Shape) -> str:
     if shape.after:
         compare = "<" if shape.descending else ">"
         conditions.append(f"({order}) {compare} ({marks(len(shape.order))})")
-    text = f"SELECT {', '.join(TABLES[shape.table].columns)} FROM {shape.table}"
+    text = f"SELECT {', '.join(shape.columns)} FROM {shape.table}"
     if conditions:
         text += f" WHERE {' AND '.join(conditions)}"
     if order:

@@ -329,9 +329,14 @@ memory_blocks = Table(
     Column("conversation", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("principal", Text, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("through_id", BigInteger, nullable=False),
+    Column("floor_id", BigInteger, nullable=False),
+    Column("contracts", LargeBinary, nullable=False),
     Column("block", LargeBinary, nullable=False),
+    Column("trace", LargeBinary, nullable=False),
     PrimaryKeyConstraint("tenant", "conversation", "number"),
+    Index("memory_blocks_tenant", "tenant", "through_id"),
 )
 
 agent_states = Table(
@@ -342,6 +347,9 @@ agent_states = Table(
     Column("name", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("put_id", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
     PrimaryKeyConstraint("tenant", "agent", "name"),
 )

@@ -30,9 +30,10 @@ from muster.backends.ledger_base import (
     ShardOwner,
     StoredItem,
 )
-from muster.backends.sql import asked, openings, reads, records
+from muster.backends.sql import asked, conversations, openings, reads, records
 from muster.backends.sql.migrate import migrate
 from muster.backends.sqlite.writer import Writer
+from muster.model.conversations import BriefContract, ConversationQuery
 from muster.model.ledger import (
     Batch,
     CatalogueRow,
@@ -209,6 +210,14 @@ class SqliteLedger:
     async def page(self, query: ContractQuery) -> list[StoredContract]:
         """See `Ledger.page`."""
         return await self._read(partial(reads.page, query=query))
+
+    async def conversing(self, query: ConversationQuery) -> list[tuple[int, str, str]]:
+        """See `Ledger.conversing`."""
+        return await self._read(partial(conversations.ids, query=query))
+
+    async def briefs(self, query: ConversationQuery) -> list[BriefContract]:
+        """See `Ledger.briefs`."""
+        return await self._read(partial(conversations.briefs, query=query))
 
     async def items(self, contract_id: int, epoch: int, index: int, limit: int) -> list[StoredItem]:
         """See `Ledger.items`."""

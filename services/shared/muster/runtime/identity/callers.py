@@ -16,6 +16,7 @@ from muster.runtime.identity.token_keys import key_files, load_keys
 from muster.runtime.identity.tokens import Tokens
 from muster.runtime.identity.watched import Watched, read_file
 from muster.runtime.principal import (
+    AGENTS_KEY,
     FORWARDED_KEY,
     PRINCIPAL_KEY,
     ROLES_KEY,
@@ -133,7 +134,7 @@ def _require_no_claim(principal: Principal, metadata: Metadata) -> None:
                     f"the metadata {key} names somebody else than the caller's credentials; "
                     "leave it out"
                 )
-        elif key in (ROLES_KEY, SUBMITS_KEY, FORWARDED_KEY):
+        elif key in (ROLES_KEY, SUBMITS_KEY, AGENTS_KEY, FORWARDED_KEY):
             raise NotAllowed(f"the metadata {key} is for services of the mesh; leave it out")
 
 

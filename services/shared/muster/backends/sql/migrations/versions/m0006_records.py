@@ -104,10 +104,15 @@ def _others() -> None:
         sa.Column("conversation", sa.Text, nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.Column("principal", sa.Text, nullable=False),
+        sa.Column("first_id", sa.BigInteger, nullable=False),
+        sa.Column("through_id", sa.BigInteger, nullable=False),
+        sa.Column("floor_id", sa.BigInteger, nullable=False),
+        sa.Column("contracts", sa.LargeBinary, nullable=False),
         sa.Column("block", sa.LargeBinary, nullable=False),
+        sa.Column("trace", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "conversation", "number"),
     )
+    op.create_index("memory_blocks_tenant", "memory_blocks", ["tenant", "through_id"])
     op.create_table(
         "agent_states",
         sa.Column("tenant", sa.Text, nullable=False),
@@ -115,6 +120,9 @@ def _others() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("changed_ms", sa.BigInteger, nullable=False),
+        sa.Column("principal", sa.Text, nullable=False),
+        sa.Column("put_id", sa.Text, nullable=False),
+        sa.Column("size_bytes", sa.Integer, nullable=False),
         sa.Column("value", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "agent", "name"),
     )
