@@ -53,7 +53,7 @@ install-ray:
 	@cp requirements-ray.lock $(RAY_STAMP)
 
 # Every extra but Ray's, which is locked beside it, to the same versions.
-EXTRAS = server postgres consul nats telemetry audit examples dev
+EXTRAS = server postgres consul nats temporal telemetry audit examples dev
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 

@@ -144,6 +144,12 @@ LAYERS = (
         ("{own}", "muster.wire", "muster.v1", "muster.model", "buf.validate"),
         of_others=("google.protobuf", "cel", "yaml", "jsonschema_rs"),
     ),
+    # What Temporal runs: it meets the scheduler on the wire.
+    Layer(
+        ("muster.engine",),
+        ("{own}", "muster.workflow", "muster.runtime", "muster.wire", "muster.v1", "muster.model"),
+        of_others=("temporalio", "grpc", "prometheus_client", "google.protobuf"),
+    ),
     Layer(("muster.runtime",), SHELL),
     # What the workflows that come with Muster compute knows nothing of a mesh.
     Layer(

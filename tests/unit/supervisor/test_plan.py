@@ -29,7 +29,7 @@ from muster.supervisor.words import last_words
 def test_the_ports_are_those_that_services_take_when_they_are_told_nothing() -> None:
     (mesh,) = services_of(Plan(Path("/d")))
     assert (mesh.grpc_port, mesh.http_port) == PORTS[Role.ALL]
-    for service in services_of(Plan(Path("/d"), separate=True)):
+    for service in services_of(Plan(Path("/d"), separate=True, backends=("temporal",))):
         assert (service.grpc_port, service.http_port) == PORTS[Role(service.name)]
 
 
@@ -56,6 +56,37 @@ def test_services_read_from_their_environment_what_the_plan_says(tmp_path: Path)
         assert told["PATH"] == "/bin"
 
 
+def test_temporal_brings_a_worker_of_the_engine_that_follows_every_scheduler(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(tmp_path, port=9000, backends=("temporal",))
+    services = services_of(plan)
+    assert [each.role for each in services] == ["mesh", "engine"]
+    targets = targets_of(services)
+    told = environment_of(services[1], targets, plan, {"MUSTER_TEMPORAL": "there:7233/mine"})
+    config = load_config(Role.ENGINE, told)
+    assert config.scheduler_targets == ("127.0.0.1:9000",)
+    assert config.temporal == "there:7233/mine"
+    assert targets["engine"] == ["127.0.0.1:9004"]
+    plan = Plan(tmp_path, separate=True, replicas=2, backends=("temporal", "postgres"))
+    services = services_of(plan)
+    engines = [each for each in services if each.role == "engine"]
+    assert [each.name for each in engines] == ["engine-1", "engine-2"]
+    told = environment_of(engines[1], targets_of(services), plan, {})
+    assert load_config(Role.ENGINE, told).scheduler_targets == ("127.0.0.1:7173", "127.0.0.1:7203")
+
+
+@pytest.mark.parametrize(
+    ("named", "where"),
+    [("there:7233/mine", "there:7233"), ("temporal://there:1/x", "there:1"), ("", None)],
+)
+def test_temporal_that_is_there_already_is_not_run(named: str, where: str | None) -> None:
+    plan = Plan(Path("/d"), backends=("temporal",))
+    (found,) = backends_of(plan, {"MUSTER_TEMPORAL": named})
+    assert found.elsewhere == where
+    assert bool(found.ports) is (where is None)
+
+
 def test_in_one_process_every_service_is_at_one_address() -> None:
     endpoints = endpoints_of(services_of(Plan(Path("/d"), port=9000)))
     assert set(endpoints.environment.values()) == {"127.0.0.1:9000"}
@@ -67,7 +98,7 @@ def test_free_ports_are_all_different() -> None:
     services, backends = choose_ports(services_of(plan), backends_of(plan, {}))
     ports = {each.grpc_port for each in services} | {each.http_port for each in services}
     ports |= {port for each in backends for port in each.ports}
-    assert len(ports) == 12 + sum(kind.ports for kind in KINDS.values())
+    assert len(ports) == 16 + sum(kind.ports for kind in KINDS.values())
     assert not ports & {0, None}
 
 

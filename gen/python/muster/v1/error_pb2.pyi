@@ -112,6 +112,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """[NOT_FOUND] There is no such schedule in the caller's tenant."""
     ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 45
     """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
+    ERROR_REASON_ENGINE_MISSING: _ErrorReason.ValueType  # 46
+    """[FAILED_PRECONDITION] The run was to be started on an engine that this mesh does not have."""
     ERROR_REASON_CONVERSATION_UNKNOWN: _ErrorReason.ValueType  # 50
     """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
     ERROR_REASON_MEMORY_UNKNOWN: _ErrorReason.ValueType  # 51
@@ -220,6 +222,8 @@ ERROR_REASON_SCHEDULE_UNKNOWN: ErrorReason.ValueType  # 44
 """[NOT_FOUND] There is no such schedule in the caller's tenant."""
 ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 45
 """[ALREADY_EXISTS] There is a schedule of this name already, with another spec."""
+ERROR_REASON_ENGINE_MISSING: ErrorReason.ValueType  # 46
+"""[FAILED_PRECONDITION] The run was to be started on an engine that this mesh does not have."""
 ERROR_REASON_CONVERSATION_UNKNOWN: ErrorReason.ValueType  # 50
 """[NOT_FOUND] There is no contract and no memory of such a conversation in the caller's tenant."""
 ERROR_REASON_MEMORY_UNKNOWN: ErrorReason.ValueType  # 51

@@ -13,11 +13,12 @@ from muster.executor.service import Executor, Settings
 from muster.executor.servicer_part import executor_part
 from muster.runtime.bus_remote import RemoteBus
 from muster.runtime.buses import bus_of
-from muster.runtime.config import EMBEDDED_BUS, Config, Role
+from muster.runtime.config import Config, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.looking_up import as_targets
 from muster.runtime.network import join_address
+from muster.runtime.places import EMBEDDED_BUS
 from muster.runtime.serve import Part
 from muster.wire.targets import SEPARATOR
 

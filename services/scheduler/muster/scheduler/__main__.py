@@ -9,11 +9,14 @@ from muster.backends.base import Blobs
 from muster.backends.bus_base import Bus
 from muster.backends.ledger_base import Ledger
 from muster.runtime.buses import bus_of
-from muster.runtime.config import EMBEDDED_LEDGER, Config, ConfigError, Role
+from muster.runtime.config import Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
+from muster.runtime.places import EMBEDDED_LEDGER
 from muster.runtime.serve import Part
 from muster.scheduler.part import SchedulerPart, scheduler_part
+from muster.scheduler.workflows.parts import Engines
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
 
 
 def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
@@ -29,8 +32,12 @@ def scheduler_of(config: Config, bus: Bus) -> SchedulerPart:
         shared=shared,
         security=config.tls.security,
         bus=bus,
+        engines=Engines(_ENGINES[config.workflow_engine], bool(config.temporal)),
         memory_quiet_seconds=config.memory_quiet_seconds,
     )
+
+
+_ENGINES = {"local": ENGINE_KIND_LOCAL, "temporal": ENGINE_KIND_TEMPORAL}
 
 
 # Each imports what it needs only: what the other one does takes a tenth of a second to import.

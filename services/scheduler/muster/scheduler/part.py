@@ -35,16 +35,15 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.servicer import CatalogueServicer, LinkServicer, SchedulerServicer
 from muster.scheduler.sharing import Sharing
 from muster.scheduler.statistics import Statistics
-from muster.scheduler.workflows.parts import Parts
+from muster.scheduler.workflows.parts import ENGINES, Engines, Parts
 from muster.scheduler.workflows.run_metrics import RunsCollector
-from muster.scheduler.workflows.servicer import WorkflowServicer
+from muster.scheduler.workflows.services import workflow_services
 from muster.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from muster.v1.bus_service_pb2_grpc import add_BusServiceServicer_to_server
 from muster.v1.catalogue_service_pb2_grpc import add_CatalogueServiceServicer_to_server
 from muster.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from muster.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from muster.v1.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
-from muster.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from muster.wire.security import NO_TLS, Security
 
 Services = dict[str, Callable[..., None]]  # by name: what adds each to a server
@@ -69,12 +68,13 @@ def scheduler_part(
     shared: bool = False,
     bus: Bus,
     security: Security = NO_TLS,
+    engines: Engines = ENGINES,
     memory_quiet_seconds: float = 0.0,
 ) -> SchedulerPart:
     """Makes the scheduler. It owns the ledger while the part runs; its share of it where that is
     `shared` with others, to whom it shows itself as `security` says. It publishes on the `bus` what
     happens to its contracts, and makes memory of conversations that are quiet for so long, unless
-    that is 0."""
+    that is 0. Its workflows are run by these `engines`."""
     scheduler = Scheduler(ledger, name, retention_seconds=retention_seconds, shared=shared)
     links = Links(scheduler)
     publisher = Publisher(scheduler, bus)
@@ -82,7 +82,7 @@ def scheduler_part(
     statistics = Statistics(scheduler, router)
     servicer = SchedulerServicer(scheduler, router, statistics)
     catalogue = CatalogueServicer(scheduler)
-    workflows = Parts(scheduler, blobs, retention_seconds=retention_seconds)
+    workflows = Parts(scheduler, blobs, engines, retention_seconds)
     runs = RunStarts(scheduler, workflows)
     schedules = Schedules(scheduler, {CONTRACT: ContractStarts(scheduler), RUN: runs})
     past = Past(scheduler, memory_quiet_seconds)
@@ -104,9 +104,7 @@ def scheduler_part(
     services: Services = {
         **_services_of_contracts(scheduler, router, statistics, servicer),
         **_services_between(blobs, catalogue, links),
-        "muster.v1.WorkflowService": partial(
-            add_WorkflowServiceServicer_to_server, WorkflowServicer(scheduler, router, workflows)
-        ),
+        **workflow_services(scheduler, router, workflows),
         **past.services(router),
         "muster.v1.ScheduleService": schedule_service(schedules, router),
         "muster.v1.EventService": partial(

@@ -14,6 +14,7 @@ class Serves(StrEnum):
     SCHEDULER = "scheduler"
     REGISTRY = "registry"
     EXECUTOR = "executor"
+    ENGINE = "engine"
     ALL = "all"
     HOST = "host"
 
@@ -22,6 +23,7 @@ MODULES = {
     Serves.SCHEDULER: "muster.scheduler",
     Serves.REGISTRY: "muster.registry",
     Serves.EXECUTOR: "muster.executor",
+    Serves.ENGINE: "muster.engine",
     Serves.ALL: "muster.allinone",
     Serves.HOST: "muster.hosting",
 }

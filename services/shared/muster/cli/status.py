@@ -40,6 +40,7 @@ _SERVICES = {
     "registry": "muster.v1.RegistryService",
     "scheduler": "muster.v1.SchedulerService",
     "executor": "muster.v1.ExecutorService",
+    "engine": "muster.engine",  # only where there is Temporal
 }
 
 
@@ -130,7 +131,9 @@ def _targets(endpoints: Endpoints, mesh: MeshState | None) -> list[tuple[str, st
     for role in _SERVICES:
         addresses = mesh.targets.get(role) if mesh is not None else None
         if addresses is None or len(addresses) == 1:
-            targets.append((role, role, getattr(endpoints, role)))
+            address = addresses[0] if role == "engine" and addresses else ""
+            if address or role != "engine":
+                targets.append((role, role, address or getattr(endpoints, role)))
         else:
             targets += [(f"{role}-{at + 1}", role, each) for at, each in enumerate(addresses)]
     return targets

@@ -75,6 +75,7 @@ REASONS: dict[str, tuple[Code, float | None]] = {
     "WORKFLOW_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_UNKNOWN": (Code.NOT_FOUND, None),
     "RUN_STATE": (Code.FAILED_PRECONDITION, None),
+    "ENGINE_MISSING": (Code.FAILED_PRECONDITION, None),
     "CONVERSATION_UNKNOWN": (Code.NOT_FOUND, None),
     "MEMORY_UNKNOWN": (Code.NOT_FOUND, None),
     "STATE_UNKNOWN": (Code.NOT_FOUND, None),

@@ -179,6 +179,25 @@ RUN_RETRY_SECONDS = 0.25  # pause before what could not be done now is tried aga
 RUN_WANTS_PER_TURN = 8  # of all runs, at about 0.2 ms each, before others have their turn
 RUN_WATCHERS_MAX = 1_000
 RUN_WATCHER_EVENTS_MAX = 10_000  # a watcher that is farther behind goes on from its cursor
+FEED_ENTRIES_MAX = 512  # of a run, not told to its engine's worker yet; beyond it they are loaded
+FEED_ENTRIES_KEPT = 16  # of a run, for answers: 20,000 runs at 16 x 300 bytes are 100 MB
+FEED_FRAME_BYTES_MAX = 256 * 1024
+FEED_UNSURE_SECONDS = 20.0  # twice Temporal's workflow task timeout, in which a worker may stall
+FEED_SWEEP_SECONDS = 5.0
+ENGINE_ENTRIES_BYTES_MAX = 512 * 1024  # of an answer or a signal; Temporal takes 2 MB
+ENGINE_WANTS_MAX = 1_024  # of one call: 256 steps, each with two or three
+ENGINE_ITEMS_PER_TURN = 100  # at about 0.2 ms each, before others have their turn
+ENGINE_SUMMARY_CHARS_MAX = 200  # of what Temporal shows to people; it takes 400 bytes
+ENGINE_SIGNALS_AT_ONCE = 32  # of one worker
+ENGINE_CALLS_AT_ONCE = 100  # of one worker to its schedulers
+ENGINE_WORKFLOWS_CACHED_MAX = 2_000  # of one worker, at about 50 KB each: 100 MB
+ENGINE_STICKY_SECONDS = 3.0  # until another worker takes what one that is gone had begun
+ENGINE_STOP_SECONDS = 3.0  # for what is being asked of schedulers
+ENGINE_BACKOFF_SECONDS_MIN = 0.1
+ENGINE_BACKOFF_SECONDS_MAX = 5.0
+ENGINE_PROBE_SECONDS = 2.0  # how often a worker looks whether Temporal is there
+ENGINE_LOOK_SECONDS = 60.0  # how often for runs that Temporal has lost, without having been away
+ENGINE_LISTED_SECONDS = 3.0  # until what was started is listed, amply
 
 # --- watchers -------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from muster.backends.bus_base import Bus
-from muster.runtime.config import EMBEDDED_BUS, Config, ConfigError
+from muster.runtime.config import Config, ConfigError
+from muster.runtime.places import EMBEDDED_BUS
 
 
 def bus_of(config: Config) -> Bus:

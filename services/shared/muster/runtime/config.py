@@ -14,12 +14,18 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from muster.model import limits
+from muster.runtime.places import (
+    EMBEDDED_BUS,
+    EMBEDDED_LEDGER,
+    BusUrls,
+    DirectoryUrl,
+    LedgerUrl,
+    TemporalPlace,
+)
 from muster.wire.security import Security
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -29,91 +35,6 @@ Retention = Annotated[float, Field(ge=limits.RETENTION_SECONDS_MIN, allow_inf_na
 Count = Annotated[int, Field(ge=1)]
 
 
-FILE = "file:"
-
-
-def _from_file(text: str) -> str:
-    """What the file holds that `file:PATH` names, so that a password is in no environment."""
-    if not text.startswith(FILE):
-        return text
-    try:
-        return Path(text.removeprefix(FILE)).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        why = {"why": error.strerror or "no reason is given"}
-        raise PydanticCustomError("file", "names a file that cannot be read: {why}", why) from None
-    except ValueError:
-        raise PydanticCustomError("file", "names a file that holds no text") from None
-
-
-EMBEDDED_LEDGER = "sqlite"
-
-
-def _ledger(text: str) -> str:
-    """Refuses with words that do not hold the URL: there is a password in it."""
-    if text == EMBEDDED_LEDGER:
-        return text
-    try:
-        url = urlsplit(text)
-        # Several hosts, of which the driver takes the one that writes, have no port in common.
-        well_formed = "," in url.netloc or (url.port or 1) > 0
-    except ValueError:  # a port that is none, brackets that do not close
-        well_formed = False
-    if not well_formed or url.scheme not in ("postgresql", "postgres"):
-        raise PydanticCustomError(
-            "ledger",
-            'is neither "sqlite" nor like postgresql://user:password@host:5432/database',
-        )
-    if not url.path.strip("/"):
-        raise PydanticCustomError("ledger", "names no database: postgresql://host:5432/database")
-    return text
-
-
-EMBEDDED_BUS = ""
-
-
-def _bus(text: str) -> str:
-    """Refuses with words that do not hold the URLs: there may be passwords in them."""
-    for each in text.split(",") if text != EMBEDDED_BUS else ():
-        try:
-            url = urlsplit(each.strip())
-            well_formed = bool(url.hostname) and (url.port or 1) > 0
-        except ValueError:
-            well_formed = False
-        if not well_formed or url.scheme not in ("nats", "tls"):
-            raise PydanticCustomError(
-                "bus", "is neither empty nor like nats://host:4222, several with commas between"
-            )
-    return text
-
-
-BusUrls = Annotated[str, AfterValidator(_from_file), AfterValidator(_bus)]
-LedgerUrl = Annotated[str, AfterValidator(_from_file), AfterValidator(_ledger)]
-
-# What MUSTER_DIRECTORY begins with, and whether that means TLS.
-DIRECTORY_SCHEMES = {"consul": False, "consuls": True, "consul+https": True}
-
-
-def _directory(text: str) -> str:
-    """Refuses with words that do not hold the URL: somebody may have put a token into it."""
-    if not text:
-        return text
-    try:
-        url = urlsplit(text)
-        well_formed = bool(url.hostname) and (url.port or 1) > 0
-    except ValueError:  # a port that is none, brackets that do not close
-        well_formed = False
-    if not well_formed or url.scheme not in DIRECTORY_SCHEMES or url.path.strip("/"):
-        message = "is neither empty nor like consul://host:8500 or, with TLS, consuls://host:8501"
-        raise PydanticCustomError("directory", message)
-    if "@" in url.netloc:
-        message = "is shown to people; put the token into MUSTER_DIRECTORY_TOKEN"
-        raise PydanticCustomError("directory", message)
-    return text
-
-
-DirectoryUrl = Annotated[str, AfterValidator(_directory)]
-
-
 class Role(Enum):
     """Which services a process runs; the value names it to people."""
 
@@ -121,6 +42,7 @@ class Role(Enum):
     REGISTRY = "registry"
     SCHEDULER = "scheduler"
     EXECUTOR = "executor"
+    ENGINE = "engine"
 
 
 # role -> (gRPC port, HTTP port)
@@ -129,6 +51,7 @@ PORTS: dict[Role, tuple[int, int]] = {
     Role.REGISTRY: (7172, 7182),
     Role.SCHEDULER: (7173, 7183),
     Role.EXECUTOR: (7174, 7184),
+    Role.ENGINE: (7175, 7185),
 }
 
 
@@ -316,6 +239,13 @@ class Config:
 
     directory_agents_max: Count = limits.DIRECTORY_AGENTS_MAX
     # Beyond it hosts are registered and not each agent, which costs a call per agent and 30 s.
+
+    temporal: TemporalPlace = ""
+    # host:port, or host:port/namespace, of Temporal's frontend. Schedulers take runs for Temporal
+    # where it is set; the engine's workers (python -m muster.engine) connect to it.
+
+    workflow_engine: Literal["local", "temporal"] = "local"
+    # Who runs workflows whose start does not say so. "local" is faster by far and needs no server.
 
     zone: str = ""
     # Where this process runs, for whoever looks it up in the directory.

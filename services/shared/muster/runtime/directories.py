@@ -17,10 +17,11 @@ from muster.backends.directory_base import Directory
 from muster.backends.directory_memory import MemoryDirectory
 from muster.model import limits
 from muster.model.directory import Entry, Probe, meta_text
-from muster.runtime.config import DIRECTORY_SCHEMES, Config, ConfigError
+from muster.runtime.config import Config, ConfigError
 from muster.runtime.directory_metrics import directory_metrics
 from muster.runtime.lifetime import Run, background
 from muster.runtime.looking_up import OnLevel, follow
+from muster.runtime.places import DIRECTORY_SCHEMES
 from muster.runtime.registering import Keeper
 from muster.runtime.serve import Part, Readiness
 

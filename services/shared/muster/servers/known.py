@@ -33,10 +33,14 @@ class Kind:
     # Of the variable's value, where it names a server of this kind.
 
     port_default: int = 0
+    is_place: bool = False
+    # Whether the variable may hold host:port without a scheme.
 
     def elsewhere(self, environment: Mapping[str, str]) -> str | None:
         """The address of the server of this kind that the environment names, if it names one."""
         url = _told(environment.get(self.variable, "")) if self.variable else ""
+        if url and self.is_place and "://" not in url:
+            url = f"{self.schemes[0]}://{url}"
         if url.partition("://")[0] not in self.schemes:
             return None
         # Several hosts may be named; the first stands for all.
@@ -76,13 +80,22 @@ KINDS: dict[str, Kind] = {
             ("consul", "consuls", "consul+https"),
             8500,
         ),
-        Kind(temporal.NAME, temporal.PORTS, temporal.prepare, temporal.answers),
+        Kind(
+            temporal.NAME,
+            temporal.PORTS,
+            temporal.prepare,
+            temporal.answers,
+            "MUSTER_TEMPORAL",
+            ("temporal",),
+            7233,
+            is_place=True,
+        ),
     )
 }
 
 
 def _told(text: str) -> str:
-    """What `file:PATH` refers to, as `muster.runtime.config` has it; other text as it is. Nothing
+    """What `file:PATH` refers to, as `muster.runtime.places` has it; other text as it is. Nothing
     where it cannot be read: services say so themselves."""
     if not text.startswith("file:"):
         return text

@@ -13,17 +13,20 @@ from pathlib import Path
 from muster.backends.pool_base import PoolError
 from muster.model import limits
 from muster.servers.known import KINDS
+from muster.servers.temporal import NAME as TEMPORAL
 from muster.supervisor.finding import PORT_DEFAULT, Endpoints
 from muster.supervisor.pools import SUBPROCESS, check_pool
 from muster.wire.targets import SEPARATOR
 
 # From the first port on: 7171 gRPC and 7180 HTTP for everything in one process; 7172 to 7174 and
-# 7182 to 7184 for services apart, 7202 and so on for the second of each; 7191 to 7196 for servers.
+# 7182 to 7184 for services apart, 7175 and 7185 for the engine's worker in any case, 7202 and so on
+# for the second of each; 7191 to 7196 for servers.
 _HTTP_OFFSET_TOGETHER = 9
 _HTTP_OFFSET_APART = 10
 _BACKENDS_OFFSET = 20
 _REPLICA_OFFSET = 30
 _SERVICES = ("registry", "scheduler", "executor")
+_ENGINE, _ENGINE_NUMBER = "engine", 4  # beside the services where there is Temporal
 PORT_MAX = 65535 - _REPLICA_OFFSET * limits.REPLICAS_MAX
 
 
@@ -77,7 +80,8 @@ class Service:
 
     name: str
     role: str
-    # "registry", "scheduler", "executor", or "mesh" for all of them; replicas share it.
+    # "registry", "scheduler", "executor", or "mesh" for all of them; "engine" for a worker of
+    # Temporal. Replicas share it.
 
     module: str
     host: str
@@ -153,9 +157,15 @@ def make_folders(data_dir: Path) -> Path:
 
 def services_of(plan: Plan) -> list[Service]:
     """The services in the order in which they start; ports 0 are still to be chosen."""
+    engines = [(_ENGINE, _ENGINE_NUMBER)] if TEMPORAL in plan.backends else []
     if not plan.separate:
         http = plan.port + _HTTP_OFFSET_TOGETHER
-        return [_service(plan, "mesh", "mesh", "muster.allinone", plan.port, http)]
+        mesh = _service(plan, "mesh", "mesh", "muster.allinone", plan.port, http)
+        return [mesh, *_apart(plan, engines)]
+    return _apart(plan, [("scheduler", 2), ("registry", 1), ("executor", 3), *engines])
+
+
+def _apart(plan: Plan, roles: Sequence[tuple[str, int]]) -> list[Service]:
     return [
         _service(
             plan,
@@ -165,7 +175,7 @@ def services_of(plan: Plan) -> list[Service]:
             plan.port + replica * _REPLICA_OFFSET + number,
             plan.port + replica * _REPLICA_OFFSET + _HTTP_OFFSET_APART + number,
         )
-        for role, number in (("scheduler", 2), ("registry", 1), ("executor", 3))
+        for role, number in roles
         for replica in range(plan.replicas)
     ]
 
@@ -195,17 +205,18 @@ def backends_of(plan: Plan, environment: Mapping[str, str]) -> list[Backend]:
 
 def targets_of(services: Sequence[Service]) -> dict[str, list[str]]:
     """Where each service is, every one of it."""
-    return {
+    targets = {
         role: [each.address for each in services if each.role in (role, "mesh")]
         for role in _SERVICES
     }
+    engines = [each.address for each in services if each.role == _ENGINE]
+    return targets | ({_ENGINE: engines} if engines else {})
 
 
 def endpoints_of(services: Sequence[Service]) -> Endpoints:
     """Where clients find each service: any of it will do."""
-    return Endpoints(
-        **{role: SEPARATOR.join(addresses) for role, addresses in targets_of(services).items()}
-    )
+    targets = targets_of(services)
+    return Endpoints(**{role: SEPARATOR.join(targets[role]) for role in _SERVICES})
 
 
 def environment_of(
@@ -221,7 +232,7 @@ def environment_of(
         "MUSTER_HTTP_PORT": "none" if service.http_port is None else str(service.http_port),
         "MUSTER_DATA_DIR": str(plan.data_dir),
     }
-    if plan.separate:
+    if plan.separate or service.role == _ENGINE:
         told["MUSTER_SCHEDULER_TARGETS"] = ",".join(targets["scheduler"])
         told["MUSTER_REGISTRY_TARGETS"] = ",".join(targets["registry"])
         # One port cannot be everybody's.

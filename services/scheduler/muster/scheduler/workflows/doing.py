@@ -35,7 +35,6 @@ from muster.v1.workflow_run_pb2 import (
     ItemEnded,
     RunEnded,
     RunEvent,
-    RunStopped,
     StepBegun,
     StepWoken,
 )
@@ -247,8 +246,7 @@ class Doing:
             woken = StepWoken(step=want.step, revision=want.revision)
             self._runs.append(run, RunEvent(woken=woken))
         else:
-            failure = Failure(code="RUN_TIMEOUT", message="the run's time is over")
-            self._runs.append(run, RunEvent(stopped=RunStopped(failure=failure)))
+            self._runs.time_over(run)
 
     # --- ends -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from muster.runtime.lifetime import Run as Loop
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.doing import Doing, NotYet, is_passing
 from muster.scheduler.workflows.run import Run
+from muster.v1.workflow_run_pb2 import RunEvent
 from muster.workflow import facts as f
 from muster.workflow.facts import Want
 
@@ -41,6 +42,9 @@ class LocalEngine:
 
     # --- what runs want ---------------------------------------------------------------------------
 
+    def require(self) -> None:
+        """See `Engine.require`. It is always there."""
+
     def wanted(self, run: Run, wants: Sequence[Want]) -> None:
         """See `Engine.wanted`."""
         for want in wants:
@@ -53,6 +57,9 @@ class LocalEngine:
     def restored(self, run: Run) -> None:
         """See `Engine.restored`."""
         self.wanted(run, run.machine.outstanding())
+
+    def committed(self, run: Run, event: RunEvent) -> None:
+        """See `Engine.committed`. What follows from it was done in the same commit."""
 
     def forgotten(self, run: Run) -> None:
         """See `Engine.forgotten`. What is left to do for it is passed over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 from muster.backends.base import Blobs
 from muster.model import limits
@@ -16,12 +17,23 @@ from muster.scheduler.workflows.doing import Doing
 from muster.scheduler.workflows.forgetting import forget_runs
 from muster.scheduler.workflows.gates import answered
 from muster.scheduler.workflows.local import LocalEngine
+from muster.scheduler.workflows.outside import OutsideEngine
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.starting import Starting
 from muster.scheduler.workflows.versions import Versions
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
+
+
+class Engines(NamedTuple):
+    """Who runs workflows."""
+
+    default: int = ENGINE_KIND_LOCAL  # where a start does not say
+    temporal: bool = False  # its workers will follow, also where none does yet
+
+
+ENGINES = Engines()
 
 
 class Parts:
@@ -31,7 +43,7 @@ class Parts:
         self,
         scheduler: Scheduler,
         blobs: Blobs,
-        default_engine: int = ENGINE_KIND_LOCAL,
+        engines: Engines = ENGINES,
         retention_seconds: float = limits.RETENTION_SECONDS,
     ) -> None:
         self._retention_seconds = retention_seconds
@@ -43,11 +55,15 @@ class Parts:
         self.doing = Doing(scheduler, self.runs, blobs, children)
         self.restoring = Restoring(scheduler, self.runs, self.reading, children)
         self.starting = Starting(
-            scheduler, self.runs, self.versions, self.reading, self.restoring, default_engine
+            scheduler, self.runs, self.versions, self.reading, self.restoring, engines.default
         )
         self.commands = Commands(scheduler, self.runs, self.reading, self.restoring, self.starting)
         self.local = LocalEngine(scheduler, self.doing)
-        self.runs.engines[ENGINE_KIND_LOCAL] = self.local
+        self.outside = OutsideEngine(scheduler, self.doing, expected=engines.temporal)
+        self.runs.engines |= {
+            ENGINE_KIND_LOCAL: self.local,
+            ENGINE_KIND_TEMPORAL: self.outside,
+        }
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -57,6 +73,7 @@ class Parts:
         async with background(
             self.restoring.run,
             partial(forget_runs, self._scheduler, self.runs, self._retention_seconds),
+            self.outside.sweep,
             *self.local.loops,
         ):
             yield

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from muster.model.ids import format_id, shard_of_id
-from muster.scheduler.workflows.journal import fact_of
 from muster.scheduler.workflows.versions import Version
 from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
@@ -21,6 +20,7 @@ from muster.v1.workflow_run_pb2 import (
 from muster.wire.jsontext import json_value
 from muster.wire.times import ms_of_timestamp, timestamp_of_ms
 from muster.workflow.facts import StepState, Want
+from muster.workflow.journal import fact_of
 from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
 from muster.workflow.steps import ENDED, StepRun

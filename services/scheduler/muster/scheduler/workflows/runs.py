@@ -23,7 +23,14 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
-from muster.v1.workflow_run_pb2 import ItemEnded, RunEvent, StepBegun
+from muster.v1.response_pb2 import Failure
+from muster.v1.workflow_run_pb2 import (
+    STEP_STATE_SUCCEEDED,
+    ItemEnded,
+    RunEvent,
+    RunStopped,
+    StepBegun,
+)
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.facts import RunState, Want
 
@@ -33,11 +40,17 @@ Scope = tuple[str, str, str]
 class Engine(Protocol):
     """Who has done what runs want."""
 
+    def require(self) -> None:
+        """Raises `FailedPrecondition` where it cannot take a new run."""
+
     def wanted(self, run: Run, wants: Sequence[Want]) -> None:
         """A run's journal has grown, and these are wanted now that were not before."""
 
     def restored(self, run: Run) -> None:
         """An open run has come from the ledger: all that it wants is outstanding."""
+
+    def committed(self, run: Run, event: RunEvent) -> None:
+        """An entry of the run's journal is committed."""
 
     def forgotten(self, run: Run) -> None:
         """The run has ended, or is another scheduler's now."""
@@ -163,9 +176,11 @@ class Runs:
 
     @failpoint("run_entry_untold")
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
-        self.watchers.tell(*told)
-        if told[1].HasField("ended") and (tell := self.ends.pop(told[0].id, None)) is not None:
-            tell(told[0].id)
+        run, event = told
+        self.watchers.tell(run, event)
+        self.engines[run.row.engine].committed(run, event)
+        if event.HasField("ended") and (tell := self.ends.pop(run.id, None)) is not None:
+            tell(run.id)
         scheduler = self.scheduler
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])
@@ -182,7 +197,17 @@ class Runs:
         step = run.machine.steps[ended.step]
         waits = step.undoing if ended.compensation else ended.index in step.open
         if waits and ended.revision == step.revision:
+            late = 0 < run.deadline_ms <= self.scheduler.clock().wall_ms
+            if late and ended.state != STEP_STATE_SUCCEEDED:
+                # Its own deadline was the run's: whichever timer is first, it is the run's time.
+                self.time_over(run)
             self.append(run, RunEvent(item_ended=ended))
+
+    def time_over(self, run: Run) -> None:
+        """The run's deadline has come; nothing happens where it is being unwound already."""
+        if run.machine.state is RunState.RUNNING:
+            failure = Failure(code="RUN_TIMEOUT", message="the run's time is over")
+            self.append(run, RunEvent(stopped=RunStopped(failure=failure)))
 
     # --- looking ----------------------------------------------------------------------------------
 

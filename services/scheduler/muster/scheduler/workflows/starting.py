@@ -224,6 +224,8 @@ class Starting:
     def _begin(self, asked: Asked, version: Version, shard: int, started: RunStarted) -> Run:
         scheduler = self._scheduler
         scheduler.committer.require_room()
+        engine = asked.engine or self._default_engine
+        self._runs.engines[engine].require()
         if len(self._runs.open) >= limits.RUNS_OPEN_MAX:
             raise ResourceExhausted(
                 f"{limits.RUNS_OPEN_MAX} runs are open; start again when some have ended",
@@ -239,7 +241,7 @@ class Starting:
             asked.body_sha256,
             asked.workflow,
             version.number,
-            asked.engine or self._default_engine,
+            engine,
             asked.conversation,
             0,
             "",
