@@ -79,9 +79,9 @@ async def answer_gate(run: Run) -> list[str]:
     run_id = await run.start()
 
     async def answer() -> None:
-        await run.recorder.until(run_id, "approve", "WAITING", "SUCCEEDED")
-        await run.recorder.answer(run_id, "approve.0", "yes")
-        await run.recorder.answer(run_id, "approve.0", "no")
+        question = await run.recorder.asked(run_id, "approve")
+        await run.recorder.answer(run_id, question, "yes")
+        await run.recorder.answer(run_id, question, "no")
 
     await asyncio.gather(run.recorder.follow(run_id), answer())
     return [run_id]

@@ -29,7 +29,6 @@ from muster.v1.workflow_pb2 import Step, Workflow
 from muster.v1.workflow_run_pb2 import (
     EngineKind,
     RunEvent,
-    StepState,
     WorkflowRun,
 )
 from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
@@ -180,6 +179,21 @@ class RunRecorder:
             outcome = error.reason or error.code.name
         self.note(w.GateAnswered(run_id, question_id, digest, principal, outcome))
 
+    async def asked(self, run_id: str, step: str) -> str:
+        """Returns the id of a step's question, once it is in the inbox."""
+        request = inbox.ListQuestionsRequest(subject_id=run_id)
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            while True:
+                reply = await self.persist(
+                    "ListQuestions",
+                    run_id,
+                    lambda: self.inbox.ListQuestions(request, timeout=CALL_SECONDS),
+                )
+                found = [each.question.id for each in reply.entries if each.step == step]
+                if found:
+                    return found[0]
+                await asyncio.sleep(PAUSE_SECONDS / 4)
+
     async def get(self, run_id: str) -> WorkflowRun:
         """A run with what its items gave back."""
         request = pb.GetRunRequest(run_id=run_id, outputs=True)
@@ -209,17 +223,6 @@ class RunRecorder:
                     if error.code not in OUTCOME_UNKNOWN:
                         raise error from None
                 await asyncio.sleep(PAUSE_SECONDS * random.random())
-
-    async def until(self, run_id: str, step: str, *states: str) -> None:
-        """Returns when a step is in one of these states, or the run has ended."""
-        wanted = [StepState.Value(f"STEP_STATE_{state}") for state in states]
-        async with asyncio.timeout(GIVE_UP_SECONDS):
-            while True:
-                run = await self.get(run_id)
-                state = next(each.state for each in run.steps if each.name == step)
-                if state in wanted or run.state in OVER:
-                    return
-                await asyncio.sleep(PAUSE_SECONDS / 4)
 
     # --- reading back -----------------------------------------------------------------------------
 
