@@ -100,7 +100,7 @@ class EdgeWorld(World):
         does not wait until it serves."""
         if name in HOSTS:
             await self.hosts[name].kill()
-            self.hosts[name] = await self._machine.start(
+            self.hosts[name] = await self.machine.start(
                 name,
                 *("-m", "tests.support.recording_host", name, str(self.journal(name))),
                 environment={**self.mesh.environment(), **environment},

@@ -73,8 +73,8 @@ class Stage:
         self.workers: dict[str, Process] = {}  # of the engine on Temporal
         self._worker_ports = {f"engine-{n}": free_port() for n in range(setup.temporal_workers)}
         self.mesh: MeshProcesses | SupervisedMesh
-        names = BACKENDS if setup.shape == FULL else ()
-        names += (TEMPORAL,) if setup.temporal_workers else ()
+        names = [*(BACKENDS if setup.shape == FULL else ())]
+        names += [TEMPORAL] if setup.temporal_workers else []
         self.backends = {name: ServerProcess(prepared(name, folder / "backends")) for name in names}
         if setup.temporal_workers:
             self._settings["MUSTER_TEMPORAL"] = self.backends[TEMPORAL].server.address

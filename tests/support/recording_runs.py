@@ -70,9 +70,10 @@ class RunRecorder:
         self.scheduler = SchedulerServiceStub(channel)
         self.inbox = InboxServiceStub(channel)
         self.engine: EngineKind.ValueType = engine  # type: ignore[assignment]
-        # When an entry came live, by the monotonic clock, and its own time, by the wall clock.
-        self.seen: list[tuple[float, float]] = []
+        # When an entry came live, by the monotonic clock; its own time, by the wall clock; its run.
+        self.seen: list[tuple[float, float, str]] = []
         self.accepted = asyncio.Event()  # since somebody cleared it, a run was
+        self.accepted_at: dict[str, float] = {}  # by run, by the monotonic clock
         self._note = note
         self._calls = count(1)
         self._steps: dict[tuple[str, int], dict[str, Step]] = {}
@@ -127,6 +128,7 @@ class RunRecorder:
             "StartRun", start_id, lambda: self.flows.StartRun(request, timeout=CALL_SECONDS)
         )
         self.note(w.RunAccepted(start_id, reply.run_id, reply.duplicate))
+        self.accepted_at[reply.run_id] = time.monotonic()
         self.accepted.set()
         return reply.run_id
 
@@ -215,7 +217,7 @@ class RunRecorder:
                         for event in frame.events:
                             cursor = event.sequence
                             self.note(entry_of(event, watch))
-                            self.seen.append((time.monotonic(), seconds_of(event.time)))
+                            self.seen.append((time.monotonic(), seconds_of(event.time), run_id))
                         if frame.HasField("ended"):
                             return cursor
                 except grpc.RpcError as broken:

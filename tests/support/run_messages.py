@@ -13,6 +13,7 @@ from muster.v1.contract_pb2 import Contract
 from muster.v1.response_pb2 import ContractState, ResponseAuthor
 from muster.v1.workflow_pb2 import Step
 from muster.v1.workflow_run_pb2 import (
+    EngineKind,
     ItemEnded,
     RunEvent,
     RunState,
@@ -62,6 +63,7 @@ def shown_of(run: WorkflowRun, outcome: Any) -> w.RunShown:
         digest_of_value(outcome),
         seconds_of(run.start_time),
         seconds_of(run.end_time),
+        EngineKind.Name(run.engine).removeprefix("ENGINE_KIND_"),
     )
 
 

@@ -8,9 +8,9 @@ from tests.faults.planted import put
 
 def plant() -> None:
     """Counts the steps that succeed backwards."""
-    order = StepRun.order
+    order = vars(StepRun)["order"]
 
     def backwards(step: StepRun, number: int) -> None:
-        order.__set__(step, -number)  # type: ignore[attr-defined]
+        order.__set__(step, -number)
 
-    put(StepRun, "order", property(order.__get__, backwards))  # type: ignore[attr-defined]
+    put(StepRun, "order", property(order.__get__, backwards))

@@ -74,6 +74,7 @@ class RunShown(Record):
     outcome: str = ""
     start_time: float = 0.0
     end_time: float = 0.0
+    engine: str = ""
 
 
 @dataclass(slots=True)

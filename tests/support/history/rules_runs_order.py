@@ -7,11 +7,13 @@ from itertools import pairwise
 
 from tests.support.history.evidence import Breach, Evidence
 from tests.support.history.evidence_runs import RunCase, RunEvidence
-from tests.support.history.records import OWNER
+from tests.support.history.records import OWNER, PART
 from tests.support.history.records_runs import StepContract
 
 TICK_SECONDS = 0.02  # of wall clocks that are compared, in milliseconds, and of rounding
 LATE_SECONDS = 2.0  # after an instant, or after who looks after it is back
+# Temporal gives a dead worker's runs to another one when the worker has been silent for a while.
+LATE_ON_TEMPORAL_SECONDS = 20.0
 OPEN = frozenset({"PENDING", "RUNNING", "WAITING"})
 
 
@@ -102,20 +104,27 @@ def what_was_done_is_undone(evidence: Evidence) -> Iterator[Breach]:
 def instants_are_kept(evidence: Evidence) -> Iterator[Breach]:
     """R11: what waits for an instant goes on when it has come, not before, and soon after it, or
     after the return of who looks after it."""
-    away = [
-        (span.fault.wall, span.fault.wall + span.end - span.begin)
-        for span in evidence.during(OWNER)
-    ]
     for case in evidence.runs.runs.values():
         due = {(e.step, e.revision): e.due for e in case.entries if e.kind == "begun" and e.due}
         for entry in case.entries:
             instant = due.get((entry.step, entry.revision)) if entry.kind == "woken" else None
             if instant is None:
                 continue
-            latest = instant
-            for begin, back in sorted(away):
-                if begin <= latest + LATE_SECONDS and back > latest:
-                    latest = back
-            if not instant - TICK_SECONDS <= entry.time <= latest + LATE_SECONDS:
+            latest = _latest(evidence, case, instant)
+            if not instant - TICK_SECONDS <= entry.time <= latest:
                 sentence = f"step {entry.step} of {case.run_id} woke"
                 yield Breach(f"{sentence} {entry.time - instant:+.3f} s off", (case.run_id,))
+
+
+def _latest(evidence: Evidence, case: RunCase, instant: float) -> float:
+    """Until when what is due at an instant may take, with the faults of that time."""
+    spans, late = evidence.during(OWNER), LATE_SECONDS
+    if case.shown is not None and case.shown.engine == "TEMPORAL":
+        spans, late = [*spans, *evidence.during(PART)], LATE_ON_TEMPORAL_SECONDS
+    latest = instant + LATE_SECONDS
+    for span in sorted(spans, key=lambda each: each.begin):
+        begin = span.fault.wall
+        back = begin + span.end - span.begin
+        if begin <= latest and back + late > instant:
+            latest = max(latest, back + late)
+    return latest
