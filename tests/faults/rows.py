@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults import (
     rows_crowds,
     rows_disks,
+    rows_flows,
     rows_freezes,
     rows_full,
     rows_kills,
@@ -14,7 +15,9 @@ from tests.faults import (
 )
 from tests.faults.table import Row
 
-FULL = {row.name: row for row in rows_full.ROWS}  # those of the full profile
+FULL = {
+    row.name: row for row in (*rows_full.ROWS, *rows_flows.FULL_ROWS)
+}  # those of the full profile
 ROWS: dict[str, Row] = {
     row.name: row
     for row in (
@@ -25,6 +28,7 @@ ROWS: dict[str, Row] = {
         *rows_crowds.ROWS,
         *rows_slow.ROWS,
         *rows_trees.ROWS,
+        *rows_flows.ROWS,
     )
 }
 EVERY = ROWS | FULL

@@ -21,7 +21,7 @@ from tests.faults.stalls import Stalls, stalls_noted
 from tests.faults.supervised import SupervisedMesh
 from tests.support.history import SLOTS, WORK_SECONDS, Fault, Journal, Setting
 from tests.support.history.journal import SUFFIX
-from tests.support.processes import Machine, MeshProcesses, Process, machine, until
+from tests.support.processes import Machine, MeshProcesses, Process, free_port, machine, until
 from tests.support.servers import prepared
 
 HOSTS = 8
@@ -31,6 +31,7 @@ READY_SECONDS = 30.0
 SUPERVISED = "supervised"
 FULL = "full"  # supervised, two of every service, on PostgreSQL, NATS and Consul
 BACKENDS = ("postgres", "nats", "consul")
+TEMPORAL = "temporal"
 NOISE = "noise"  # a tenant whose contracts are in no history
 
 
@@ -48,6 +49,8 @@ class Setup:
     everywhere: Mapping[str, str] = field(default_factory=dict)
     # What services and hosts have in their environment besides.
 
+    program: str = "tests.faults.fleet_host"  # what a host runs
+    temporal_workers: int = 0  # of the engine on Temporal, which is there if there are any
     groups: Mapping[str, int] = field(default_factory=dict)
     # By host: the group as which it runs, so that its packets can be told from others'.
 
@@ -67,12 +70,15 @@ class Stage:
         self.stalls: Stalls
         self._stack = stack
         self._settings = {**setup.settings, **setup.everywhere}
-        self.backends: dict[str, ServerProcess] = {}
+        self.workers: dict[str, Process] = {}  # of the engine on Temporal
+        self._worker_ports = {f"engine-{n}": free_port() for n in range(setup.temporal_workers)}
         self.mesh: MeshProcesses | SupervisedMesh
+        names = [*(BACKENDS if setup.shape == FULL else ())]
+        names += [TEMPORAL] if setup.temporal_workers else []
+        self.backends = {name: ServerProcess(prepared(name, folder / "backends")) for name in names}
+        if setup.temporal_workers:
+            self._settings["MUSTER_TEMPORAL"] = self.backends[TEMPORAL].server.address
         if setup.shape == FULL:
-            self.backends = {
-                name: ServerProcess(prepared(name, folder / "backends")) for name in BACKENDS
-            }
             urls = {name: each.server.url for name, each in self.backends.items()}
             told = {
                 "MUSTER_LEDGER": urls["postgres"],
@@ -81,7 +87,7 @@ class Stage:
             }
             self.mesh = SupervisedMesh(machine, self.data_dir, 2, {**self._settings, **told})
         elif setup.shape == SUPERVISED:
-            self.mesh = SupervisedMesh(machine, self.data_dir)
+            self.mesh = SupervisedMesh(machine, self.data_dir, told=self._settings)
         else:
             self.mesh = MeshProcesses(machine, setup.shape, self.data_dir, self._settings)
 
@@ -114,6 +120,7 @@ class Stage:
         for backend in self.backends.values():
             await self._stack.enter_async_context(backend)
         await self.mesh.start()
+        await self.start_workers()
         slots = self.setup.hosts * self.setup.agents * self.setup.window
         self.journal.write(Setting(SLOTS, slots))
         self.journal.write(Setting(WORK_SECONDS, TASK_SECONDS_MEAN))
@@ -156,6 +163,28 @@ class Stage:
         """All that lies between a host and the mesh."""
         return [self.proxies[f"{host} {service}"] for service in ("executor", "scheduler")]
 
+    # --- workers of the engine on Temporal --------------------------------------------------------
+
+    async def start_workers(self, *names: str) -> None:
+        """Starts workers, all of them if none is named; returns when they work."""
+        for name in names or self._worker_ports:
+            told = {
+                "MUSTER_GRPC_PORT": str(self._worker_ports[name]),
+                "MUSTER_HTTP_PORT": "none",
+                "MUSTER_NAME": name,
+                "MUSTER_TEMPORAL": self._settings["MUSTER_TEMPORAL"],
+                "MUSTER_SCHEDULER_TARGETS": self.mesh.address("scheduler"),
+            }
+            self.workers[name] = await self.machine.start(
+                name, "-m", "muster.engine", environment=told
+            )
+        for name in names or self._worker_ports:
+            await self.workers[name].serving(f"127.0.0.1:{self._worker_ports[name]}")
+
+    async def kill_workers(self, *names: str) -> None:
+        """Kill -9 of workers, or of all."""
+        await asyncio.gather(*(self.workers[name].kill() for name in names or self.workers))
+
     # --- hosts ------------------------------------------------------------------------------------
 
     async def start_hosts(self, *names: str) -> None:
@@ -164,7 +193,7 @@ class Stage:
             numbers = (str(self.setup.agents), str(self.setup.window))
             self.hosts[name] = await self.machine.start(
                 name,
-                *("-m", "tests.faults.fleet_host", name, str(self.folder), *numbers),
+                *("-m", self.setup.program, name, str(self.folder), *numbers),
                 environment=self.host_environment(name),
                 group=self.setup.groups.get(name),
             )

@@ -15,6 +15,7 @@ from muster.failpoints import EXIT_CRASHED
 from muster.failpoints.points import POINTS
 from tests.faults.conftest import Note
 from tests.faults.edges import Edge, edge_world
+from tests.faults.test_flow_edges import WHEN as OF_RUNS
 from tests.support.failpoints import failing
 from tests.support.history import executions_per_contract, violations
 from tests.support.processes import SERVING_SECONDS, MeshProcesses, free_port, machine
@@ -76,7 +77,8 @@ CASES = [
 
 def test_every_failpoint_is_crossed() -> None:
     # The last one is crossed where there is a bus to publish on: test_bus_faults.
-    assert {*WHEN, "ledger_migration", "published_unmarked"} == set(POINTS)
+    others = {"ledger_migration", "published_unmarked"}
+    assert {*WHEN, *OF_RUNS, *others} == set(POINTS)
 
 
 @pytest.mark.timeout(300)

@@ -36,14 +36,14 @@ class World:
         self.hosts: dict[str, Process] = {}
         self.proxies: dict[str, Proxy] = {}  # by host, and "link"; see `world`
         self.backends: dict[str, ServerProcess] = {}  # servers that the mesh stands on
-        self._machine = machine
+        self.machine = machine
 
     # --- hosts ------------------------------------------------------------------------------------
 
     async def start_hosts(self, *names: str) -> None:
         """Starts hosts, all of them if none is named, and does not wait for them."""
         for name in names or HOSTS:
-            self.hosts[name] = await self._machine.start(
+            self.hosts[name] = await self.machine.start(
                 name,
                 *("-m", "tests.support.recording_host", name, str(self.journal(name))),
                 environment=self._host_environment(name),
@@ -58,7 +58,7 @@ class World:
     async def start_script(self, name: str, script: Path) -> Process:
         """Starts another host, which this script is."""
         environment = self.mesh.environment()
-        return await self._machine.start(name, str(script), environment=environment)
+        return await self.machine.start(name, str(script), environment=environment)
 
     async def agents_ready(self, count: int = len(HOSTS) * AGENTS) -> None:
         """Returns when the scheduler can place on so many agents."""
@@ -79,7 +79,7 @@ class World:
 
     def journal(self, host: str) -> Path:
         """Where a host writes down what it runs."""
-        return self._machine.folder / f"{host}.journal"
+        return self.machine.folder / f"{host}.journal"
 
     def open_gate(self, gate: str, *names: str) -> None:
         """Lets everything finish that holds at this gate of these hosts, or of all that run."""

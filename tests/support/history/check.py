@@ -1,7 +1,7 @@
 """Applies the rules to a history, and says what was broken.
 
 A rule is a function from the evidence to its breaches. Each is named after what it holds in the
-promise (S1–S17, L1–L3); `Window` is the bound of the session's flow control.
+promise (S1–S17, L1–L3); `Window` is the bound of the session's flow control, R1–R11 are of runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from tests.support.history import (
     rules_events,
     rules_reports,
     rules_responses,
+    rules_runs,
+    rules_runs_order,
     rules_time,
 )
 from tests.support.history.evidence import Breach, Evidence
@@ -46,11 +48,22 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("L2", rules_time.others_go_on),
     ("L3", rules_time.no_livelock),
     ("Window", rules_attempts.windows_hold),
+    ("R1", rules_runs.no_lost_start),
+    ("R2", rules_runs.journals_have_no_gap),
+    ("R3", rules_runs.one_contract_per_item),
+    ("R4", rules_runs.record_and_response_agree),
+    ("R5", rules_runs_order.nothing_begins_too_soon),
+    ("R6", rules_runs_order.nothing_runs_again),
+    ("R7", rules_runs.outcomes_are_the_same),
+    ("R8", rules_runs_order.what_was_done_is_undone),
+    ("R9", rules_runs.answers_are_in_the_record),
+    ("R10", rules_runs.children_and_parents_agree),
+    ("R11", rules_runs_order.instants_are_kept),
 )
 
 
 class Violation(NamedTuple):
-    """A rule that a history breaks, and the contracts in which it does."""
+    """A rule that a history breaks, and the contracts and runs in which it does."""
 
     rule: str
     sentence: str

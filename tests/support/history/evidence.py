@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from tests.support.history import records as r
+from tests.support.history.evidence_runs import RunEvidence
 from tests.support.history.history import History, Records
 
 Scope = tuple[str, str, str]  # tenant, principal, request_id
 
 
 class Breach(NamedTuple):
-    """A rule was broken. `contracts` are those it is about, if it is about any."""
+    """A rule was broken. `contracts` are those it is about, runs included, if it is about any."""
 
     sentence: str
     contracts: tuple[str, ...] = ()
@@ -93,6 +94,11 @@ class Evidence:
         if found is None:
             found = self.cases[contract_id] = Case(contract_id=contract_id)
         return found
+
+    @cached_property
+    def runs(self) -> RunEvidence:
+        """What there is of workflow runs."""
+        return RunEvidence(self.history)
 
     @cached_property
     def submitted(self) -> dict[Scope, list[r.Submission]]:

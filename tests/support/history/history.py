@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.history import records as r
+from tests.support.history import records_runs as runs
 from tests.support.history.journal import KINDS, SUFFIX, read
 
 
@@ -46,6 +47,15 @@ class Records:
     faults: list[r.Fault] = field(default_factory=list)
     settings: list[r.Setting] = field(default_factory=list)
     opened: list[r.Opened] = field(default_factory=list)
+    runs_asked: list[runs.RunAsked] = field(default_factory=list)
+    runs_accepted: list[runs.RunAccepted] = field(default_factory=list)
+    run_entries: list[runs.RunEntry] = field(default_factory=list)
+    runs_shown: list[runs.RunShown] = field(default_factory=list)
+    steps_shown: list[runs.StepShown] = field(default_factory=list)
+    items_shown: list[runs.ItemShown] = field(default_factory=list)
+    step_contracts: list[runs.StepContract] = field(default_factory=list)
+    gates_answered: list[runs.GateAnswered] = field(default_factory=list)
+    expected: list[runs.Expected] = field(default_factory=list)
 
     def add(self, record: r.Record) -> None:
         """Adds a record of any kind."""

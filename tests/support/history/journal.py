@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.history import records as r
+from tests.support.history import records_runs as runs
 from tests.support.history.records import Attempt, Opened, Record, Shown
 
 SUFFIX = ".journal"
@@ -33,6 +34,8 @@ KINDS: dict[str, type[Record]] = {
         *(r.ItemSeen, r.WatchEnded, r.Counted, r.Offered, r.Welcomed, r.Beat, r.SessionClosed),
         *(r.Assigned, r.Execution, r.ItemSent, r.Reported, r.Verdict, r.Decision),
         *(r.Released, r.Fault, r.Setting, r.Opened),
+        *(runs.RunAsked, runs.RunAccepted, runs.RunEntry, runs.RunShown, runs.StepShown),
+        *(runs.ItemShown, runs.StepContract, runs.GateAnswered, runs.Expected),
     )
 }
 

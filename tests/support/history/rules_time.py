@@ -80,7 +80,7 @@ def _late(evidence: Evidence) -> Iterator[tuple[Case, float]]:
             over = first.end_time if trusted else min(each.wall for each in case.answers)
             slack = LATE_SECONDS if trusted else SETTLED_SECONDS
         else:
-            over, slack = case.shown[-1].wall, LATE_SECONDS
+            over, slack = case.shown[-1].end_time or case.shown[-1].wall, LATE_SECONDS
         due = deadline
         for span in away:
             begin, back = span.fault.wall, span.fault.wall + span.end - span.begin

@@ -54,9 +54,24 @@ def _concerned(history: History, violation: Violation) -> list[Record]:
     # That there was a watch of everything.
     found += [each for each in history.changes if each.watch.startswith("all")][:1]
     found += [*history.faults, *history.settings, *history.opened]
+    found += _of_runs(history, wanted)
     if not wanted:
         found += history.counted
     return sorted(found, key=lambda record: record.at)
+
+
+def _of_runs(history: History, wanted: set[str]) -> Iterator[Record]:
+    """What was written down of runs that are among the `wanted`, or of their contracts."""
+    starts = {each.start_id for each in history.runs_shown if each.run_id in wanted}
+    starts |= {each.start_id for each in history.runs_accepted if each.run_id in wanted}
+    bodies = {each.body for each in history.runs_asked if each.start_id in starts}
+    yield from (each for each in history.runs_asked if each.start_id in starts)
+    yield from (each for each in history.expected if each.body in bodies)
+    for several in (
+        *(history.runs_accepted, history.run_entries, history.runs_shown, history.steps_shown),
+        *(history.items_shown, history.step_contracts, history.gates_answered),
+    ):
+        yield from (each for each in several if each.run_id in wanted)
 
 
 def _reduce(records: list[Record], shows: Callable[[Sequence[Record]], bool]) -> list[Record]:

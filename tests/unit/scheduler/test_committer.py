@@ -79,6 +79,17 @@ async def test_what_did_not_fit_is_committed_in_order_when_there_is_room_again()
     assert len(ledger.batches) == 2
 
 
+async def test_a_barrier_is_behind_what_was_decided_in_this_turn_and_nobody_has_settled() -> None:
+    ledger, told = FullLedger(), list[After]()
+    ledger.has_room = True
+    async with committing(ledger, told) as committer:
+        committer.batch.empty = False
+        await committer.barrier()
+        assert len(ledger.batches) == 1
+        await committer.barrier()
+    assert len(ledger.batches) == 1
+
+
 async def test_what_was_decided_before_a_failure_is_neither_written_nor_told() -> None:
     ledger, told = FullLedger(), list[After]()
     ledger.has_room = True

@@ -134,7 +134,8 @@ class Committer:
             return result
 
     async def barrier(self) -> None:
-        """Until everything that is pending now is committed."""
+        """Until everything that is pending now is committed, what nobody has settled included."""
+        self.wake()
         if self._idle.is_set():
             return
         barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -15,6 +15,11 @@ POINTS: dict[str, str] = {
     "events_unmarked": "events are published, and whoever watches has no cursor past them",
     "published_unmarked": "events are on the bus, and the ledger does not know that",
     "scheduler_sweep": "during the sweep that ends, expires and gives up contracts",
+    "run_unanswered": "a run is committed, and whoever started it has not been told",
+    "run_step_unsubmitted": "a step has begun, and the contract of its next item is not accepted",
+    "run_item_unrecorded": "the response of a step's contract is committed, its run's journal not",
+    "run_entry_untold": "an entry of a run's journal is committed, and nobody has been told",
+    "run_child_untold": "a child run ends, and its parent's journal does not have that yet",
     "ledger_migration": "during a migration: some tables are made, others are not",
     # the executor
     "assignment_unrelayed": "an assignment has been sent, and has not reached its host",

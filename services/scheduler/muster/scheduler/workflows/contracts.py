@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import ContractUnknown, FailedPrecondition, MusterError
 from muster.model.states import ContractState
@@ -56,6 +57,7 @@ class ItemListener:
         ended.failure.code, ended.failure.message = error.reason, error.message
         self._runs.item_ended(self._run, ended)
 
+    @failpoint("run_item_unrecorded")
     def on_ended(self, contract_id: int, response: Response) -> None:
         """Its response is durable."""
         ended = self._ended()
@@ -90,6 +92,7 @@ class Contracts:
         self._scheduler = scheduler
         self._runs = runs
 
+    @failpoint("run_step_unsubmitted")
     def submit(self, run: Run, step: str, index: int, payload: Payload) -> None:
         """Have an item done, or with UNDO the step undone. Raises what a submission raises."""
         scheduler, row = self._scheduler, run.row

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from muster.backends.base import Blobs
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import Code, MusterError, NotFound
 from muster.scheduler.service import Scheduler
@@ -267,6 +268,7 @@ class Doing:
             ended.failure.CopyFrom(_failure_of(run))
         self._runs.append(run, RunEvent(ended=ended))
 
+    @failpoint("run_child_untold")
     def _child_ended(self, child: Run) -> None:
         parent = self._runs.open.get(child.row.parent_id)
         if parent is None:

@@ -10,6 +10,7 @@ import asyncio
 
 from muster.model.errors import MusterError
 from muster.model.ids import shard_of_id
+from muster.model.ledger import Closing
 from muster.runtime.logs import get_logger
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -19,6 +20,7 @@ from muster.scheduler.workflows.gates import question_id_of
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.run import UNDO, Run
 from muster.scheduler.workflows.runs import Runs
+from muster.v1.question_pb2 import Answer
 from muster.workflow.plan import Kind
 
 RETRY_SECONDS = 0.5
@@ -85,12 +87,13 @@ class Restoring:
 
     async def _take_over(self, shards: dict[int, int]) -> None:
         ids = [i for i in await self._reading.open_runs(shards) if i not in self._runs.open]
-        held: list[Run] = []
+        # Also those that were held when the ledger went away in the middle of this.
+        held = [run for run in self._runs.open.values() if run.is_returning]
         for at in range(0, len(ids), READ_AT_ONCE):
             rows = await self._reading.rows(ids[at : at + READ_AT_ONCE])
             for number in ids[at : at + READ_AT_ONCE]:
                 run = await self._reading.of_row(rows[number])
-                run.generation = shards[run.shard]
+                run.generation, run.is_returning = shards[run.shard], True
                 held.append(run)
         # All of a shard's before any of them goes on: children before their parents ask for them.
         for run in held:
@@ -99,6 +102,7 @@ class Restoring:
         for run in held:
             await self._find_items(run)
         for run in held:
+            run.is_returning = False
             if self._runs.owns(run) and run.id in self._runs.open:
                 self._runs.engines[run.row.engine].restored(run)
         self._here |= {s: n for s, n in shards.items() if self._scheduler.generations.get(s) == n}
@@ -119,6 +123,19 @@ class Restoring:
             return await self._contracts.find(run, name, index)
         if kind is Kind.RUN:
             return self._children.find(run, name, index)
-        if kind is Kind.GATE:
-            return self._scheduler.questions.find(run.id, question_id_of(run, name)) is not None
+        return kind is Kind.GATE and await self._is_asked(run, question_id_of(run, name))
+
+    async def _is_asked(self, run: Run, question_id: str) -> bool:
+        """Whether a run's question is asked. One that was closed before the run was here, by an
+        answer or by its time, is told to it now."""
+        questions = self._scheduler.questions
+        if questions.find(run.id, question_id) is not None:
+            return True
+        await self._scheduler.committer.barrier()
+        for stored in await self._scheduler.ledger.questions([run.id]):
+            if stored.question_id == question_id and stored.closing is not None:
+                answered = stored.closing is Closing.ANSWERED
+                answer = Answer.FromString(stored.answer) if answered else None
+                questions.on_answered(run.id, question_id, answer)
+                return True
         return False

@@ -94,6 +94,7 @@ class Run:
     row: RunRow
     version: Version
     generation: int = 0  # of its shard, when it came into memory; 0: nobody works on it
+    is_returning: bool = False  # it has come from the ledger, and its items are being looked for
     machine: Machine = field(init=False)
     name: str = field(init=False)
     input: Payload = field(init=False)

@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from muster.failpoints import failpoint
 from muster.model import limits
 from muster.model.errors import FailedPrecondition
 from muster.model.ids import format_id, shard_of_id
@@ -169,8 +170,11 @@ class Runs:
             if run.row.parent_id:
                 self.on_child_ended(run)
         else:
-            self.engines[run.row.engine].wanted(run, wants)
+            # Until all of its items are found, an item may be taken for one that nobody has begun.
+            # `restored` names all that is wanted then.
+            self.engines[run.row.engine].wanted(run, () if run.is_returning else wants)
 
+    @failpoint("run_entry_untold")
     def _tell(self, told: tuple[Run, RunEvent], entry: RunEntry) -> None:
         run, event = told
         self.watchers.tell(run, event)

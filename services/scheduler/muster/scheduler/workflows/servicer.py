@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 
-from muster.model.errors import NotFound
+from muster.failpoints import failpoint
+from muster.model.errors import NotFound, Unavailable
 from muster.model.ids import format_id, parse_id, shard_of_scope
 from muster.model.records import RowQuery
 from muster.runtime.pages import make_page_token, page_size, read_page_token
@@ -133,13 +134,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
             return await peer.ask(self._stub(peer).StartRun, request, context)
         found, duplicate = await self._parts.starting.start(asked)
         await self._scheduler.committer.barrier()
-        row = _row(found)
-        return pb.StartRunResponse(
-            run_id=format_id(row.id),
-            duplicate=duplicate,
-            version=row.version,
-            start_time=timestamp_of_ms(row.started_ms),
-        )
+        return _started(_row(found), duplicate=duplicate)
 
     async def PlanRun(self, request: pb.PlanRunRequest, context: _Context) -> pb.PlanRunResponse:
         """A dry run."""
@@ -317,6 +312,17 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         )
         await self._scheduler.committer.barrier()
         return pb.ForkRunResponse(run_id=format_id(_row(found).id), duplicate=duplicate)
+
+
+@failpoint("run_unanswered", Unavailable)
+def _started(row: RunRow, *, duplicate: bool) -> pb.StartRunResponse:
+    """What whoever started it is told, once it is committed."""
+    return pb.StartRunResponse(
+        run_id=format_id(row.id),
+        duplicate=duplicate,
+        version=row.version,
+        start_time=timestamp_of_ms(row.started_ms),
+    )
 
 
 def _row(found: Run | RunRow) -> RunRow:
