@@ -17,15 +17,17 @@ from muster.v1.schedule_pb2 import SCHEDULE_PHASE_ACTIVE, Tick
 from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.wire.errors import error_of_rpc
 from muster.wire.times import ms_of_timestamp
-from tests.support.meshes import Mesh, all_in_one, running
+from tests.support.meshes import SHAPES, Mesh, running
 from tests.support.mode_hosts import EXAMPLES, hosts, offered
 from tests.support.processes import until
 from tests.support.scheduled import STARTED, gaps, get, history, scheduling
 
 
-@pytest.fixture
-async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mesh]:
-    async with all_in_one(tmp_path / "mesh") as made:
+@pytest.fixture(params=SHAPES)
+async def mesh(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Mesh]:
+    async with SHAPES[request.param](tmp_path / "mesh") as made:
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         yield made
@@ -108,6 +110,19 @@ async def started(stub: ScheduleServiceStub, name: str) -> list[Tick]:
         if error_of_rpc(error).reason != "SCHEDULE_UNKNOWN":
             raise
         return []
+
+
+async def test_a_schedule_waits_for_whoever_offers_what_it_calls(mesh: Mesh) -> None:
+    executed = Counter[str]()
+    clock, late = Agent("clock"), Agent("late")
+    schedule(clock, "late.do", every=0.3)
+
+    @late.capability("late.do")
+    async def do(ctx: Context) -> None:
+        executed[ctx.contract_id] += 1
+
+    async with mesh.host(clock, name="one"), mesh.host(late, name="two"):
+        await until(lambda: len(executed) >= 2, 20, "it is called")
 
 
 async def test_a_schedule_that_is_refused_ends_the_host_with_the_reason(mesh: Mesh) -> None:

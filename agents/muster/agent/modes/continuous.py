@@ -12,7 +12,8 @@
     async def orders(ctx: Context) -> int:
         return (await running.read(ctx)).state["orders"]
 
-Events wait on the bus for this very agent while it is away, and come at least once. What the
+Events wait on the bus for this very agent while it is away, and come at least once, as far as the
+bus keeps them: JetStream for a week, the embedded one until the mesh is restarted. What the
 function makes of one is kept by the mesh in one write, together with the event's id, before the
 event is acknowledged: so each counts exactly once in the state, whenever the process is killed.
 What the function does elsewhere (publishes, submits) may happen twice; it should give it an id that

@@ -8,13 +8,15 @@
 A host that runs the agent makes the schedule, once it is connected, or changes the one that is
 there: the schedule belongs to the capability, so however many hosts offer it, each tick is one
 contract, for whichever of them lives. It stays when they end, and what is due then waits for an
-agent; `muster schedule delete NAME` ends it.
+agent; `muster schedule delete NAME` ends it. Where identity is proven, ticks ask as the host that
+made the schedule, so it needs the role of a client, too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
@@ -24,6 +26,7 @@ import grpc
 from muster.agent.contents import fill_small, is_small
 from muster.agent.modes.patience import patiently
 from muster.agent.values import input_content
+from muster.model import limits
 from muster.model.errors import MusterError
 from muster.model.versions import VERSION_DEFAULT
 from muster.v1 import schedule_service_pb2 as pb
@@ -140,11 +143,24 @@ async def register(services: Services, schedules: Iterable[Scheduled]) -> None:
     names the schedule."""
     for made in schedules:
         try:
-            changed = await patiently(partial(_register, services, made))
+            changed = await _once_known(partial(_register, services, made))
         except MusterError as error:
             text = f"the schedule {made.name} was refused: {error.message}"
             raise type(error)(text, reason=error.reason) from None
         logger.info("the schedule %s is %s", made.name, "changed" if changed else "there")
+
+
+async def _once_known(register: Callable[[], Awaitable[bool]]) -> bool:
+    """What is called may be another host's, which is about to start as this one is."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + limits.SCHEDULE_CAPABILITY_WAIT_SECONDS
+    while True:
+        try:
+            return await patiently(register)
+        except MusterError as error:
+            if error.reason != "CAPABILITY_UNKNOWN" or loop.time() > until:
+                raise
+        await asyncio.sleep(limits.RECONNECT_SECONDS_MIN)
 
 
 async def _register(services: Services, made: Scheduled) -> bool:

@@ -169,6 +169,7 @@ MIND_EVENTS_REMEMBERED = 512  # by 19 bytes: 10 KB; it holds two unacknowledged 
 MIND_HISTORY_DEFAULT = 50  # entries
 MIND_HISTORY_MAX = 500  # × 128 bytes fill what may be kept; longer ones are fewer
 MIND_NOTE_BYTES_MAX = 1024  # of one entry
+SCHEDULE_CAPABILITY_WAIT_SECONDS = 30.0  # that a schedule waits for who offers what it calls
 
 # --- ids ------------------------------------------------------------------------------------------
 
