@@ -111,7 +111,7 @@ WORKFLOW_ITEMS_MAX = 10_000  # of one step with for_each
 WORKFLOW_FILE_BYTES_MAX = 1024 * 1024  # of YAML; 256 steps at 4 KiB
 WORKFLOW_EXPRESSIONS_MAX = 10_000  # at 50 µs of checking each: 0.5 s
 EXPRESSION_COST_MAX = 20_000_000  # of 10 ns each: 0.2 s of a scheduler's time, at the very worst
-QUESTION_BYTES_MAX = 8192
+QUESTION_TEXT_BYTES_MAX = 8192  # of a gate's question, its values put in
 
 # --- schedules ------------------------------------------------------------------------------------
 

@@ -124,10 +124,10 @@ class Definition:
         gate, text = self._steps[step].gate, self._data[step].question
         assert text is not None, step
         asked = _evaluated(step, "gate.question", text.interpolated, variables_of(scope))
-        if len(asked.encode()) > limits.QUESTION_BYTES_MAX:
+        if len(asked.encode()) > limits.QUESTION_TEXT_BYTES_MAX:
             message = (
                 f"step {step}, gate.question: it has {len(asked.encode()):,} bytes, more than "
-                f"{limits.QUESTION_BYTES_MAX:,}: name what is asked about, and do not repeat it"
+                f"{limits.QUESTION_TEXT_BYTES_MAX:,}: name what is asked about, and do not repeat it"
             )
             raise Unevaluable(message)
         question = Question(id=step, text=asked)
