@@ -53,7 +53,7 @@ install-ray:
 	@cp requirements-ray.lock $(RAY_STAMP)
 
 # Every extra but Ray's, which is locked beside it, to the same versions.
-EXTRAS = server postgres consul nats temporal telemetry audit examples dev
+EXTRAS = server yaml postgres consul nats temporal telemetry audit examples dev
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
@@ -87,6 +87,7 @@ gen: setup  ## generate gen/python from proto/, offline
 	$(call generate,$(OUT))
 	@mkdir -p gen && rm -rf gen/python && mv $(OUT) gen/python
 	@$(BIN)/python -m muster.workflow.published proto/muster/v1 deploy/schemas/workflow.schema.json
+	@$(BIN)/python -m muster.declared.published deploy/schemas/agent.schema.json
 
 gen-check: setup  ## check that gen/python is what `make gen` makes
 	$(call generate,$(OUT))

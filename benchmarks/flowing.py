@@ -14,17 +14,23 @@ from benchmarks.bench import Bench
 from benchmarks.drivers import PeerMissing, prepare, run_peer
 from benchmarks.figures import percentile
 from benchmarks.load import TEXT, Costs
-from benchmarks.meshes import mesh
+from benchmarks.meshes import environment_of, mesh
+from benchmarks.processes import executing, free_port, running, wait_until_serving
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerMissing
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.payload_pb2 import Payload
 from muster.v1.workflow_pb2 import Workflow
-from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_SUCCEEDED, EngineKind
+from muster.v1.workflow_run_pb2 import (
+    ENGINE_KIND_LOCAL,
+    ENGINE_KIND_TEMPORAL,
+    RUN_STATE_SUCCEEDED,
+    EngineKind,
+)
 from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from muster.wire.channel import open_channel
 
-KEYS = ("workflows", "workflow-start")
+KEYS = ("workflows", "workflow-start", "workflows-temporal")
 RUNS = 100
 STEPS = 10
 NAME = "bench.chain"
@@ -75,6 +81,38 @@ async def measure(bench: Bench) -> None:
                 bench.note("workflows", "Temporal, one-activity workflows/s", rate)
                 p99 = float(answer["start_p99_ms"])
                 bench.note("workflow-start", "Temporal, 100 in flight, p99 (ms)", p99)
+
+        if bench.wants("workflows-temporal"):
+            bench.say("workflows on Temporal")
+            await _on_temporal(bench, made.target, stub)
+
+
+async def _on_temporal(bench: Bench, target: str, stub: WorkflowServiceStub) -> None:
+    """The same runs on the other engine, once: Temporal's development server takes its time."""
+    try:
+        program = str(PROGRAMS["temporal"].find())
+    except ServerMissing as reason:
+        bench.skip("workflows-temporal", str(reason))
+        return
+    folder, port, own = bench.new_folder(), free_port(), free_port()
+    command = (
+        *(program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)),
+        *("--log-level", "error", "--db-filename", str(folder / "temporal.db")),
+    )
+    environment = {
+        **environment_of(folder, own),
+        "MUSTER_NAME": "engine-bench",
+        "MUSTER_TEMPORAL": f"127.0.0.1:{port}",
+        "MUSTER_SCHEDULER_TARGETS": target,
+    }
+    async with (
+        executing("temporal", *command),
+        running("engine", "-m", "muster.engine", environment=environment),
+    ):
+        await wait_until_serving(f"127.0.0.1:{own}")
+        load = await many(stub, ENGINE_KIND_TEMPORAL)
+    bench.add("workflows-temporal", "steps/s", load.steps_per_second)
+    bench.add("workflows-temporal", "start p99", percentile(load.starts, 0.99) * 1e3)
 
 
 def _peer(bench: Bench) -> bool:

@@ -147,6 +147,12 @@ ROWS = (
         (_at_most("p99", " ms", 20, 10),),
     ),
     Row(
+        "workflows-temporal",
+        "100 workflows of 10 steps at once, on Temporal's development server",
+        "",
+        (_told("steps/s", "", digits=0), _told("start p99", " ms", digits=0)),
+    ),
+    Row(
         "full",
         "durable contracts/s on PostgreSQL, NATS and Consul; one at a time, p50",
         "the embedded mesh, in one process",

@@ -157,6 +157,15 @@ LAYERS = (
         ("{own}", "muster.agent", "muster.wire", "muster.model"),
     ),
     Layer(("muster.workflows",), ("{own}", "muster.agent.blob")),
+    # Agents in YAML need more than the base install, so they stand outside the SDK; and outside the
+    # services, which know agents only by what they say of themselves.
+    Layer(
+        ("muster.declared",),
+        ("{own}", "muster.agent", "muster.workflow", "muster.wire", "muster.v1", "muster.model"),
+        of_others=(),
+        guarded=("cronsim",),
+    ),
+    Layer(("muster.hosting",), ("{own}", "muster.agent", "muster.declared", "muster.model")),
     # Other people's servers: no more of Muster than the limits.
     Layer(("muster.servers",), ("{own}", "muster.model"), of_others=BASE_INSTALL),
     Layer(("muster",), ("{own}", "muster.agent", "muster.wire", "muster.v1", "muster.model")),

@@ -25,8 +25,8 @@ REFLECTION = {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Se
 SERVICES = {
     f"muster.v1.{name}Service"
     for name in (
-        *("Blob", "Bus", "Catalogue", "Event", "Executor", "Inbox", "Link", "Registry"),
-        "Scheduler",
+        *("AgentState", "Blob", "Bus", "Catalogue", "Conversation", "Engine", "Event"),
+        *("Executor", "Inbox", "Link", "Registry", "Schedule", "Scheduler", "Workflow"),
     )
 } | {"externalscaler.ExternalScaler"}
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,20 @@ from muster.runtime import standard_protos
 from muster.runtime.permissions import methods, roles_of_method
 from muster.runtime.principal import ROLE_NAMES
 from muster.runtime.serve import Server
-from muster.v1 import registry_service_pb2 as registry
 from muster.v1 import workflow_service_pb2 as workflows
-from muster.v1 import workflow_service_pb2_grpc as workflows_grpc
-from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.permission_pb2 import Role
-from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
 from muster.v1.schedule_service_pb2 import (
-    CreateScheduleRequest,
     TriggerScheduleRequest,
     UpdateScheduleRequest,
 )
-from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
-from muster.v1.workflow_pb2 import Step, Workflow
 from muster.wire.channel import open_channel
 from muster.wire.errors import error_of_rpc
 from muster.wire.security import Security
-from tests.support.identities import AUDIENCE, ISSUER, Issuer, Pki, environment
+from tests.support.identities import AUDIENCE, ISSUER, Issuer, Pki
 from tests.support.meshes import SHAPES, Mesh, running, separate
 from tests.support.scheduled import each_hour
 from tests.support.scripted_service import check_health
+from tests.support.tenants_things import theirs_of, use
 
 KEDA = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
 OWN = tuple(methods())
@@ -121,12 +114,6 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
     )
     async with separate(tmp_path, pki.tls) as mesh:
         yield Secured(mesh, pki)
-
-
-def use(monkeypatch: pytest.MonkeyPatch, mesh: Mesh, security: Security) -> None:
-    """Makes this the SDK's identity from now on."""
-    for name, value in {**mesh.environment(), **environment(security)}.items():
-        monkeypatch.setenv(name, value)
 
 
 def token_address(server: Server) -> str:
@@ -261,9 +248,6 @@ async def test_each_role_may_call_its_methods_and_no_others(secured: Secured) ->
                 assert error.code is Code.PERMISSION_DENIED, where
 
 
-FOREIGN = "0000000000000001"
-
-
 # What these name is about to be made.
 MAKES = ("CreateSchedule",)
 # What else these have to say before anybody looks at the name.
@@ -332,7 +316,7 @@ async def test_another_tenants_things_are_as_unknown_as_what_never_was(
     use(monkeypatch, mesh, pki.caller("agent", "echo"))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(Host([echo_agent()], name="echo")))
-        theirs = await _theirs(secured, stack, monkeypatch)
+        theirs = await theirs_of(secured.mesh, secured.pki, stack, monkeypatch)
         # What KEDA's interface calls a name is none of the mesh's.
         for method in OWN:
             for path in id_fields(method):
@@ -370,42 +354,3 @@ async def _require_unknown(
             assert error.code is Code.NOT_FOUND, (method.full_name, error)
         said.append(str(error).replace(value, "it"))
     assert said[0] == said[1], method.full_name
-
-
-async def _theirs(
-    secured: Secured, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, tuple[str, str]]:
-    """By field: the name of something that the tenant acme has, and one that nobody has."""
-    mesh, pki = secured.mesh, secured.pki
-    agent = pki.caller("agent", "echo")
-    async with open_channel(mesh.registry, agent) as channel:
-        registered = await RegistryServiceStub(channel).RegisterAgent(
-            registry.RegisterAgentRequest(spec=AgentSpec(name="echo.two", kind="test"))
-        )
-    use(monkeypatch, mesh, pki.caller("client"))
-    client = await stack.enter_async_context(connect())
-    handle = await client.submit("demo.say", {"text": "hello"}, request_id="theirs")
-    await handle.result()
-    async with open_channel(mesh.scheduler, pki.caller("client")) as channel:
-        await ScheduleServiceStub(channel).CreateSchedule(
-            CreateScheduleRequest(name="echo", spec=each_hour("demo.say", '{"text": "hello"}'))
-        )
-        flows = workflows_grpc.WorkflowServiceStub(channel)
-        workflow = Workflow(name="echo", steps=[Step(name="a", input='{"text": "hello"}')])
-        workflow.steps[0].capability.name = "demo.say"
-        await flows.RegisterWorkflow(workflows.RegisterWorkflowRequest(workflow=workflow))
-        run = await flows.StartRun(workflows.StartRunRequest(workflow="echo", start_id="theirs"))
-    blob = b"secret" * 20_000
-    await client.blobs.put(blob)
-    return {
-        "contract_id": (await handle.accepted(), FOREIGN),
-        "request_id": ("theirs", "nobodys"),
-        "registration_id": (registered.registration_id, "0" * 32),
-        "sha256": (sha256(blob).hexdigest(), "0" * 64),
-        "agent": ("echo", "none"),
-        "host": ("echo", "none"),
-        "name": ("echo", "none"),
-        "run_id": (run.run_id, FOREIGN),
-        "workflow": ("echo", "none"),
-        "capability": ("demo.say", "demo.none"),
-    }

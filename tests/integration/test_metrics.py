@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +16,17 @@ from typing import Any, NamedTuple
 import promql_parser
 import pytest
 import yaml
+from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from muster.agent import Agent, connect
+from muster.engine.activities import Activities
+from muster.engine.delivering import Deliveries
+from muster.engine.metrics import engine_metrics
 from muster.runtime.serve import Server
+from muster.wire.channel import Channels
+from muster.wire.security import NO_TLS
 from tests.sources import ROOT
 from tests.support.meshes import Mesh, all_in_one, separate
 from tests.support.processes import until
@@ -112,6 +119,12 @@ async def test_every_metric_is_documented_with_its_type_labels_and_service(
                 labels = found[name].labels
             row = Row(family.type, labels, where, family.documentation)
             found[name] = row
+    engine = generate_latest(
+        engine_metrics(Deliveries(time.monotonic), Activities(Channels(NO_TLS), lambda: ""))
+    )
+    for family in text_string_to_metric_families(engine.decode()):
+        row = Row(family.type, labels_of(family), "engine", family.documentation)
+        found[name_of(family)] = row
     # What the operating system tells of a process depends on it.
     known = {
         name: row

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from muster.workflow.source import read_workflow
 from tests.support.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_make_knows_every_target_that_is_named() -> None:
 
 
 async def test_the_first_agent_answers_as_the_readme_says(tmp_path: Path) -> None:
-    up, agent, call, _ = muster_commands()
+    up, agent, call, *_ = muster_commands()
     environment = {**os.environ, "MUSTER_DATA_DIR": str(tmp_path), "MUSTER_HTTP_PORT": "none"}
     async with process([*up, "--port", "0"], environment) as said:
         assert "127.0.0.1" in said or "mesh" in said, said
@@ -108,7 +109,7 @@ async def test_the_first_agent_answers_as_the_readme_says(tmp_path: Path) -> Non
 
 async def test_several_of_every_service_answer_as_the_readme_says(tmp_path: Path) -> None:
     require("postgres", "nats", "consul")
-    _, agent, call, up = muster_commands()
+    _, agent, call, *_, up = muster_commands()
     environment = {**os.environ, "MUSTER_DATA_DIR": str(tmp_path), "MUSTER_HTTP_PORT": "none"}
     code, output = await muster([*up, "--port", "0", "--detach"], environment)
     assert code == 0, output
@@ -125,6 +126,28 @@ async def test_several_of_every_service_answer_as_the_readme_says(tmp_path: Path
     finally:
         code, output = await muster(["down"], environment)
     assert code == 0, output
+
+
+RUNS = [each for each in muster_commands() if each[:2] == ["workflow", "run"]]
+
+
+@pytest.mark.parametrize("command", RUNS, ids=lambda command: command[2])
+async def test_each_workflow_leaves_something_to_open(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "MUSTER_DATA_DIR": str(tmp_path), "MUSTER_HTTP_PORT": "none"}
+    code, output = await muster(command, environment)
+    assert code == 0, output
+    page = Path(output.split()[0])
+    assert page.is_relative_to(tmp_path)
+    assert "<html" in await asyncio.to_thread(page.read_text)
+
+
+def test_the_workflow_in_the_readme_is_one() -> None:
+    (text,) = blocks("yaml")
+    assert [step.name for step in read_workflow(text).workflow.steps] == [
+        "plan",
+        "write",
+        "publish",
+    ]
 
 
 def test_the_agent_in_the_readme_is_the_one_in_the_examples() -> None:

@@ -14,6 +14,7 @@ from muster.model.versions import VERSION_DEFAULT
 
 if TYPE_CHECKING:
     from muster.agent.host import Host
+    from muster.agent.modes.scheduled import Scheduled
     from muster.agent.topics.handler import Handler
     from muster.v1.agent_pb2 import AgentSpec
 
@@ -48,6 +49,7 @@ class Agent:
         self.max_in_flight = max_in_flight
         self.capabilities: dict[tuple[str, str], Capability] = {}
         self.handlers: dict[str, Handler] = {}  # by the pattern of what they are called for
+        self.schedules: dict[str, Scheduled] = {}  # that a host makes for it, by name
         self.host: Host | None = None  # that runs it
 
     def capability(
@@ -98,6 +100,7 @@ class Agent:
         subject: str = "",
         group: str | None = None,
         competing: bool = False,
+        own: bool = False,
         since: float | None = None,
         concurrency: int = 1,
         threads: bool = False,
@@ -112,6 +115,11 @@ class Agent:
         event goes to another agent that competes for it, or is passed over. So it does when an
         agent that competes has had it for a minute. An agent that is much too slow for what every
         agent gets misses some; the next event says how many (`Event.missed`).
+
+        What comes while no host runs the agent is missed, unless it competes, or has with `own` a
+        place on the bus for itself: there events wait for this very agent, wherever it runs next,
+        as long as the bus keeps them (a week at most), and in no promised order once one was
+        delivered before.
 
         Sync functions run as sync capabilities do.
         """
@@ -129,6 +137,7 @@ class Agent:
                 concurrency=concurrency,
                 threads=threads,
                 names=names,
+                own=own,
             )
             if handler.pattern in self.handlers:
                 message = f"{self.name} handles {handler.pattern} already"
@@ -159,6 +168,18 @@ class Agent:
             raise RuntimeError(message)
         await self.host.publish(self.name, publication(topic, data, id, type, about, timeout))
 
+    def take_over(self, other: Agent) -> None:
+        """Offers what another agent offers, hears what it hears, and is called when it is. Raises
+        `ValueError` for what it does already."""
+        for capability in other.capabilities.values():
+            self.add(capability)
+        for pattern, handler in other.handlers.items():
+            if pattern in self.handlers:
+                message = f"{self.name} handles {pattern} already"
+                raise ValueError(message)
+            self.handlers[pattern] = handler
+        self.schedules |= other.schedules
+
     def renamed(self, name: str, **labels: str) -> Agent:
         """Another agent with the same capabilities, for a host that runs many of a kind."""
         copy = Agent(
@@ -170,6 +191,7 @@ class Agent:
         )
         copy.capabilities = self.capabilities
         copy.handlers = self.handlers
+        copy.schedules = self.schedules
         return copy
 
     def spec(self) -> AgentSpec:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from muster.agent.children import Child, Children, gather_contents
@@ -23,6 +23,7 @@ from muster.v1.payload_pb2 import Payload
 if TYPE_CHECKING:
     from muster.agent.attempt import Attempt
     from muster.agent.blobs import Blobs
+    from muster.agent.client import Client
 
 PROGRESS_MESSAGE_BYTES_MAX = 1024
 LOG_MESSAGE_BYTES_MAX = 8192
@@ -142,6 +143,19 @@ class AttemptPort:
         """What is asked about the past; see `remembering`."""
         lease, consultant = self._attempt.lease, self._attempt.work.consultant
         return await consultant.consult(lease.agent, lease.key[0], what, args, contents)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The attempt's slot is free while the block runs."""
+        self._attempt.begin_waiting()
+        try:
+            yield
+        finally:
+            self._attempt.end_waiting()
+
+    @property
+    def client(self) -> Client:
+        return self._attempt.work.client
 
     def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
         """Takes turns with the agent's other code in changing a state."""

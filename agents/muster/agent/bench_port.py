@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from muster.agent.bench_past import BenchPast
 from muster.agent.blob import Blob
@@ -100,11 +100,13 @@ class BenchChild:
         self._call = call
         self._given = content
         self.key = key
+        self.attempts = 0
         self._outcome: Content | ChildFailed | None = None
 
     async def content(self) -> Content:
         """Waits for its output. Raises `ChildFailed`."""
         if self._outcome is None:
+            self.attempts = 1
             try:
                 self._outcome = await self._port.answered(self._call, self._given)
             except ChildFailed as failed:
@@ -193,6 +195,15 @@ class BenchPort:
         self, what: str, args: Mapping[str, Any], contents: Sequence[Content] = ()
     ) -> Consulted:
         return self._past.consult(self._facts.agent, what, args, contents)
+
+    def suspended(self) -> AbstractContextManager[None]:
+        self._run.suspensions += 1
+        return nullcontext()
+
+    @property
+    def client(self) -> NoReturn:
+        message = "on a bench there is no mesh for a client to talk to"
+        raise RuntimeError(message)
 
     def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()

@@ -36,6 +36,13 @@ class Child:
         self.key = key
         self.submission = submission
 
+    @property
+    def attempts(self) -> int:
+        """The number of its last attempt; 0 while it goes on, and when there was none."""
+        future = self.submission.response
+        ended = future.done() and not future.cancelled() and future.exception() is None
+        return future.result().attempt if ended else 0
+
     async def content(self) -> Content:
         """Waits for its output, suspended meanwhile. Raises `ChildFailed`."""
         future = self.submission.response
@@ -93,6 +100,7 @@ class Children:
         if call.timeout is not None:
             request.deadline.CopyFrom(timestamp_of_seconds(time.time() + call.timeout))
             expiry = call.timeout + EXPIRY_GRACE_SECONDS
+        request.retry_policy.maximum_attempts = call.attempts
         for label, value in (call.labels or {}).items():
             request.labels[label] = value
         await fill(request.payload, content, self._attempt.work.blobs)

@@ -21,6 +21,9 @@ from muster.agent.topics.event import Publication, publication
 from muster.model import limits
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from muster.agent.client import Client
     from muster.agent.values import Content
 
 BINARY = "application/octet-stream"
@@ -78,8 +81,13 @@ class AsyncPort(Port, Consulting, Protocol):
 
     async def publish(self, publication: Publication) -> None: ...
 
+    def suspended(self) -> AbstractContextManager[None]: ...
+
     @property
     def blobs(self) -> Blobs: ...
+
+    @property
+    def client(self) -> Client: ...
 
 
 class SyncPort(Port, ConsultingSync, Protocol):
@@ -221,6 +229,18 @@ class Context(Past, BaseContext):
 
     __slots__ = ()
     _port: AsyncPort
+
+    @property
+    def client(self) -> Client:
+        """What any client can ask of the mesh, as the host's own principal. Contracts that it
+        submits are nobody's children: give them a request_id that another attempt, or the same
+        event again, would give them too."""
+        return self._port.client
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """Gives the attempt's slot to others while the block waits for what they do; awaiting
+        children does so by itself."""
+        return self._port.suspended()
 
     @property
     def blobs(self) -> Blobs:

@@ -14,6 +14,7 @@ class CallOptions(TypedDict, total=False):
     key: str
     timeout: float | None
     schedule_to_start: float | None
+    attempts: int
     on_parent_close: Literal["cancel", "abandon"]
     labels: Mapping[str, str] | None
 
@@ -25,6 +26,7 @@ class Call:
     With a `key`, which is unique among the contract's children, a later attempt finds the same
     child again instead of starting another. `timeout` is in seconds from now; the parent's own
     deadline holds anyway. `schedule_to_start` is how many seconds it may wait for an agent.
+    `attempts` is how many may fail before it does; 0 is the mesh's default, 5, and 1 no retry.
     `version` selects versions: "2", "2.1" or "2.1.3"; empty for the newest major.
     """
 
@@ -34,6 +36,7 @@ class Call:
     key: str = ""
     timeout: float | None = None
     schedule_to_start: float | None = None
+    attempts: int = 0
     on_parent_close: Literal["cancel", "abandon"] = "cancel"
     labels: Mapping[str, str] | None = None
 
@@ -44,6 +47,10 @@ class ChildHandle(Protocol):
     @property
     def key(self) -> str:
         """Its key, or its number within the attempt."""
+
+    @property
+    def attempts(self) -> int:
+        """The number of its last attempt; 0 while it goes on, and when there was none."""
 
     async def result(self) -> Any:
         """Waits for its output, suspended meanwhile. Raises `ChildFailed`."""

@@ -161,16 +161,32 @@ class Host:
             self._work = work
             connecting = tasks.create_task(self._stay_connected(work, services))
             leaving = tasks.create_task(self._leave_in_time(connecting))
+            arranging = tasks.create_task(self._arrange(services))
             try:
                 await asyncio.wait([connecting])
                 failure = self._failure
             finally:
                 leaving.cancel()
+                arranging.cancel()
                 self._work = None
                 await work.close()
                 await services.close()
         if failure is not None:
             raise failure
+
+    async def _arrange(self, services: Services) -> None:
+        """Makes the agents' schedules. One that is refused ends the host: nobody would call it."""
+        schedules = {s.name: s for agent in self.agents.values() for s in agent.schedules.values()}
+        if not schedules:
+            return
+        from muster.agent.modes.scheduled import register
+
+        await self._settled.wait()
+        try:
+            await register(services, schedules.values())
+        except MusterError as error:
+            self._failure = error
+            self.leave(0)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Host]:

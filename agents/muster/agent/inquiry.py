@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -23,11 +23,11 @@ _UNSET: Any = object()
 class AskOptions(TypedDict, total=False):
     """What can be said about a question besides its text.
 
-    `choices` are the answers to choose from. `type` is the answer's annotated type: text, unless
-    there are choices. `default` is taken after `deadline` seconds; without one the contract then
-    fails with INPUT_TIMEOUT, and without a deadline it waits as long as it may. `id` names the
-    question within the contract; by default it follows from the text, and from how often this
-    attempt has asked the same.
+    `choices` are the answers to choose from. `type` is the answer's annotated type, or a JSON
+    Schema: text, unless there are choices. `default` is taken after `deadline` seconds; without one
+    the contract then fails with INPUT_TIMEOUT, and without a deadline it waits as long as it may.
+    `id` names the question within the contract; by default it follows from the text, and from how
+    often this attempt has asked the same.
     """
 
     choices: Sequence[Any]
@@ -65,9 +65,14 @@ class Inquiries:
             raise ValueError(message)
         choices = options.get("choices", ())
         wanted = options.get("type", None if choices else str)
-        codec = None if wanted is None else compile_type(wanted, definitions := Definitions())
+        if isinstance(wanted, Mapping):
+            codec, schema = None, json_text(wanted)
+        elif wanted is None:
+            codec, schema = None, ""
+        else:
+            codec = compile_type(wanted, definitions := Definitions())
+            schema = json_text(root_schema(codec.schema, definitions))
         default = options.get("default", _UNSET)
-        schema = "" if codec is None else json_text(root_schema(codec.schema, definitions))
         inquiry = Inquiry(
             number,
             text,

@@ -255,7 +255,8 @@ class RunHandle:
 
         Returns its revision from now on. Raises `FailedPrecondition` when it cannot.
         """
-        request = pb.RetryRunRequest(run_id=self.id, step=step)
+        before = (await self.get()).revision
+        request = pb.RetryRunRequest(run_id=self.id, step=step, after_revision=before)
         revision: int = (await self._ask("RetryRun", request)).revision
         return revision
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from muster.v1.event_service_pb2_grpc import EventServiceStub
     from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
     from muster.v1.registry_service_pb2_grpc import RegistryServiceStub
+    from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
     from muster.v1.scheduler_service_pb2 import SubmitStreamRequest, SubmitStreamResponse
     from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
     from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
@@ -81,6 +82,12 @@ class Services:
         from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
         return WorkflowServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def schedules(self) -> ScheduleServiceStub:
+        from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
+
+        return ScheduleServiceStub(self._channel(self.targets.scheduler))
 
     @property
     def registry(self) -> RegistryServiceStub:

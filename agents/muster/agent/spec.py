@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from muster.agent.topics.handler import group_of
 from muster.model import limits
 from muster.v1.agent_pb2 import AgentSpec
 from muster.v1.capability_pb2 import Capability as CapabilityMessage
@@ -34,15 +35,15 @@ def agent_spec(agent: Agent) -> AgentSpec:
     for capability in agent.capabilities.values():
         spec.capabilities.append(capability_message(capability))
     for handler in agent.handlers.values():
-        _fill_subscription(spec.event_subscriptions.add(), handler)
+        _fill_subscription(spec.event_subscriptions.add(), handler, agent.name)
     return spec
 
 
-def _fill_subscription(subscription: EventSubscription, handler: Handler) -> None:
+def _fill_subscription(subscription: EventSubscription, handler: Handler, agent: str) -> None:
     subscription.pattern = handler.pattern
     if handler.competing:
         subscription.mode = SUBSCRIPTION_MODE_COMPETING
-        subscription.group = handler.group
+        subscription.group = group_of(handler, agent)
         # What waits here could be worked on elsewhere.
         subscription.unacked_max = min(2 * handler.concurrency, limits.EVENTS_UNACKED_MAX)
     elif handler.concurrency > limits.EVENTS_UNACKED_BROADCAST_DEFAULT:

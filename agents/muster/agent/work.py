@@ -27,6 +27,7 @@ from muster.v1.session_pb2 import Assignment, Report
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
+    from muster.agent.client import Client
     from muster.agent.consulting import Consultant
     from muster.agent.services import Services
     from muster.agent.spans import Spans
@@ -61,6 +62,7 @@ class Work:
         self._agents = agents
         self._clock = asyncio.get_running_loop().time
         self._pools: dict[Runs, WorkerPool | ThreadPool] = {}
+        self._client: Client | None = None
         self._consultant: Consultant | None = None
         self._pipe: SubmitPipe | None = None
         self._piping: asyncio.Task[None] | None = None
@@ -170,6 +172,15 @@ class Work:
 
             self._consultant = Consultant(self._services)
         return self._consultant
+
+    @property
+    def client(self) -> Client:
+        """A client on the host's own connections."""
+        if self._client is None:
+            from muster.agent.client import Client
+
+            self._client = Client(self._services, self.submit_pipe(), self.spans)
+        return self._client
 
     def submit_pipe(self) -> SubmitPipe:
         """The one stream on which all attempts of this host delegate."""

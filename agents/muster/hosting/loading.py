@@ -1,4 +1,4 @@
-"""Finds agents in Python modules and files."""
+"""Finds agents in Python modules and files, and in YAML."""
 
 from __future__ import annotations
 
@@ -14,6 +14,30 @@ from muster.model.fleet import AgentGroup, HostJob
 
 class LoadError(Exception):
     """Agents cannot be loaded; the message tells a person what to change."""
+
+
+YAML = (".yaml", ".yml")
+
+
+def load_agents(path: Path) -> list[Agent]:
+    """The agents that a file defines, Python or YAML, in order. Raises `LoadError`."""
+    if path.suffix in YAML:
+        return [load_declared(path)]
+    return agents_of(load_file(path))
+
+
+def load_declared(path: Path) -> Agent:
+    """The agent that a YAML file describes. Raises `LoadError`, with a line for each mistake."""
+    try:
+        from muster.declared import BadAgent, load_agent
+    except ModuleNotFoundError as error:
+        extra = "pip install 'muster-mesh[yaml]'"
+        message = f"{path} is YAML, and {error.name}, which reads it, is not installed: {extra}"
+        raise LoadError(message) from None
+    try:
+        return load_agent(path)
+    except BadAgent as error:
+        raise LoadError(str(error)) from None
 
 
 def load_file(path: Path) -> ModuleType:
@@ -93,21 +117,23 @@ def _agents_of_group(group: AgentGroup) -> list[Agent]:
     )
     for source in kind.capabilities:
         _add(pattern, source)
-    if not pattern.capabilities:
+    if not pattern.capabilities and not pattern.handlers:
         message = f"the kind {kind.name} gets no capabilities from {', '.join(kind.capabilities)}"
         raise LoadError(message)
     return [pattern.renamed(name) for name in group.names]
 
 
 def _add(agent: Agent, source: str) -> None:
-    """Adds the capabilities that "module:attribute" names."""
+    """Adds what "module:attribute" or a YAML file says."""
+    if source.endswith(YAML):
+        _add_declared(agent, load_declared(Path(source)), source)
+        return
     place, _, attribute = source.rpartition(":")
     module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
     offered = getattr(module, attribute, None)
     try:
         if isinstance(offered, Agent):
-            for capability in offered.capabilities.values():
-                agent.add(capability)
+            agent.take_over(offered)
         elif callable(offered):
             offered(agent)
         else:
@@ -117,3 +143,16 @@ def _add(agent: Agent, source: str) -> None:
     except (TypeError, ValueError) as error:
         message = f"{source}: {error}"
         raise LoadError(message) from error
+
+
+def _add_declared(agent: Agent, declared: Agent, source: str) -> None:
+    """What the fleet says of the kind holds before what the YAML says of the agent."""
+    try:
+        agent.take_over(declared)
+    except ValueError as error:
+        message = f"{source}: {error}"
+        raise LoadError(message) from None
+    agent.version = agent.version or declared.version
+    agent.labels = {**declared.labels, **agent.labels}
+    if agent.max_in_flight == 1:
+        agent.max_in_flight = declared.max_in_flight

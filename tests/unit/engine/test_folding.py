@@ -15,6 +15,7 @@ from muster.v1.workflow_run_pb2 import (
     RunEvent,
     RunStarted,
     StepBegun,
+    StepWoken,
 )
 from muster.wire.times import timestamp_of_ms
 from muster.workflow import facts as f
@@ -54,7 +55,7 @@ def journal() -> list[RunEvent]:
         RunEvent(begun=timer),
         RunEvent(item_ended=ItemEnded(step="b", index=1, state=ok)),
         RunEvent(item_ended=ItemEnded(step="b", index=0, state=ok)),
-        RunEvent(woken={"step": "t"}),
+        RunEvent(woken=StepWoken(step="t")),
         RunEvent(item_ended=ItemEnded(step="b", index=2, state=ok)),
         RunEvent(ended=RunEnded(state=RUN_STATE_SUCCEEDED)),
     ]
@@ -82,10 +83,10 @@ def test_what_is_said_before_the_plan_is_there_waits_for_it() -> None:
     folding = Folding()
     folding.take(entries(*journal()[:1]))
     folding.fold()
-    assert folding.lacks
+    assert folding.lacks()
     folding.begin(flow())
     folding.fold()
-    assert not folding.lacks
+    assert not folding.lacks()
     assert folding.wants(0) == [f.Begin("a", 0)]
     assert folding.wake_ms == DEADLINE_MS
 
@@ -94,25 +95,25 @@ def test_a_gap_is_noticed_and_nothing_is_folded_beyond_it() -> None:
     folding = begun(2)
     folding.take(entries(journal()[3]))
     folding.fold()
-    assert folding.lacks
+    assert folding.lacks()
     assert folding.machine.sequence == 2
     folding.take(entries(journal()[2]))
     folding.fold()
-    assert not folding.lacks
+    assert not folding.lacks()
     assert folding.machine.sequence == 4
 
 
 def test_a_word_of_entries_that_did_not_come_is_a_gap_too() -> None:
     folding = begun(2)
     folding.take(RunEntries(sequence=5))
-    assert folding.lacks
+    assert folding.lacks()
 
 
 def test_what_came_before_is_dropped() -> None:
     folding = begun(4)
     folding.take(entries(*journal()[:4]))
     folding.fold()
-    assert not folding.has_news
+    assert not folding.has_news()
     assert folding.wants(0) == []
 
 
@@ -136,10 +137,10 @@ def test_all_that_has_not_come_true_can_be_wanted_once_more() -> None:
 
 def test_a_run_is_over_when_its_last_entry_is_and_no_other_is_spoken_of() -> None:
     folding = begun(10)
-    assert folding.is_over
+    assert folding.is_over()
     assert folding.machine.state is RunState.SUCCEEDED
     folding.take(RunEntries(sequence=11))  # somebody retries it
-    assert not folding.is_over
+    assert not folding.is_over()
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10), st.booleans()), max_size=12))
@@ -164,7 +165,7 @@ def test_whatever_comes_in_whichever_order_the_same_follows(parts) -> None:
         found += folding.wants(0)
     assert found == wanted
     assert folding.machine.sequence == 10
-    assert folding.is_over
+    assert folding.is_over()
 
 
 # --- on the wire ----------------------------------------------------------------------------------

@@ -73,8 +73,8 @@ def test_files_of_agents_are_looked_for_beside_the_fleet_file(tmp_path: Path) ->
         ),
         (
             "kinds:\n  a:\n    capabilities: just.a.module",
-            "fleet.yaml:3: kinds.a.capabilities must be package.module:attribute or "
-            "file.py:attribute, not 'just.a.module'",
+            "fleet.yaml:3: kinds.a.capabilities must be package.module:attribute, "
+            "file.py:attribute or agent.yaml, not 'just.a.module'",
         ),
         (
             "kinds:\n  a:\n    capabilities: m:x\n    count: many",

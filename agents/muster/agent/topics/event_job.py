@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from muster.agent.context import LOG_LEVELS, Context, Facts, Usage
@@ -20,13 +20,16 @@ from muster.wire.jsontext import json_text
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
+    from muster.agent.client import Client
     from muster.agent.delegation import Call
     from muster.agent.topics.hearing import Topics
 
 logger = logging.getLogger("muster.agent")
 
 _NUMBERS = itertools.count(1)
-_NO_ATTEMPT = "a handler of events works on no contract, so it has no {}; submit one with connect()"
+_NO_ATTEMPT = (
+    "a handler of events works on no contract, so it has no {}; submit one with ctx.client"
+)
 _LEVELS = {
     LOG_LEVELS["debug"]: logging.DEBUG,
     LOG_LEVELS["info"]: logging.INFO,
@@ -90,6 +93,13 @@ class EventJob:
     ) -> Consulted:
         consultant = self._topics.work.consultant
         return await consultant.consult(self._agent, "", what, args, contents)
+
+    def suspended(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    @property
+    def client(self) -> Client:
+        return self._topics.work.client
 
     def hold_state(self, name: str) -> AbstractAsyncContextManager[None]:
         return self._topics.work.consultant.hold(self._agent, name)

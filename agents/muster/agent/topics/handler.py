@@ -11,13 +11,14 @@ from muster.agent.codec.annotations import Codec
 from muster.agent.topics.event import Event
 from muster.model.subjects import TOPIC, is_pattern
 
+_OWN = ".own"
 _STANDS_FOR = str.maketrans({"*": "any", ">": "rest"})
 
 
 class Handler(Capability):
     """A function of an event, and maybe a context, with what it is called for."""
 
-    __slots__ = ("competing", "concurrency", "event_parameter", "group", "pattern", "since")
+    __slots__ = ("competing", "concurrency", "event_parameter", "group", "own", "pattern", "since")
 
     def __init__(
         self,
@@ -29,8 +30,10 @@ class Handler(Capability):
         concurrency: int,
         threads: bool,
         names: Mapping[str, Any] | None,
+        own: bool = False,
     ) -> None:
-        """`pattern` without the tenant; `group` is None unless others compete for the events."""
+        """`pattern` without the tenant; `group` is None unless others compete for the events. With
+        `own` each agent is a group of itself."""
         if not is_pattern(pattern):
             message = (
                 f"{pattern!r} is no pattern: lower-case words with dots between them, of which * "
@@ -41,7 +44,11 @@ class Handler(Capability):
             message = "at least one event is handled at a time"
             raise ValueError(message)
         self.pattern = pattern
-        self.competing = group is not None
+        if own and group is not None:
+            message = "what is an agent's own is not shared: leave out own, or competing and group"
+            raise ValueError(message)
+        self.own = own
+        self.competing = own or group is not None
         self.group = group or ""
         self.since = since
         self.concurrency = concurrency
@@ -76,6 +83,12 @@ def pattern_of(topic: str, subject: str) -> str:
         message = 'name a topic, like "orders.>", or a subject, like subject="contract.ended.>"'
         raise ValueError(message)
     return f"{TOPIC}.{topic}" if topic else subject
+
+
+def group_of(handler: Handler, agent: str) -> str:
+    """The group in which an agent shares the events. Of its own is one that no kind is called, for
+    kinds are groups too."""
+    return f"{agent}{_OWN}" if handler.own else handler.group
 
 
 def as_json(event: Event) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class SyncAttemptPort:
             "key": call.key,
             "timeout": call.timeout,
             "schedule_to_start": call.schedule_to_start,
+            "attempts": call.attempts,
             "on_parent_close": call.on_parent_close,
             "labels": dict(call.labels or {}),
         }

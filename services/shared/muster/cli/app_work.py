@@ -126,10 +126,24 @@ def capabilities(
     run(lambda: show(place, name, as_json))
 
 
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE…", help="Python with Agent objects in it, or YAML of an agent without code."
+    ),
+]
+
+
+def agent_check(files: Files) -> None:
+    """Check agents without running them: every mistake, with its line. Needs no mesh."""
+    from muster.cli.agent_run import check_agents
+    from muster.cli.running import run_plain
+
+    run_plain(lambda: check_agents(files))
+
+
 def agent_run(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A Python file with Agent objects in it.")
-    ],
+    files: Files,
     name: Annotated[
         str, typer.Option(metavar="NAME", show_default=False, help="Call the agent so instead.")
     ] = "",
@@ -145,7 +159,7 @@ def agent_run(
     address: Address = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Run the agents that a Python file defines, until Ctrl-C.
+    """Run the agents that files define, until Ctrl-C.
 
     When the mesh is away, they wait for it and go on.
     """
@@ -153,5 +167,5 @@ def agent_run(
     from muster.cli.place import Place
     from muster.cli.running import run_plain
 
-    options = RunOptions(file, name, count, workers)
+    options = RunOptions(files, name, count, workers)
     run_plain(lambda: run_agents(Place(address, data_dir), options))

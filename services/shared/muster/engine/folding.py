@@ -50,20 +50,17 @@ class Folding:
             if event.HasField("ended"):
                 self.failure = event.ended.failure if event.ended.HasField("failure") else None
 
-    @property
     def lacks(self) -> bool:
         """Whether there are entries that have not come."""
         return not self.begun or self.known > self.machine.sequence
 
-    @property
     def has_news(self) -> bool:
         """Whether something has come that was not folded."""
-        return self.lacks or bool(self._fresh)
+        return self.lacks() or bool(self._fresh)
 
-    @property
     def is_over(self) -> bool:
         """Whether the run has ended, as far as is known here."""
-        return self.machine.is_over and not self.lacks
+        return self.machine.is_over and not self.lacks()
 
     @property
     def wake_ms(self) -> int:

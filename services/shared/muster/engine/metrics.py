@@ -24,20 +24,22 @@ class _Counts(Collector):
         )
         yield GaugeMetricFamily(
             "muster_engine_runs_waiting",
-            "Of these, runs with entries that Temporal has not taken.",
+            "Runs with entries that Temporal has not taken.",
             deliveries.waiting,
         )
         yield CounterMetricFamily(
             "muster_engine_signals", "Signals that Temporal has taken.", deliveries.signals
         )
         yield CounterMetricFamily(
-            "muster_engine_signals_failed", "Tries that Temporal refused.", deliveries.failures
+            "muster_engine_signals_failed",
+            "Calls that Temporal did not take, signals and others.",
+            deliveries.failures,
         )
         yield CounterMetricFamily(
             "muster_engine_calls", "Calls to schedulers by runs' workflows.", activities.calls
         )
         yield CounterMetricFamily(
-            "muster_engine_calls_failed", "Of these, those that failed.", activities.failures
+            "muster_engine_calls_failed", "Calls to schedulers that failed.", activities.failures
         )
 
 

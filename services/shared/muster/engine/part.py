@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from temporalio.client import Client
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -127,6 +136,7 @@ class EngineWorker:
                 namespace=settings.namespace,
                 identity=settings.name,
                 data_converter=CONVERTER,
+                runtime=_runtime(),
             )
 
     async def _poll(self, client: Client) -> None:
@@ -188,6 +198,16 @@ class EngineWorker:
                 )
                 self._followings[target] = following
                 self._tasks.create_task(following.run(), name=f"follow {target}")
+
+
+@cache
+def _runtime() -> Runtime:
+    """What Temporal's client runs on; one for the process. It tells of each of its retries, where
+    one line about Temporal being away is enough, and that is ours."""
+    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    telemetry = TelemetryConfig(logging=LoggingConfig(filter=quiet, forwarding=forwarding))
+    return Runtime(telemetry=telemetry, worker_heartbeat_interval=None)
 
 
 def engine_part(worker: EngineWorker) -> Part:

@@ -90,7 +90,7 @@ class RunWorkflow:
                 return self._outcome()
             except asyncio.CancelledError:
                 reason = workflow.cancellation_reason()
-                if self._folding.is_over or reason is None:
+                if self._folding.is_over() or reason is None:
                     raise
                 self._cancel_reason = reason or "cancelled in Temporal"
                 self._folding.want_all()  # what was being asked for, nobody heard the answer of
@@ -113,21 +113,21 @@ class RunWorkflow:
             self._folding.want_all()
         while True:
             await self._follow()
-            if self._folding.is_over:
+            if self._folding.is_over():
                 return
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._run_id)
             await workflow.wait_condition(self._has_news)
 
     def _has_news(self) -> bool:
-        return self._folding.has_news or self._rung or self._again
+        return self._folding.has_news() or self._rung or self._again
 
     async def _follow(self) -> None:
         """Until nothing is wanted that has not been asked for."""
         folding = self._folding
         while True:
             await self._catch_up()
-            if folding.is_over:
+            if folding.is_over():
                 return
             if self._again:
                 self._again = False
@@ -164,7 +164,7 @@ class RunWorkflow:
         """Fold all there is; what has not come is loaded."""
         folding = self._folding
         folding.fold()
-        while folding.lacks:
+        while folding.lacks():
             before = folding.machine.sequence
             await self._load()
             folding.fold()

@@ -23,7 +23,8 @@ class Kind:
     """Agents that are alike.
 
     `capabilities` says where they come from: "package.module:attribute" or "file.py:attribute",
-    where the attribute is an `Agent`, or a function that takes one and adds capabilities to it.
+    where the attribute is an `Agent`, or a function that takes one and adds capabilities to it; or
+    "agent.yaml", an agent without code.
     """
 
     name: str

@@ -158,6 +158,18 @@ MEMORY_WAITING_MAX = 10_000  # conversations that were not quiet yet, or had ope
 AGENT_STATE_BYTES_MAX = 64 * 1024  # of one value; more is a blob
 AGENT_STATES_PER_AGENT_MAX = 1_000  # × 64 KiB: 64 MB
 
+# --- modes of agents ------------------------------------------------------------------------------
+
+PLAN_TASKS_MAX = 256  # of one step of a plan; all are begun at once
+PLAN_STEPS_MAX = 64  # of one plan; as many questions as a contract may have, and as many rounds
+AUTONOMOUS_RETRIES_MAX = 2  # of one task, so three attempts in all
+AUTONOMOUS_TASKS_MAX = 10_000  # of one contract, with a report of each; × 3 children
+IDLE_SECONDS_DEFAULT = 600.0  # without an event, until a continuous agent sleeps
+MIND_EVENTS_REMEMBERED = 512  # by 19 bytes: 10 KB; it holds two unacknowledged ones of a pattern
+MIND_HISTORY_DEFAULT = 50  # entries
+MIND_HISTORY_MAX = 500  # × 128 bytes fill what may be kept; longer ones are fewer
+MIND_NOTE_BYTES_MAX = 1024  # of one entry
+
 # --- ids ------------------------------------------------------------------------------------------
 
 SHARDS = 64

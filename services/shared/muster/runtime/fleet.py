@@ -6,7 +6,8 @@
     kinds:
       summarizer:
         count: 20
-        capabilities: my_agents.py:summarizer      # or package.module:attribute, or a list of them
+        capabilities: my_agents.py:summarizer      # or package.module:attribute, or agent.yaml (an
+                                                   # agent without code), or a list of them
         max_in_flight: 2                           # 1 by default
         version: 1.4.0                             # of the agents; for people
         labels: {tier: gold}
@@ -30,7 +31,7 @@ from muster.model.fleet import Fleet, Kind
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
-_SOURCE = re.compile(r"([^:\n]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
+_SOURCE = re.compile(r"([^:\n]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*|[^:\n]+\.ya?ml")
 _LABEL = re.compile(r"[A-Za-z0-9_./-]{1,63}")
 _MISTAKES_SHOWN = 8
 
@@ -189,16 +190,20 @@ def _capabilities(reader: _Reader, node: yaml.Node, what: str) -> list[str]:
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not nodes:
         reader.mistake(node, f"{what} must name at least one place")
-    wanted = "package.module:attribute or file.py:attribute"
+    wanted = "package.module:attribute, file.py:attribute or agent.yaml"
     found = []
     for each in nodes:
         source = reader.text(each, what, _SOURCE.fullmatch, wanted)
         place, _, attribute = source.rpartition(":")
-        if place.endswith(".py"):
+        if not place:  # YAML, or wrong
+            place, attribute = source, ""
+        if attribute and place.endswith((".yaml", ".yml")):
+            reader.mistake(each, f"{what}: a YAML file is one agent: leave out :{attribute}")
+        elif place.endswith((".py", ".yaml", ".yml")):
             file = reader.folder / place
             if not file.is_file():
                 reader.mistake(each, f"{what}: there is no file {place} beside the fleet file")
-            source = f"{file}:{attribute}"
+            source = f"{file}:{attribute}" if attribute else str(file)
         found.append(source)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -44,3 +44,17 @@ def nearest(path: str, lines: Mapping[str, int]) -> int:
             return lines[path]
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get("", 1)
+
+
+def problem_at(parts: Iterable[str | int], message: str) -> Problem:
+    """What is wrong at a place that is named part by part."""
+    path = ""
+    for part in parts:
+        path = inside(path, part)
+    return Problem(path, message)
+
+
+def located(problems: Iterable[Problem], lines: Mapping[str, int], shown: str) -> list[str]:
+    """The problems with file and line, in the order of the lines; each once."""
+    found = sorted((nearest(problem.path, lines), str(problem)) for problem in problems)
+    return [f"{shown}:{line}: {text}" for line, text in dict.fromkeys(found)]

@@ -51,7 +51,7 @@ class Place:
 def wrong_references(expression: Expression, place: Place) -> Iterator[str]:
     """What it mentions that is not there. Each once."""
     found = dict.fromkeys(_of_paths(expression.node, place))
-    found |= dict.fromkeys(_of_functions(expression.node))
+    found |= dict.fromkeys(wrong_functions(expression.node))
     found |= dict.fromkeys(_of_states(expression.node))
     yield from found
 
@@ -100,7 +100,8 @@ def _one_of(path: Path, at: int, members: tuple[str, ...], what: str) -> Iterato
         yield f"{what} has no {path.parts[at]!r}; it has {', '.join(members)}"
 
 
-def _of_functions(node: Node) -> Iterator[str]:
+def wrong_functions(node: Node) -> Iterator[str]:
+    """Functions that are called and are not there, or not with so many arguments."""
     for part in syntax.every(node):
         if not isinstance(part, syntax.Call):
             continue
