@@ -9,10 +9,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
 
+from muster.servers.server import ServerProcess
 from muster.v1 import inbox_service_pb2 as inbox
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
@@ -28,18 +30,15 @@ from muster.v1.workflow_run_pb2 import (
 from muster.wire.channel import open_channel
 from muster.wire.times import duration_of_seconds
 from tests.faults.conftest import Note
-from tests.faults.world import World
-from tests.support.processes import Process, free_port
+from tests.faults.world import World, world
+from tests.support.processes import Process, free_port, until
 from tests.support.workflows import Flows, flows, output, payload, states, step
 
 TEMPORAL = pytest.param("temporal", marks=pytest.mark.xdist_group("temporal"))
 ENDED_SECONDS = 40.0  # whatever was killed: a lease and a start are in it
 STEPS = 5
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.parametrize("mesh", ["all-in-one"], indirect=True),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 class Engine:
@@ -75,10 +74,24 @@ class Engine:
 
 
 @pytest.fixture(params=["local", TEMPORAL])
-async def engine(mesh: World, request: pytest.FixtureRequest) -> Engine:
-    temporal = ""
-    if request.param == "temporal":
-        temporal = request.getfixturevalue("temporal_server").server.address
+def temporal(request: pytest.FixtureRequest) -> str:
+    """Where Temporal is; empty where nobody needs it."""
+    if request.param == "local":
+        return ""
+    server: ServerProcess = request.getfixturevalue("temporal_server")
+    return server.server.address
+
+
+@pytest.fixture
+async def mesh(
+    temporal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    async with world("all-in-one", tmp_path, monkeypatch, MUSTER_TEMPORAL=temporal) as made:
+        yield made
+
+
+@pytest.fixture
+async def engine(mesh: World, temporal: str) -> Engine:
     made = Engine(mesh, temporal)
     await made.start()
     return made
@@ -95,18 +108,18 @@ def work(name: str, *after: str, ms: int = 0, text: str = "") -> Step:
     return step(name, "fault.work", *after, input={"text": text or name, "ms": ms})
 
 
-async def kill_everything(world: World, engine: Engine) -> None:
-    await asyncio.gather(world.kill_hosts(), world.mesh.kill(), engine.kill())
+async def kill_everything(mesh: World, engine: Engine) -> None:
+    await asyncio.gather(mesh.kill_hosts(), mesh.mesh.kill(), engine.kill())
 
 
-async def bring_back(world: World, engine: Engine) -> None:
-    await world.start_hosts()
-    await world.mesh.start()
+async def bring_back(mesh: World, engine: Engine) -> None:
+    await mesh.start_hosts()
+    await mesh.mesh.start()
     await engine.start()
-    await world.agents_ready()
+    await mesh.agents_ready()
 
 
-async def until_dead_until(instant: float) -> None:
+async def dead_until(instant: float) -> None:
     """Waits for an instant of the wall clock, which passes while everything is dead."""
     await asyncio.sleep(max(0.0, instant - time.time()))
 
@@ -115,9 +128,22 @@ async def end(flow: Flows, run_id: str) -> WorkflowRun:
     return await flow.end(run_id, ENDED_SECONDS)
 
 
-def executed(world: World) -> int:
-    world.read_journals()
-    return len(world.history.executions)
+def executed(mesh: World) -> int:
+    mesh.read_journals()
+    return len(mesh.history.executions)
+
+
+async def asked(stub: InboxServiceStub) -> inbox.InboxEntry:
+    """The only question, once it is in the inbox."""
+    found: list[inbox.InboxEntry] = []
+
+    async def is_there() -> bool:
+        found[:] = (await stub.ListQuestions(inbox.ListQuestionsRequest())).entries
+        return bool(found)
+
+    await until(is_there, ENDED_SECONDS, "it is asked")
+    (entry,) = found
+    return entry
 
 
 async def test_a_gate_is_answered_after_a_restart(mesh: World, flow: Flows, engine: Engine) -> None:
@@ -129,12 +155,12 @@ async def test_a_gate_is_answered_after_a_restart(mesh: World, flow: Flows, engi
         output="${steps.publish.output.text}",
     )
     run_id = await flow.start("gated")
-    await flow.until(run_id, "ok", "WAITING")
-    await kill_everything(mesh, engine)
-    await bring_back(mesh, engine)
     async with open_channel(mesh.mesh.address("scheduler")) as channel:
         stub = InboxServiceStub(channel)
-        (entry,) = (await stub.ListQuestions(inbox.ListQuestionsRequest())).entries
+        await asked(stub)
+        await kill_everything(mesh, engine)
+        await bring_back(mesh, engine)
+        entry = await asked(stub)
         assert (entry.subject_id, entry.step) == (run_id, "ok")
         answer = inbox.AnswerQuestionRequest(
             subject_id=run_id, question_id=entry.question.id, value=payload("yes")
@@ -156,13 +182,13 @@ async def test_a_gate_is_answered_after_a_restart(mesh: World, flow: Flows, engi
 async def test_a_gate_whose_time_passes_while_everything_is_dead_takes_its_default(
     mesh: World, flow: Flows, engine: Engine
 ) -> None:
-    gate = Gate(question="?", default='"maybe"', deadline=duration_of_seconds(1.5))
+    gate = Gate(question="?", default='"maybe"', deadline=duration_of_seconds(2.5))
     await flow.register("gated", step("ok", gate=gate), output="${steps.ok.output}")
     run_id = await flow.start("gated")
-    await flow.until(run_id, "ok", "WAITING")
-    asked = time.time()
+    async with open_channel(mesh.mesh.address("scheduler")) as channel:
+        entry = await asked(InboxServiceStub(channel))
     await kill_everything(mesh, engine)
-    await until_dead_until(asked + 1.6)
+    await dead_until(entry.deadline.ToNanoseconds() / 1e9 + 0.1)
     await bring_back(mesh, engine)
     assert output(await end(flow, run_id)) == "maybe"
 
@@ -227,7 +253,7 @@ async def test_a_timer_that_comes_due_while_everything_is_dead_fires_afterwards(
     await flow.until(run_id, "pause", "WAITING")
     begun = time.time()
     await kill_everything(mesh, engine)
-    await until_dead_until(begun + 1.1)
+    await dead_until(begun + 1.1)
     back = time.monotonic()
     await bring_back(mesh, engine)
     run = await end(flow, run_id)
@@ -255,7 +281,7 @@ async def test_a_run_whose_time_is_over_while_everything_is_dead_fails_afterward
     started = time.time()
     await flow.until(run_id, "go", "WAITING")
     await kill_everything(mesh, engine)
-    await until_dead_until(started + 2.1)
+    await dead_until(started + 2.1)
     await bring_back(mesh, engine)
     run = await end(flow, run_id)
     assert (run.state, run.failure.code) == (RUN_STATE_FAILED, "RUN_TIMEOUT")
@@ -281,13 +307,10 @@ async def test_two_starts_by_one_id_around_a_kill_are_one_run(
 ) -> None:
     await flow.register("chain", work("one", ms=50), work("two", "one", ms=50))
     found: set[str] = set()
-    tried = 0
 
     async def start_until_accepted(start_id: str) -> None:
-        nonlocal tried
         async with asyncio.timeout(ENDED_SECONDS):
             while True:
-                tried += 1
                 try:
                     found.add(await flow.start("chain", start_id=start_id))
                 except grpc.aio.AioRpcError as error:
@@ -309,4 +332,3 @@ async def test_two_starts_by_one_id_around_a_kill_are_one_run(
         assert len(found) == 1
         run = await end(flow, found.pop())
         assert run.start_id == f"same-{number}"
-    assert tried > 9
