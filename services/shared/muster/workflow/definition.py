@@ -124,10 +124,11 @@ class Definition:
         gate, text = self._steps[step].gate, self._data[step].question
         assert text is not None, step
         asked = _evaluated(step, "gate.question", text.interpolated, variables_of(scope))
-        if len(asked.encode()) > limits.QUESTION_TEXT_BYTES_MAX:
+        size, most = len(asked.encode()), limits.QUESTION_TEXT_BYTES_MAX
+        if size > most:
             message = (
-                f"step {step}, gate.question: it has {len(asked.encode()):,} bytes, more than "
-                f"{limits.QUESTION_TEXT_BYTES_MAX:,}: name what is asked about, and do not repeat it"
+                f"step {step}, gate.question: it has {size:,} bytes, more than {most:,}: name what "
+                "is asked about, and do not repeat it"
             )
             raise Unevaluable(message)
         question = Question(id=step, text=asked)
