@@ -17,7 +17,16 @@ from pathlib import Path
 
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RunState
 from tests.faults.clients import percentile
-from tests.faults.flow_kinds import PROBED, SYNTHETIC, Kind, Run, listening, outcome_of, templates
+from tests.faults.flow_kinds import (
+    PROBED,
+    SYNTHETIC,
+    Kind,
+    Run,
+    copy_pages,
+    listening,
+    outcome_of,
+    templates,
+)
 from tests.faults.stage import Setup, Stage, stage
 from tests.faults.table import Trial
 from tests.support.history import History, Journal, check, report
@@ -175,7 +184,8 @@ async def flows_on(
 ) -> AsyncIterator[Flows]:
     """A stage with hosts for workflows, and each kind registered and known, or `only` these."""
     with listening(PROBED) as ports:
-        kinds = {**SYNTHETIC, **templates(ports)}
+        copy_pages(folder / "pages")
+        kinds = {**SYNTHETIC, **templates(ports, folder / "pages")}
         journal = Journal(folder / f"runs{SUFFIX}", "clients")
         async with (
             stage(folder, setup) as on,

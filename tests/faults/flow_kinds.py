@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from tests.support.recording_runs import RunRecorder
 LEFT = "left"  # in a folder, what a run leaves there
 PROBED = 5
 ARTICLES = 40
+NO_PAGES = frozenset({"build", "node_modules"})
 OF_TIME = frozenset({"monitoring"})  # whose files say when something was seen
 
 
@@ -163,10 +165,12 @@ def _always(value: dict[str, Any]) -> Callable[[Path], dict[str, Any]]:
 SYNTHETIC: dict[str, Kind] = {kind.name: kind for kind in _synthetic()}
 
 
-def templates(ports: Sequence[int]) -> dict[str, Kind]:
-    """Those of the four that can run here; monitoring looks at these ports."""
+def templates(ports: Sequence[int], pages: Path) -> dict[str, Kind]:
+    """Those of the four that can run here. Monitoring looks at these ports; the site is made of the
+    Markdown in `pages`, which nobody may change meanwhile."""
     given: dict[str, dict[str, Any]] = {
         "content": {"count": ARTICLES},
+        "site": {"folder": str(pages)},
         "monitoring": {"urls": [f"tcp://127.0.0.1:{port}" for port in ports]},
     }
     return {
@@ -182,6 +186,15 @@ def _of_template(template: Template, given: dict[str, Any]) -> Kind:
 
     sources = [path.read_text() for path in template.definitions]
     return Kind(template.name, template.name, sources, make_input, only_follow)
+
+
+def copy_pages(into: Path) -> None:
+    """Muster's own Markdown, as it is now."""
+    for path in ROOT.rglob("*.md"):
+        place = path.relative_to(ROOT)
+        if place.parts[0] not in NO_PAGES and not place.parts[0].startswith("."):
+            (into / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, into / place)
 
 
 @contextmanager
