@@ -147,8 +147,8 @@ async def test_code_that_is_not_where_the_actors_are_is_named(
     watched = Watched(tmp_path, ray_cluster.environment, module="not.installed.there")
     async with watched.pool:
         await watched.start("plain")
-        # On a busy machine Ray may give an actor up before it has begun; the pool says so, and makes
-        # another, which is the one that is meant.
+        # On a busy machine Ray may give an actor up before it has begun; the pool says so, and
+        # makes another, which is the one that is meant.
         said = "failed: ModuleNotFoundError: No module named 'not'"
         await until(lambda: any(h.detail == said for h in watched.heard), SECONDS, said)
 
