@@ -19,7 +19,7 @@ from muster.audit.totals import CATEGORIES, SEVERITIES
 
 _HOT_SPOTS = 10
 _STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
-_LABEL_WIDTH = 11
+_LABEL_WIDTH = 12
 
 
 def show(
