@@ -249,9 +249,13 @@ class MeshProcesses:
 
     async def start(self, *services: str) -> None:
         """Starts services, all of them if none is named; returns when they are SERVING."""
+        await self.begin(*services)
+        await self.serving(*services)
+
+    async def begin(self, *services: str) -> None:
+        """Starts services, or all, without waiting for them: they may be meant to die first."""
         for service in services or self.services:
             self.running[service] = await self.launch(service, self._ports[service])
-        await self.serving(*services)
 
     async def launch(self, service: str, port: int) -> Process:
         """Starts a service's process and does not wait for it."""
