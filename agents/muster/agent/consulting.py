@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from muster.agent.asking import state_name
@@ -16,6 +14,7 @@ from muster.agent.services import Services
 from muster.agent.states import States
 from muster.agent.values import Content
 from muster.model.errors import NotFound
+from muster.model.keyed_locks import KeyedLocks
 from muster.v1.contract_pb2 import ContractFilter
 from muster.wire.times import seconds_of_timestamp
 
@@ -31,8 +30,7 @@ class Consultant:
     def __init__(self, services: Services) -> None:
         self._conversations = Conversations(services)
         self._states = States(services)
-        self._held: dict[tuple[str, str], asyncio.Lock] = {}
-        self._wanted: Counter[tuple[str, str]] = Counter()
+        self._locks = KeyedLocks()
 
     async def consult(
         self,
@@ -63,19 +61,9 @@ class Consultant:
         message = f"nobody can be asked for {what!r}"
         raise ValueError(message)
 
-    @asynccontextmanager
-    async def hold(self, agent: str, name: str) -> AsyncIterator[None]:
+    def hold(self, agent: str, name: str) -> AbstractAsyncContextManager[None]:
         """Code of one host that updates the same state takes turns."""
-        key = (agent, name)
-        lock = self._held.setdefault(key, asyncio.Lock())
-        self._wanted[key] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._wanted[key] -= 1
-            if not self._wanted[key]:
-                del self._wanted[key], self._held[key]
+        return self._locks.hold((agent, name))
 
     async def _memory(self, conversation_id: str, most: int) -> list[dict[str, Any]]:
         found = self._conversations.memory(conversation_id, most=most)
