@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
+import grpc
+import pytest
+
 from muster.v1 import inbox_service_pb2 as inbox
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.inbox_service_pb2_grpc import InboxServiceStub
@@ -137,6 +140,11 @@ async def test_a_timer_lets_time_pass_and_a_signal_is_waited_for(flow: Flows) ->
     assert (await flow.stub.SignalRun(request)).sequence == first.sequence
     run = await flow.end(run_id)
     assert output(run) == {"go": 7}
+    # Whoever did not hear the answer sends it again, however late; another signal is too late.
+    assert (await flow.stub.SignalRun(request)).sequence == first.sequence
+    request.signal_id = "t"
+    with pytest.raises(grpc.RpcError, match="has ended"):
+        await flow.stub.SignalRun(request)
     pause = run.steps[0]
     assert pause.end_time.ToNanoseconds() - pause.start_time.ToNanoseconds() >= 0.3e9
 

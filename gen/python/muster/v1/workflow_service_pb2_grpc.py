@@ -182,7 +182,7 @@ class WorkflowServiceServicer:
 
     def SignalRun(self, request, context):
         """Sends a signal to a run, for a step that waits for it now or will. FAILED_PRECONDITION when the
-        run has ended.
+        run has ended, unless the signal was recorded before: sending it again is OK for ever.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

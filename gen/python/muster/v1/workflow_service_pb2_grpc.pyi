@@ -49,7 +49,7 @@ class WorkflowServiceStub:
     """
     SignalRun: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.SignalRunRequest, _workflow_service_pb2.SignalRunResponse]
     """Sends a signal to a run, for a step that waits for it now or will. FAILED_PRECONDITION when the
-    run has ended.
+    run has ended, unless the signal was recorded before: sending it again is OK for ever.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.CancelRunRequest, _workflow_service_pb2.CancelRunResponse]
     """Cancels a run: its contracts are cancelled, what was done is undone, and then it is CANCELLED.
@@ -158,7 +158,7 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_workflow_service_pb2.SignalRunRequest, _abc.Awaitable[_workflow_service_pb2.SignalRunResponse]],
     ) -> _abc.Awaitable[_workflow_service_pb2.SignalRunResponse]:
         """Sends a signal to a run, for a step that waits for it now or will. FAILED_PRECONDITION when the
-        run has ended.
+        run has ended, unless the signal was recorded before: sending it again is OK for ever.
         """
 
     @_abc_1.abstractmethod

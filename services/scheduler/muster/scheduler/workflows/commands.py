@@ -76,10 +76,11 @@ class Commands:
 
     async def signal(self, run_id: int, tenant: str, signal: RunSignalled) -> int:
         """Send a signal; returns the sequence of its entry."""
-        run = await self._open(run_id, tenant, "signal")
-        known = run.signal_sequence(signal.signal_id)
+        # What was recorded may have ended the run before whoever sent it heard of that.
+        known = (await self.find(run_id, tenant)).signal_sequence(signal.signal_id)
         if known:
             return known
+        run = await self._open(run_id, tenant, "signal")
         if run.signals_waiting >= limits.RUN_SIGNALS_WAITING_MAX:
             raise ResourceExhausted(
                 f"{limits.RUN_SIGNALS_WAITING_MAX} signals wait for run {run.name}; send more "
