@@ -31,6 +31,7 @@ async def follow_run(
     parts.runs.watchers.add(watcher)
     try:
         run = await parts.commands.find(number, tenant)
+        was_over = run.machine.is_over
         await scheduler.committer.barrier()
         yield WatchRunsResponse(snapshot=run_of(run, whole=True))
         events: Sequence[RunEvent] = [
@@ -42,12 +43,13 @@ async def follow_run(
                 yield WatchRunsResponse(events=new[first : first + EVENTS_PER_FRAME])
             if new:
                 after = new[-1].sequence
-            over = new[-1].HasField("ended") if new else run.machine.is_over
-            if over:
+            # What the run is by now does not count: its last entries may still be on their way.
+            if new[-1].HasField("ended") if new else was_over:
                 ended = await parts.commands.find(number, tenant)
                 if ended.machine.is_over:  # and nobody has retried it meanwhile
                     yield WatchRunsResponse(ended=run_of(ended, whole=True))
                     return
+            was_over = False
             events = await watcher.take()
     finally:
         parts.runs.watchers.remove(watcher)
