@@ -45,23 +45,7 @@ class Machine:
         self.steps = {name: StepRun(step) for name, step in plan.steps.items()}
         self._signals: dict[str, deque[int]] = {}  # that nobody has taken yet, by sequence
         self._finished = 0  # steps that have succeeded, for their order
-        self._followers: dict[str, list[str]] = {name: [] for name in plan.steps}
-        for step in plan.steps.values():
-            for name in step.depends_on:
-                self._followers[name].append(step.name)
         self._wants: list[Want] = []
-        self._apply: dict[type, Callable[[Any, int], None]] = {
-            f.Started: self._started,
-            f.Begun: self._begun,
-            f.ItemEnded: self._item_ended,
-            f.Woken: self._woken,
-            f.Signalled: self._signalled,
-            f.Paused: self._paused,
-            f.Resumed: self._resumed,
-            f.Stopped: self._stopped,
-            f.Retried: self._retried,
-            f.Ended: self._ended,
-        }
 
     @property
     def is_over(self) -> bool:
@@ -75,7 +59,7 @@ class Machine:
         """
         self.sequence += 1
         self._wants = []
-        self._apply[type(fact)](fact, at_ms)
+        _TAKE[type(fact)](self, fact, at_ms)
         wants, self._wants = self._wants, []
         return wants
 
@@ -305,7 +289,7 @@ class Machine:
         if self.state is RunState.UNWINDING:
             self._unwind()
         elif self._is_good(step):
-            for name in self._followers[step.plan.name]:
+            for name in self.plan.followers[step.plan.name]:
                 self._offer(self.steps[name])
             self._maybe_end()
         else:
@@ -376,3 +360,18 @@ class Machine:
         if all(self._is_good(step) for step in self.steps.values()):
             return f.End(RunState.SUCCEEDED)
         return None
+
+
+# Not bound methods of each machine: it would hold itself, and wait for the garbage collector.
+_TAKE: dict[type, Callable[[Machine, Any, int], None]] = {
+    f.Started: Machine._started,
+    f.Begun: Machine._begun,
+    f.ItemEnded: Machine._item_ended,
+    f.Woken: Machine._woken,
+    f.Signalled: Machine._signalled,
+    f.Paused: Machine._paused,
+    f.Resumed: Machine._resumed,
+    f.Stopped: Machine._stopped,
+    f.Retried: Machine._retried,
+    f.Ended: Machine._ended,
+}

@@ -6,8 +6,8 @@ and tells it the outcome. So the interpreter never sees what steps give back, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 CONCURRENCY_DEFAULT = 100
@@ -53,6 +53,15 @@ class Plan:
     """The steps of a workflow by name, in the order of the definition. It has no cycle."""
 
     steps: Mapping[str, PlanStep]
+    # By step: those that wait for it, in the order of the definition.
+    followers: Mapping[str, Sequence[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        followers: dict[str, list[str]] = {name: [] for name in self.steps}
+        for step in self.steps.values():
+            for name in step.depends_on:
+                followers[name].append(step.name)
+        object.__setattr__(self, "followers", followers)
 
     def after(self, name: str) -> frozenset[str]:
         """A step and all that depend on it, directly or not."""
