@@ -1,0 +1,75 @@
+"""Look-ups by key that are made together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from muster.runtime.together import Together
+
+
+class Store:
+    """Answers when its gate is open, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+        self.begun = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    async def load(self, keys: Sequence[int]) -> Mapping[int, str]:
+        self.asked.append(list(keys))
+        self.begun.set()
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return {key: str(key) for key in keys if key < 100}
+
+
+async def test_what_is_asked_for_in_one_turn_is_one_question() -> None:
+    store = Store()
+    together = Together(store.load, 10)
+    answers = await asyncio.gather(*(together.get(key) for key in (1, 2, 2, 500)))
+    assert answers == ["1", "2", "2", None]
+    assert store.asked == [[1, 2, 500]]
+
+
+async def test_what_is_asked_for_meanwhile_is_the_next_question_in_parts() -> None:
+    store = Store()
+    together = Together(store.load, 2)
+    store.gate.clear()
+    first = asyncio.create_task(together.get(1))
+    await store.begun.wait()
+    # The same key again: what is known of it by then may be newer.
+    more = [asyncio.create_task(together.get(key)) for key in (1, 2, 3)]
+    await asyncio.sleep(0)
+    assert store.asked == [[1]]
+    store.gate.set()
+    assert await asyncio.gather(first, *more) == ["1", "1", "2", "3"]
+    assert store.asked == [[1], [1, 2], [3]]
+
+
+async def test_an_error_is_told_to_all_that_asked_and_to_nobody_later() -> None:
+    store = Store()
+    together = Together(store.load, 10)
+    store.error = ValueError("away")
+    told = await asyncio.gather(together.get(1), together.get(2), return_exceptions=True)
+    assert [str(each) for each in told] == ["away", "away"]
+    store.error = None
+    assert await together.get(1) == "1"
+
+
+async def test_one_that_gives_up_takes_nothing_from_the_others() -> None:
+    store = Store()
+    together = Together(store.load, 10)
+    store.gate.clear()
+    one, other = (asyncio.create_task(together.get(1)) for _ in range(2))
+    await store.begun.wait()
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    store.gate.set()
+    assert await other == "1"
