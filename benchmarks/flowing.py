@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import grpc
 
@@ -16,17 +18,12 @@ from benchmarks.figures import percentile
 from benchmarks.load import TEXT, Costs
 from benchmarks.meshes import environment_of, mesh
 from benchmarks.processes import executing, free_port, running, wait_until_serving
+from muster.agent import Client, connect
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerMissing
 from muster.v1 import workflow_service_pb2 as pb
-from muster.v1.payload_pb2 import Payload
 from muster.v1.workflow_pb2 import Workflow
-from muster.v1.workflow_run_pb2 import (
-    ENGINE_KIND_LOCAL,
-    ENGINE_KIND_TEMPORAL,
-    RUN_STATE_SUCCEEDED,
-    EngineKind,
-)
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_SUCCEEDED
 from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from muster.wire.channel import open_channel
 
@@ -35,6 +32,7 @@ RUNS = 100
 STEPS = 10
 NAME = "bench.chain"
 TEMPORAL = "BENCH_TEMPORAL"  # tells the peer's driver where the server's program is
+Start = Callable[[str], Awaitable[str]]  # with a start_id; returns the run's id
 PAUSE_SECONDS = 0.02  # between two starts, where they are not all at once
 
 
@@ -57,23 +55,27 @@ async def measure(bench: Bench) -> None:
     async with (
         mesh(bench.new_folder()) as made,
         open_channel(made.target) as channel,
+        connect(made.target) as client,
     ):
         stub = WorkflowServiceStub(channel)
         await stub.RegisterWorkflow(pb.RegisterWorkflowRequest(workflow=chain()))
-        await many(stub, ENGINE_KIND_LOCAL)  # does not count
+        await many(stub, by_client(client))  # does not count
         for number in range(bench.rounds):
             bench.say(f"workflows, round {number + 1} of {bench.rounds}")
             costs = Costs({"mesh": made.mesh.pid})
-            load = await many(stub, ENGINE_KIND_LOCAL)
+            load = await many(stub, by_client(client))
             used = costs.microseconds(RUNS * STEPS)["mesh"]
             bench.note("workflows", "steps/s", load.steps_per_second)
             bench.note("workflows", "CPU of a step, mesh (µs)", used)
+            bench.add("workflow-start", "p99", percentile(load.starts, 0.99) * 1e3)
+            bare = await many(stub, by_calls(stub))
             bench.note(
-                "workflows", "100 starts at once, p99 (ms)", percentile(load.starts, 0.99) * 1e3
+                "workflow-start", "by bare calls, p99 (ms)", percentile(bare.starts, 0.99) * 1e3
             )
-            paced = await many(stub, ENGINE_KIND_LOCAL, PAUSE_SECONDS)
-            bench.add("workflow-start", "p99", percentile(paced.starts, 0.99) * 1e3)
-            bench.note("workflow-start", "p50 (ms)", percentile(paced.starts, 0.5) * 1e3)
+            paced = await many(stub, by_calls(stub), PAUSE_SECONDS)
+            bench.note(
+                "workflow-start", "one every 20 ms, p99 (ms)", percentile(paced.starts, 0.99) * 1e3
+            )
             if peer:
                 answer = await run_peer("temporal", bench.new_folder(), bench.seconds, RUNS)
                 rate = float(answer["per_second"])
@@ -84,10 +86,10 @@ async def measure(bench: Bench) -> None:
 
         if bench.wants("workflows-temporal"):
             bench.say("workflows on Temporal")
-            await _on_temporal(bench, made.target, stub)
+            await _on_temporal(bench, made.target, stub, by_client(client, "temporal"))
 
 
-async def _on_temporal(bench: Bench, target: str, stub: WorkflowServiceStub) -> None:
+async def _on_temporal(bench: Bench, target: str, stub: WorkflowServiceStub, start: Start) -> None:
     """The same runs on the other engine, once: Temporal's development server takes its time."""
     try:
         program = str(PROGRAMS["temporal"].find())
@@ -110,7 +112,7 @@ async def _on_temporal(bench: Bench, target: str, stub: WorkflowServiceStub) -> 
         running("engine", "-m", "muster.engine", environment=environment),
     ):
         await wait_until_serving(f"127.0.0.1:{own}")
-        load = await many(stub, ENGINE_KIND_TEMPORAL)
+        load = await many(stub, start)
     bench.add("workflows-temporal", "steps/s", load.steps_per_second)
     bench.add("workflows-temporal", "start p99", percentile(load.starts, 0.99) * 1e3)
 
@@ -141,9 +143,28 @@ def chain() -> Workflow:
     return workflow
 
 
-async def many(
-    stub: WorkflowServiceStub, engine: EngineKind.ValueType, pause: float = 0.0
-) -> Round:
+def by_client(client: Client, engine: Literal["local", "temporal"] = "local") -> Start:
+    """As programs do."""
+
+    async def start(start_id: str) -> str:
+        given = {"text": TEXT}
+        return (await client.workflows.start(NAME, given, start_id=start_id, engine=engine)).id
+
+    return start
+
+
+def by_calls(stub: WorkflowServiceStub) -> Start:
+    """A call for each, on the bare stub."""
+
+    async def start(start_id: str) -> str:
+        request = pb.StartRunRequest(workflow=NAME, start_id=start_id, engine=ENGINE_KIND_LOCAL)
+        request.input.json = json.dumps({"text": TEXT})
+        return (await stub.StartRun(request)).run_id
+
+    return start
+
+
+async def many(stub: WorkflowServiceStub, start: Start, pause: float = 0.0) -> Round:
     """Start them, all at once or one after each pause, and wait until all have ended."""
     done: Round = Round()
     watch = stub.WatchRuns(pb.WatchRunsRequest())
@@ -151,19 +172,12 @@ async def many(
     began = time.perf_counter()
     prefix = f"{time.time_ns()}"
 
-    async def start(number: int) -> str:
+    async def start_one(number: int) -> str:
         await asyncio.sleep(number * pause)
         asked = time.perf_counter()
-        reply = await stub.StartRun(
-            pb.StartRunRequest(
-                workflow=NAME,
-                start_id=f"{prefix}-{number}",
-                input=Payload(json=json.dumps({"text": TEXT})),
-                engine=engine,
-            )
-        )
+        run_id = await start(f"{prefix}-{number}")
         done.starts.append(time.perf_counter() - asked)
-        return reply.run_id
+        return run_id
 
     async def ends() -> set[str]:
         ended: set[str] = set()
@@ -178,7 +192,7 @@ async def many(
 
     async with asyncio.TaskGroup() as tasks:
         ended = tasks.create_task(ends())
-        starts = [tasks.create_task(start(number)) for number in range(RUNS)]
+        starts = [tasks.create_task(start_one(number)) for number in range(RUNS)]
     done.seconds = time.perf_counter() - began
     assert {each.result() for each in starts} == ended.result()
     watch.cancel()

@@ -142,7 +142,7 @@ ROWS = (
     ),
     Row(
         "workflow-start",
-        "workflow start until it is durable, with others running, p99",
+        "100 workflows started at once, until each is durable, p99",
         "",
         (_at_most("p99", " ms", 20, 10),),
     ),

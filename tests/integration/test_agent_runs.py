@@ -79,6 +79,21 @@ async def test_a_workflow_is_registered_once_run_and_its_output_read(client: Cli
     assert [each.id async for each in flows.runs(most=1)] == [run.id]
 
 
+async def test_many_are_started_at_once(client: Client, workers: Workers) -> None:
+    flows = client.workflows
+    await flows.register(GREET)
+    names = [f"n{number}" for number in range(300)]  # more than a call takes
+    runs = await asyncio.gather(
+        *(flows.start("greet", {"name": name}) for name in names),
+        flows.start("nothing"),
+        return_exceptions=True,
+    )
+    assert isinstance(runs.pop(), NotFound)
+    said = await asyncio.gather(*(run.result(timeout=30) for run in runs))
+    assert said == [{"said": f"HELLO N{number}"} for number in range(300)]
+    assert all(workers.ran[name] == 1 for name in names)
+
+
 async def test_a_run_is_signalled_watched_paused_and_cancelled(client: Client) -> None:
     flows = client.workflows
     await flows.register(WAITS)

@@ -94,7 +94,7 @@ class Workflows:
         conversation_id: str = "",
         engine: Engine = "",
     ) -> RunHandle:
-        """Starts a run; it is recorded when this returns.
+        """Starts a run; it is recorded when this returns. Many at once go in one call.
 
         The same `start_id` again finds the same run; without one, one is made. Raises `NotFound`
         for a workflow that is not there, and `InvalidArgument` for input that does not fit.
@@ -108,7 +108,7 @@ class Workflows:
         )
         if input is not None:
             await fill(request.input, input_content(input), self._services.blobs)
-        return RunHandle(self._services, (await self._ask("StartRun", request)).run_id)
+        return RunHandle(self._services, (await self._services.starts.start(request)).run_id)
 
     async def run(
         self, name: str, input: Any = None, *, timeout: float | None = None, **options: Any

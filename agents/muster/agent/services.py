@@ -12,6 +12,7 @@ from muster.wire.channel import Channels
 if TYPE_CHECKING:
     import grpc
 
+    from muster.agent.runs_starting import Starts
     from muster.agent.spans import Spans
     from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
     from muster.v1.blob_service_pb2_grpc import BlobServiceStub
@@ -43,6 +44,7 @@ class Services:
         self.targets = targets
         self._channels = Channels(targets.security)
         self._blobs: Blobs | None = None
+        self._starts: Starts | None = None
 
     def _channel(self, target: str) -> grpc.aio.Channel:
         return self._channels.to(target)
@@ -82,6 +84,14 @@ class Services:
         from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
         return WorkflowServiceStub(self._channel(self.targets.scheduler))
+
+    @property
+    def starts(self) -> Starts:
+        from muster.agent.runs_starting import Starts
+
+        if self._starts is None:
+            self._starts = Starts(self)
+        return self._starts
 
     @property
     def schedules(self) -> ScheduleServiceStub:

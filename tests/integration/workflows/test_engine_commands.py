@@ -16,7 +16,9 @@ from muster.model.errors import (
     MusterError,
     NotFound,
 )
+from muster.scheduler.workflows.run_watching import RunWatcher
 from muster.v1 import workflow_service_pb2 as pb
+from muster.v1.capability_pb2 import Schema
 from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.scheduler_service_pb2 import ListContractsRequest
 from muster.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -28,11 +30,13 @@ from muster.v1.workflow_run_pb2 import (
     RUN_STATE_FAILED,
     RUN_STATE_SUCCEEDED,
     STEP_STATE_SUCCEEDED,
+    RunEvent,
     RunState,
 )
 from muster.wire.channel import open_channel
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import error_of_rpc, error_of_status
 from tests.support.meshes import Mesh
+from tests.support.processes import until
 from tests.support.workflows import Flows, Workers, output, payload, states, step
 
 
@@ -53,6 +57,52 @@ async def test_starting_again_finds_the_run_also_when_it_has_ended(
     assert workers.ran == {"a": 1}
     error = await refused(flow.start("once", {"other": 1}, start_id="same"))
     assert isinstance(error, AlreadyExists), error
+
+
+async def test_many_are_started_at_once_and_each_is_taken_or_refused_by_itself(
+    flow: Flows, workers: Workers
+) -> None:
+    await flow.register(
+        "each",
+        step("a", "test.say", input={"text": "${input.text}"}),
+        input=Schema(json_schema=json.dumps({"type": "object", "required": ["text"]})),
+        output="${steps.a.output}",
+    )
+    known = await flow.start("each", {"text": "known"}, start_id="known")
+    starts = [
+        pb.StartRunRequest(workflow="each", start_id=f"m{n}", input=payload({"text": f"m{n}"}))
+        for n in range(20)
+    ]
+    starts += [
+        pb.StartRunRequest(workflow="each", start_id="m0", input=payload({"text": "m0"})),
+        pb.StartRunRequest(workflow="each", start_id="known", input=payload({"text": "known"})),
+        pb.StartRunRequest(workflow="each", start_id="known", input=payload({"text": "other"})),
+        pb.StartRunRequest(workflow="each", start_id="empty"),
+        pb.StartRunRequest(workflow="none", start_id="none"),
+        pb.StartRunRequest(workflow="each", start_id="no space"),
+    ]
+    for start in starts:
+        start.engine = flow.engine
+    results = (await flow.stub.StartRuns(pb.StartRunsRequest(starts=starts))).results
+    made, again, old, *others = results[:20], *results[20:]
+    assert all(result.HasField("started") for result in made)
+    assert len({result.started.run_id for result in made}) == 20
+    assert (again.started.run_id, again.started.duplicate) == (made[0].started.run_id, True)
+    assert (old.started.run_id, old.started.duplicate) == (known, True)
+    errors = [error_of_status(result.error) for result in others]
+    assert [type(error) for error in errors] == [
+        *(AlreadyExists, InvalidArgument, NotFound, InvalidArgument)
+    ]
+    assert errors[3].violations[0].field == "start_id"
+    ends = [await flow.end(result.started.run_id) for result in made]
+    assert [output(run) for run in ends] == [f"M{n}" for n in range(20)]
+    assert all(workers.ran[f"m{n}"] == 1 for n in range(20))
+    error = await refused(flow.stub.StartRuns(pb.StartRunsRequest()))
+    assert isinstance(error, InvalidArgument), error
+    strangers = pb.StartRunsRequest(starts=[starts[1]])
+    metadata = (("muster-tenant", "stranger"),)
+    (theirs,) = (await flow.stub.StartRuns(strangers, metadata=metadata)).results
+    assert isinstance(error_of_status(theirs.error), NotFound)
 
 
 async def test_a_running_workflow_finishes_on_the_version_it_started_with(
@@ -175,6 +225,32 @@ async def test_a_fork_keeps_what_was_before_and_does_the_rest_with_other_input(
     assert workers.ran["0x"] == 1
     assert workers.ran["3y"] == 1
     assert (await flow.stub.ForkRun(fork)).duplicate
+
+
+async def test_a_watch_tells_the_end_after_all_entries_however_late_they_are(
+    flow: Flows, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await flow.register("late", step("a", "test.hold", input={"text": "a"}))
+    run_id = await flow.start("late")
+    take, is_first = RunWatcher.take, True
+
+    async def is_over() -> bool:
+        return (await flow.get(run_id)).state == RUN_STATE_SUCCEEDED
+
+    async def take_late(watcher: RunWatcher) -> list[RunEvent]:
+        """What was in the journal already comes alone, and the rest when the run is over."""
+        nonlocal is_first
+        if not is_first:
+            return await take(watcher)
+        is_first = False
+        workers.gate.set()
+        await until(is_over, 10, "the run is over")
+        return [RunEvent(run_id=run_id, sequence=1)]
+
+    monkeypatch.setattr(RunWatcher, "take", take_late)
+    kinds = [event.WhichOneof("kind") async for event in flow.follow(run_id)]
+    assert not is_first
+    assert kinds == ["started", "begun", "item_ended", "ended"]
 
 
 async def test_a_watch_tells_the_whole_journal_in_order_and_goes_on_from_a_cursor(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from muster.model.errors import Code
 from muster.model.ids import parse_id, shard_of_id
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.workflow_pb2 import Gate, WorkflowSelector
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, RUN_STATE_SUCCEEDED
+from muster.wire.errors import error_of_status
 from tests.support.replicas import Replicas, replicas
 from tests.support.workflows import Flows, Workers, flows, output, payload, step
 
@@ -66,6 +68,24 @@ async def test_any_scheduler_answers_for_any_run(both: Replicas) -> None:
                 {"texts": ["other"]}))
         )  # fmt: skip
         assert (await one.end(forked.run_id)).state == RUN_STATE_SUCCEEDED
+
+
+async def test_many_at_once_are_started_by_whoever_has_their_shards(both: Replicas) -> None:
+    workers = Workers()
+    mesh = both.mesh(0)
+    async with mesh.host(workers.agent), flows(mesh.scheduler, ENGINE_KIND_LOCAL) as flow:
+        await flow.register("each", step("say", "test.say", input={"text": "${input.text}"}))
+        starts = [  # so many that both have some
+            pb.StartRunRequest(workflow="each", start_id=f"m{n}", input=payload({"text": f"{n}"}))
+            for n in range(24)
+        ]
+        starts.append(pb.StartRunRequest(workflow="none", start_id="m"))
+        *made, none = (await flow.stub.StartRuns(pb.StartRunsRequest(starts=starts))).results
+        assert error_of_status(none.error).code is Code.NOT_FOUND
+        for number, result in enumerate(made):
+            run = await flow.end(result.started.run_id)
+            assert (run.start_id, run.state) == (f"m{number}", RUN_STATE_SUCCEEDED)
+        assert [workers.ran[f"{n}"] for n in range(24)] == [1] * 24
 
 
 async def test_a_watch_of_all_runs_sees_those_of_every_scheduler(both: Replicas) -> None:

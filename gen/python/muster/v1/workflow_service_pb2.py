@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from muster.v1 import payload_pb2 as muster_dot_v1_dot_payload__pb2
 from muster.v1 import permission_pb2 as muster_dot_v1_dot_permission__pb2
 from muster.v1 import workflow_pb2 as muster_dot_v1_dot_workflow__pb2
 from muster.v1 import workflow_run_pb2 as muster_dot_v1_dot_workflow__run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/workflow_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17muster/v1/payload.proto\x1a\x1amuster/v1/permission.proto\x1a\x18muster/v1/workflow.proto\x1a\x1cmuster/v1/workflow_run.proto\"_\n\x17RegisterWorkflowRequest\x12-\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.muster.v1.WorkflowB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"Z\n\x18RegisterWorkflowResponse\x12+\n\x07version\x18\x01 \x01(\x0b\x32\x1a.muster.v1.WorkflowVersion\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"?\n\x12GetWorkflowRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\"B\n\x13GetWorkflowResponse\x12+\n\x07version\x18\x01 \x01(\x0b\x32\x1a.muster.v1.WorkflowVersion\"S\n\x14ListWorkflowsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"_\n\x15ListWorkflowsResponse\x12-\n\tworkflows\x18\x01 \x03(\x0b\x32\x1a.muster.v1.WorkflowVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x02\n\x0fStartRunRequest\x12\x1c\n\x08workflow\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x33\n\x08start_id\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x10\x01\x18\x80\x01\x32\x15^[A-Za-z0-9_.:=@+-]+$\x12!\n\x05input\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x39\n\x0f\x63onversation_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x01\x32\x16^[A-Za-z0-9_.:=@+/-]*$\x12/\n\x06\x65ngine\x18\x06 \x01(\x0e\x32\x15.muster.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"v\n\x10StartRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\r\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0ePlanRunRequest\x12\x1c\n\x08workflow\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\x12!\n\x05input\x18\x03 \x01(\x0b\x32\x12.muster.v1.Payload\"I\n\x0fPlanRunResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12%\n\x05steps\x18\x02 \x03(\x0b\x32\x16.muster.v1.PlannedStep\"\xba\x01\n\x0bPlannedStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\r\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x12\n\ndepends_on\x18\x04 \x03(\t\x12*\n\x07outcome\x18\x05 \x01(\x0e\x32\x19.muster.v1.PlannedOutcome\x12\r\n\x05items\x18\x06 \x01(\r\x12\r\n\x05input\x18\x07 \x01(\t\x12\x0e\n\x06\x61gents\x18\x08 \x01(\r\x12\x10\n\x08obstacle\x18\t \x01(\t\"x\n\rGetRunRequest\x12\'\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12\x1e\n\x08start_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x0f\n\x07outputs\x18\x03 \x01(\x08\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"5\n\x0eGetRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\"\xc3\x01\n\x0fListRunsRequest\x12\x1a\n\x08workflow\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32\x13.muster.v1.RunStateB\x0f\xbaH\x0c\x92\x01\t\x10\x08\"\x05\x82\x01\x02\x10\x01\x12!\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.muster.v1.WorkflowRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x10WatchRunsRequest\x12(\n\x06run_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{16})?$\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\r\"\x89\x01\n\x11WatchRunsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.muster.v1.RunEvent\x12(\n\x08snapshot\x18\x02 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\x12%\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\"\xa8\x01\n\x10SignalRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12+\n\x04name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_.-]{1,64}$\x12#\n\x07payload\x18\x03 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x1b\n\tsignal_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"%\n\x11SignalRunResponse\x12\x10\n\x08sequence\x18\x01 \x01(\r\"S\n\x10\x43\x61ncelRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"7\n\x11\x43\x61ncelRunResponse\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.muster.v1.RunState\"8\n\x0fPauseRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"\x12\n\x10PauseRunResponse\"9\n\x10ResumeRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"\x13\n\x11ResumeRunResponse\"\x7f\n\x0fRetryRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x15\n\x04step\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x0e\x61\x66ter_revision\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"$\n\x10RetryRunResponse\x12\x10\n\x08revision\x18\x01 \x01(\r\"\xd9\x01\n\x0e\x46orkRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x17\n\x04step\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x33\n\x08start_id\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x10\x01\x18\x80\x01\x32\x15^[A-Za-z0-9_.:=@+-]+$\x12!\n\x05input\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12/\n\x06\x65ngine\x18\x05 \x01(\x0e\x32\x15.muster.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"4\n\x0f\x46orkRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08*\x81\x01\n\x0ePlannedOutcome\x12\x1f\n\x1bPLANNED_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13PLANNED_OUTCOME_RUN\x10\x01\x12\x18\n\x14PLANNED_OUTCOME_SKIP\x10\x02\x12\x1b\n\x17PLANNED_OUTCOME_DEPENDS\x10\x03\x32\x9e\t\n\x0fWorkflowService\x12\x65\n\x10RegisterWorkflow\x12\".muster.v1.RegisterWorkflowRequest\x1a#.muster.v1.RegisterWorkflowResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12W\n\x0bGetWorkflow\x12\x1d.muster.v1.GetWorkflowRequest\x1a\x1e.muster.v1.GetWorkflowResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12]\n\rListWorkflows\x12\x1f.muster.v1.ListWorkflowsRequest\x1a .muster.v1.ListWorkflowsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12N\n\x08StartRun\x12\x1a.muster.v1.StartRunRequest\x1a\x1b.muster.v1.StartRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12K\n\x07PlanRun\x12\x19.muster.v1.PlanRunRequest\x1a\x1a.muster.v1.PlanRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12H\n\x06GetRun\x12\x18.muster.v1.GetRunRequest\x1a\x19.muster.v1.GetRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12N\n\x08ListRuns\x12\x1a.muster.v1.ListRunsRequest\x1a\x1b.muster.v1.ListRunsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12S\n\tWatchRuns\x12\x1b.muster.v1.WatchRunsRequest\x1a\x1c.muster.v1.WatchRunsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12Q\n\tSignalRun\x12\x1b.muster.v1.SignalRunRequest\x1a\x1c.muster.v1.SignalRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12Q\n\tCancelRun\x12\x1b.muster.v1.CancelRunRequest\x1a\x1c.muster.v1.CancelRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12M\n\x08PauseRun\x12\x1a.muster.v1.PauseRunRequest\x1a\x1b.muster.v1.PauseRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12P\n\tResumeRun\x12\x1b.muster.v1.ResumeRunRequest\x1a\x1c.muster.v1.ResumeRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12M\n\x08RetryRun\x12\x1a.muster.v1.RetryRunRequest\x1a\x1b.muster.v1.RetryRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12J\n\x07\x46orkRun\x12\x19.muster.v1.ForkRunRequest\x1a\x1a.muster.v1.ForkRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muster/v1/workflow_service.proto\x12\tmuster.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17muster/v1/payload.proto\x1a\x1amuster/v1/permission.proto\x1a\x18muster/v1/workflow.proto\x1a\x1cmuster/v1/workflow_run.proto\"_\n\x17RegisterWorkflowRequest\x12-\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.muster.v1.WorkflowB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"Z\n\x18RegisterWorkflowResponse\x12+\n\x07version\x18\x01 \x01(\x0b\x32\x1a.muster.v1.WorkflowVersion\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"?\n\x12GetWorkflowRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\"B\n\x13GetWorkflowResponse\x12+\n\x07version\x18\x01 \x01(\x0b\x32\x1a.muster.v1.WorkflowVersion\"S\n\x14ListWorkflowsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"_\n\x15ListWorkflowsResponse\x12-\n\tworkflows\x18\x01 \x03(\x0b\x32\x1a.muster.v1.WorkflowVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x02\n\x0fStartRunRequest\x12\x1c\n\x08workflow\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x33\n\x08start_id\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x10\x01\x18\x80\x01\x32\x15^[A-Za-z0-9_.:=@+-]+$\x12!\n\x05input\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x39\n\x0f\x63onversation_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x01\x32\x16^[A-Za-z0-9_.:=@+/-]*$\x12/\n\x06\x65ngine\x18\x06 \x01(\x0e\x32\x15.muster.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"v\n\x10StartRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\r\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x10StartRunsRequest\x12<\n\x06starts\x18\x01 \x03(\x0b\x32\x1a.muster.v1.StartRunRequestB\x10\xbaH\r\x92\x01\n\x08\x01\x10\x80\x02\"\x03\xd8\x01\x03\"?\n\x11StartRunsResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.muster.v1.StartRunResult\"o\n\x0eStartRunResult\x12.\n\x07started\x18\x01 \x01(\x0b\x32\x1b.muster.v1.StartRunResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"b\n\x0ePlanRunRequest\x12\x1c\n\x08workflow\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x0f\n\x07version\x18\x02 \x01(\r\x12!\n\x05input\x18\x03 \x01(\x0b\x32\x12.muster.v1.Payload\"I\n\x0fPlanRunResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12%\n\x05steps\x18\x02 \x03(\x0b\x32\x16.muster.v1.PlannedStep\"\xba\x01\n\x0bPlannedStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\r\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x12\n\ndepends_on\x18\x04 \x03(\t\x12*\n\x07outcome\x18\x05 \x01(\x0e\x32\x19.muster.v1.PlannedOutcome\x12\r\n\x05items\x18\x06 \x01(\r\x12\r\n\x05input\x18\x07 \x01(\t\x12\x0e\n\x06\x61gents\x18\x08 \x01(\r\x12\x10\n\x08obstacle\x18\t \x01(\t\"x\n\rGetRunRequest\x12\'\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$H\x00\x12\x1e\n\x08start_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x0f\n\x07outputs\x18\x03 \x01(\x08\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"5\n\x0eGetRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\"\xc3\x01\n\x0fListRunsRequest\x12\x1a\n\x08workflow\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32\x13.muster.v1.RunStateB\x0f\xbaH\x0c\x92\x01\t\x10\x08\"\x05\x82\x01\x02\x10\x01\x12!\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.muster.v1.WorkflowRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x10WatchRunsRequest\x12(\n\x06run_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{16})?$\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\r\"\x89\x01\n\x11WatchRunsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.muster.v1.RunEvent\x12(\n\x08snapshot\x18\x02 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\x12%\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x16.muster.v1.WorkflowRun\"\xa8\x01\n\x10SignalRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12+\n\x04name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_.-]{1,64}$\x12#\n\x07payload\x18\x03 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x1b\n\tsignal_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"%\n\x11SignalRunResponse\x12\x10\n\x08sequence\x18\x01 \x01(\r\"S\n\x10\x43\x61ncelRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"7\n\x11\x43\x61ncelRunResponse\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.muster.v1.RunState\"8\n\x0fPauseRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"\x12\n\x10PauseRunResponse\"9\n\x10ResumeRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\"\x13\n\x11ResumeRunResponse\"\x7f\n\x0fRetryRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x15\n\x04step\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x0e\x61\x66ter_revision\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"$\n\x10RetryRunResponse\x12\x10\n\x08revision\x18\x01 \x01(\r\"\xd9\x01\n\x0e\x46orkRunRequest\x12%\n\x06run_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{16}$\x12\x17\n\x04step\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x33\n\x08start_id\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x10\x01\x18\x80\x01\x32\x15^[A-Za-z0-9_.:=@+-]+$\x12!\n\x05input\x18\x04 \x01(\x0b\x32\x12.muster.v1.Payload\x12/\n\x06\x65ngine\x18\x05 \x01(\x0e\x32\x15.muster.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"4\n\x0f\x46orkRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08*\x81\x01\n\x0ePlannedOutcome\x12\x1f\n\x1bPLANNED_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13PLANNED_OUTCOME_RUN\x10\x01\x12\x18\n\x14PLANNED_OUTCOME_SKIP\x10\x02\x12\x1b\n\x17PLANNED_OUTCOME_DEPENDS\x10\x03\x32\xf1\t\n\x0fWorkflowService\x12\x65\n\x10RegisterWorkflow\x12\".muster.v1.RegisterWorkflowRequest\x1a#.muster.v1.RegisterWorkflowResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12W\n\x0bGetWorkflow\x12\x1d.muster.v1.GetWorkflowRequest\x1a\x1e.muster.v1.GetWorkflowResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12]\n\rListWorkflows\x12\x1f.muster.v1.ListWorkflowsRequest\x1a .muster.v1.ListWorkflowsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12N\n\x08StartRun\x12\x1a.muster.v1.StartRunRequest\x1a\x1b.muster.v1.StartRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12Q\n\tStartRuns\x12\x1b.muster.v1.StartRunsRequest\x1a\x1c.muster.v1.StartRunsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12K\n\x07PlanRun\x12\x19.muster.v1.PlanRunRequest\x1a\x1a.muster.v1.PlanRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12H\n\x06GetRun\x12\x18.muster.v1.GetRunRequest\x1a\x19.muster.v1.GetRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12N\n\x08ListRuns\x12\x1a.muster.v1.ListRunsRequest\x1a\x1b.muster.v1.ListRunsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12S\n\tWatchRuns\x12\x1b.muster.v1.WatchRunsRequest\x1a\x1c.muster.v1.WatchRunsResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x30\x01\x12Q\n\tSignalRun\x12\x1b.muster.v1.SignalRunRequest\x1a\x1c.muster.v1.SignalRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12Q\n\tCancelRun\x12\x1b.muster.v1.CancelRunRequest\x1a\x1c.muster.v1.CancelRunResponse\"\t\xba\xb9\x18\x05\n\x03\x01\x02\x03\x12M\n\x08PauseRun\x12\x1a.muster.v1.PauseRunRequest\x1a\x1b.muster.v1.PauseRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12P\n\tResumeRun\x12\x1b.muster.v1.ResumeRunRequest\x1a\x1c.muster.v1.ResumeRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12M\n\x08RetryRun\x12\x1a.muster.v1.RetryRunRequest\x1a\x1b.muster.v1.RetryRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x12J\n\x07\x46orkRun\x12\x19.muster.v1.ForkRunRequest\x1a\x1a.muster.v1.ForkRunResponse\"\x08\xba\xb9\x18\x04\n\x02\x01\x03\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTRUNREQUEST'].fields_by_name['conversation_id']._serialized_options = b'\272H\035r\033\030\200\0012\026^[A-Za-z0-9_.:=@+/-]*$'
   _globals['_STARTRUNREQUEST'].fields_by_name['engine']._loaded_options = None
   _globals['_STARTRUNREQUEST'].fields_by_name['engine']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_STARTRUNSREQUEST'].fields_by_name['starts']._loaded_options = None
+  _globals['_STARTRUNSREQUEST'].fields_by_name['starts']._serialized_options = b'\272H\r\222\001\n\010\001\020\200\002\"\003\330\001\003'
   _globals['_PLANRUNREQUEST'].fields_by_name['workflow']._loaded_options = None
   _globals['_PLANRUNREQUEST'].fields_by_name['workflow']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_GETRUNREQUEST'].oneofs_by_name['name']._loaded_options = None
@@ -108,6 +111,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflows']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
   _globals['_WORKFLOWSERVICE'].methods_by_name['StartRun']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['StartRun']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
+  _globals['_WORKFLOWSERVICE'].methods_by_name['StartRuns']._loaded_options = None
+  _globals['_WORKFLOWSERVICE'].methods_by_name['StartRuns']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
   _globals['_WORKFLOWSERVICE'].methods_by_name['PlanRun']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['PlanRun']._serialized_options = b'\272\271\030\005\n\003\001\002\003'
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetRun']._loaded_options = None
@@ -128,66 +133,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['RetryRun']._serialized_options = b'\272\271\030\004\n\002\001\003'
   _globals['_WORKFLOWSERVICE'].methods_by_name['ForkRun']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['ForkRun']._serialized_options = b'\272\271\030\004\n\002\001\003'
-  _globals['_PLANNEDOUTCOME']._serialized_start=3105
-  _globals['_PLANNEDOUTCOME']._serialized_end=3234
-  _globals['_REGISTERWORKFLOWREQUEST']._serialized_start=218
-  _globals['_REGISTERWORKFLOWREQUEST']._serialized_end=313
-  _globals['_REGISTERWORKFLOWRESPONSE']._serialized_start=315
-  _globals['_REGISTERWORKFLOWRESPONSE']._serialized_end=405
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=407
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=470
-  _globals['_GETWORKFLOWRESPONSE']._serialized_start=472
-  _globals['_GETWORKFLOWRESPONSE']._serialized_end=538
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=540
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=623
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=625
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=720
-  _globals['_STARTRUNREQUEST']._serialized_start=723
-  _globals['_STARTRUNREQUEST']._serialized_end=983
-  _globals['_STARTRUNRESPONSE']._serialized_start=985
-  _globals['_STARTRUNRESPONSE']._serialized_end=1103
-  _globals['_PLANRUNREQUEST']._serialized_start=1105
-  _globals['_PLANRUNREQUEST']._serialized_end=1203
-  _globals['_PLANRUNRESPONSE']._serialized_start=1205
-  _globals['_PLANRUNRESPONSE']._serialized_end=1278
-  _globals['_PLANNEDSTEP']._serialized_start=1281
-  _globals['_PLANNEDSTEP']._serialized_end=1467
-  _globals['_GETRUNREQUEST']._serialized_start=1469
-  _globals['_GETRUNREQUEST']._serialized_end=1589
-  _globals['_GETRUNRESPONSE']._serialized_start=1591
-  _globals['_GETRUNRESPONSE']._serialized_end=1644
-  _globals['_LISTRUNSREQUEST']._serialized_start=1647
-  _globals['_LISTRUNSREQUEST']._serialized_end=1842
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1844
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1925
-  _globals['_WATCHRUNSREQUEST']._serialized_start=1927
-  _globals['_WATCHRUNSREQUEST']._serialized_end=2011
-  _globals['_WATCHRUNSRESPONSE']._serialized_start=2014
-  _globals['_WATCHRUNSRESPONSE']._serialized_end=2151
-  _globals['_SIGNALRUNREQUEST']._serialized_start=2154
-  _globals['_SIGNALRUNREQUEST']._serialized_end=2322
-  _globals['_SIGNALRUNRESPONSE']._serialized_start=2324
-  _globals['_SIGNALRUNRESPONSE']._serialized_end=2361
-  _globals['_CANCELRUNREQUEST']._serialized_start=2363
-  _globals['_CANCELRUNREQUEST']._serialized_end=2446
-  _globals['_CANCELRUNRESPONSE']._serialized_start=2448
-  _globals['_CANCELRUNRESPONSE']._serialized_end=2503
-  _globals['_PAUSERUNREQUEST']._serialized_start=2505
-  _globals['_PAUSERUNREQUEST']._serialized_end=2561
-  _globals['_PAUSERUNRESPONSE']._serialized_start=2563
-  _globals['_PAUSERUNRESPONSE']._serialized_end=2581
-  _globals['_RESUMERUNREQUEST']._serialized_start=2583
-  _globals['_RESUMERUNREQUEST']._serialized_end=2640
-  _globals['_RESUMERUNRESPONSE']._serialized_start=2642
-  _globals['_RESUMERUNRESPONSE']._serialized_end=2661
-  _globals['_RETRYRUNREQUEST']._serialized_start=2663
-  _globals['_RETRYRUNREQUEST']._serialized_end=2790
-  _globals['_RETRYRUNRESPONSE']._serialized_start=2792
-  _globals['_RETRYRUNRESPONSE']._serialized_end=2828
-  _globals['_FORKRUNREQUEST']._serialized_start=2831
-  _globals['_FORKRUNREQUEST']._serialized_end=3048
-  _globals['_FORKRUNRESPONSE']._serialized_start=3050
-  _globals['_FORKRUNRESPONSE']._serialized_end=3102
-  _globals['_WORKFLOWSERVICE']._serialized_start=3237
-  _globals['_WORKFLOWSERVICE']._serialized_end=4419
+  _globals['_PLANNEDOUTCOME']._serialized_start=3390
+  _globals['_PLANNEDOUTCOME']._serialized_end=3519
+  _globals['_REGISTERWORKFLOWREQUEST']._serialized_start=243
+  _globals['_REGISTERWORKFLOWREQUEST']._serialized_end=338
+  _globals['_REGISTERWORKFLOWRESPONSE']._serialized_start=340
+  _globals['_REGISTERWORKFLOWRESPONSE']._serialized_end=430
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=432
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=495
+  _globals['_GETWORKFLOWRESPONSE']._serialized_start=497
+  _globals['_GETWORKFLOWRESPONSE']._serialized_end=563
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=565
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=648
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=650
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=745
+  _globals['_STARTRUNREQUEST']._serialized_start=748
+  _globals['_STARTRUNREQUEST']._serialized_end=1008
+  _globals['_STARTRUNRESPONSE']._serialized_start=1010
+  _globals['_STARTRUNRESPONSE']._serialized_end=1128
+  _globals['_STARTRUNSREQUEST']._serialized_start=1130
+  _globals['_STARTRUNSREQUEST']._serialized_end=1210
+  _globals['_STARTRUNSRESPONSE']._serialized_start=1212
+  _globals['_STARTRUNSRESPONSE']._serialized_end=1275
+  _globals['_STARTRUNRESULT']._serialized_start=1277
+  _globals['_STARTRUNRESULT']._serialized_end=1388
+  _globals['_PLANRUNREQUEST']._serialized_start=1390
+  _globals['_PLANRUNREQUEST']._serialized_end=1488
+  _globals['_PLANRUNRESPONSE']._serialized_start=1490
+  _globals['_PLANRUNRESPONSE']._serialized_end=1563
+  _globals['_PLANNEDSTEP']._serialized_start=1566
+  _globals['_PLANNEDSTEP']._serialized_end=1752
+  _globals['_GETRUNREQUEST']._serialized_start=1754
+  _globals['_GETRUNREQUEST']._serialized_end=1874
+  _globals['_GETRUNRESPONSE']._serialized_start=1876
+  _globals['_GETRUNRESPONSE']._serialized_end=1929
+  _globals['_LISTRUNSREQUEST']._serialized_start=1932
+  _globals['_LISTRUNSREQUEST']._serialized_end=2127
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2129
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2210
+  _globals['_WATCHRUNSREQUEST']._serialized_start=2212
+  _globals['_WATCHRUNSREQUEST']._serialized_end=2296
+  _globals['_WATCHRUNSRESPONSE']._serialized_start=2299
+  _globals['_WATCHRUNSRESPONSE']._serialized_end=2436
+  _globals['_SIGNALRUNREQUEST']._serialized_start=2439
+  _globals['_SIGNALRUNREQUEST']._serialized_end=2607
+  _globals['_SIGNALRUNRESPONSE']._serialized_start=2609
+  _globals['_SIGNALRUNRESPONSE']._serialized_end=2646
+  _globals['_CANCELRUNREQUEST']._serialized_start=2648
+  _globals['_CANCELRUNREQUEST']._serialized_end=2731
+  _globals['_CANCELRUNRESPONSE']._serialized_start=2733
+  _globals['_CANCELRUNRESPONSE']._serialized_end=2788
+  _globals['_PAUSERUNREQUEST']._serialized_start=2790
+  _globals['_PAUSERUNREQUEST']._serialized_end=2846
+  _globals['_PAUSERUNRESPONSE']._serialized_start=2848
+  _globals['_PAUSERUNRESPONSE']._serialized_end=2866
+  _globals['_RESUMERUNREQUEST']._serialized_start=2868
+  _globals['_RESUMERUNREQUEST']._serialized_end=2925
+  _globals['_RESUMERUNRESPONSE']._serialized_start=2927
+  _globals['_RESUMERUNRESPONSE']._serialized_end=2946
+  _globals['_RETRYRUNREQUEST']._serialized_start=2948
+  _globals['_RETRYRUNREQUEST']._serialized_end=3075
+  _globals['_RETRYRUNRESPONSE']._serialized_start=3077
+  _globals['_RETRYRUNRESPONSE']._serialized_end=3113
+  _globals['_FORKRUNREQUEST']._serialized_start=3116
+  _globals['_FORKRUNREQUEST']._serialized_end=3333
+  _globals['_FORKRUNRESPONSE']._serialized_start=3335
+  _globals['_FORKRUNRESPONSE']._serialized_end=3387
+  _globals['_WORKFLOWSERVICE']._serialized_start=3522
+  _globals['_WORKFLOWSERVICE']._serialized_end=4787
 # @@protoc_insertion_point(module_scope)

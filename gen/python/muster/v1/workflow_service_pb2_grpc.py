@@ -58,6 +58,11 @@ class WorkflowServiceStub:
                 request_serializer=muster_dot_v1_dot_workflow__service__pb2.StartRunRequest.SerializeToString,
                 response_deserializer=muster_dot_v1_dot_workflow__service__pb2.StartRunResponse.FromString,
                 _registered_method=True)
+        self.StartRuns = channel.unary_unary(
+                '/muster.v1.WorkflowService/StartRuns',
+                request_serializer=muster_dot_v1_dot_workflow__service__pb2.StartRunsRequest.SerializeToString,
+                response_deserializer=muster_dot_v1_dot_workflow__service__pb2.StartRunsResponse.FromString,
+                _registered_method=True)
         self.PlanRun = channel.unary_unary(
                 '/muster.v1.WorkflowService/PlanRun',
                 request_serializer=muster_dot_v1_dot_workflow__service__pb2.PlanRunRequest.SerializeToString,
@@ -144,6 +149,15 @@ class WorkflowServiceServicer:
         """Starts a run: when it returns OK, the run is committed and fsynced, and goes on whatever is
         killed. Idempotent in the start_id: the same id finds the same run, and with another workflow or
         input it is refused with REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRuns(self, request, context):
+        """Starts many runs at once, of any workflows, each as StartRun does; far faster than as many calls.
+        Each start is accepted or refused by itself, whatever becomes of the others. Send those that
+        were refused with UNAVAILABLE again, or all: a start_id starts one run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,6 +263,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.StartRun,
                     request_deserializer=muster_dot_v1_dot_workflow__service__pb2.StartRunRequest.FromString,
                     response_serializer=muster_dot_v1_dot_workflow__service__pb2.StartRunResponse.SerializeToString,
+            ),
+            'StartRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRuns,
+                    request_deserializer=muster_dot_v1_dot_workflow__service__pb2.StartRunsRequest.FromString,
+                    response_serializer=muster_dot_v1_dot_workflow__service__pb2.StartRunsResponse.SerializeToString,
             ),
             'PlanRun': grpc.unary_unary_rpc_method_handler(
                     servicer.PlanRun,
@@ -413,6 +432,33 @@ class WorkflowService:
             '/muster.v1.WorkflowService/StartRun',
             muster_dot_v1_dot_workflow__service__pb2.StartRunRequest.SerializeToString,
             muster_dot_v1_dot_workflow__service__pb2.StartRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/muster.v1.WorkflowService/StartRuns',
+            muster_dot_v1_dot_workflow__service__pb2.StartRunsRequest.SerializeToString,
+            muster_dot_v1_dot_workflow__service__pb2.StartRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

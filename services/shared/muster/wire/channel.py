@@ -68,6 +68,7 @@ IDEMPOTENT_CALLS: dict[str, tuple[str, ...]] = {
         "GetWorkflow",
         "ListWorkflows",
         "StartRun",
+        "StartRuns",
         "PlanRun",
         "GetRun",
         "ListRuns",

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from muster.model import limits
 from muster.model.errors import MusterError, NotFound, ResourceExhausted
 from muster.model.ids import shard_of_scope
-from muster.model.records import Action, RowQuery
 from muster.model.keyed_locks import KeyedLocks
+from muster.model.records import Action, RowQuery
 from muster.scheduler.messages_out import set_ms
 from muster.scheduler.recording import record_row
 from muster.scheduler.service import Scheduler

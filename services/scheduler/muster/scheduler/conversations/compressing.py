@@ -12,6 +12,7 @@ from muster.model import limits
 from muster.model.conversations import BriefContract
 from muster.model.errors import ResourceExhausted
 from muster.model.ids import format_id, shard_of_scope
+from muster.model.keyed_locks import KeyedLocks
 from muster.model.records import Action
 from muster.runtime.principal import Principal
 from muster.scheduler.conversations import blocks
@@ -29,7 +30,6 @@ from muster.scheduler.conversations.summarizing import NoText, text_by_capabilit
 from muster.scheduler.conversations.summary import NAME, Answered, Piece, Spent, summarize
 from muster.scheduler.conversations.trace import entries_of, in_order
 from muster.scheduler.conversations.tracing import LOADED_AT_ONCE
-from muster.model.keyed_locks import KeyedLocks
 from muster.scheduler.messages_out import set_ms, set_seconds
 from muster.scheduler.recording import record_row
 from muster.scheduler.service import Scheduler

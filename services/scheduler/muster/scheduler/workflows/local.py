@@ -16,6 +16,7 @@ from muster.runtime.lifetime import Run as Loop
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.doing import Doing, NotYet, is_passing
 from muster.scheduler.workflows.run import Run
+from muster.scheduler.workflows.starts_first import StartsFirst
 from muster.v1.workflow_run_pb2 import RunEvent
 from muster.workflow import facts as f
 from muster.workflow.facts import Want
@@ -29,8 +30,9 @@ Todo = tuple[Run, Want]
 class LocalEngine:
     """Use while `run` and the `prepare` loops run."""
 
-    def __init__(self, scheduler: Scheduler, doing: Doing) -> None:
+    def __init__(self, scheduler: Scheduler, doing: Doing, starts: StartsFirst) -> None:
         self._scheduler = scheduler
+        self._starts = starts
         self._doing = doing
         self._todo: deque[Todo] = deque()
         self._later: list[Todo] = []  # the mesh could not take them
@@ -72,7 +74,7 @@ class LocalEngine:
     def _turn_soon(self) -> None:
         if not self._turn_is_set:
             self._turn_is_set = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._starts.turn_soon(self._turn)
 
     def _turn(self) -> None:
         """Do some of what is wanted, and let the scheduler follow."""

@@ -22,6 +22,7 @@ from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.starting import Starting
+from muster.scheduler.workflows.starts_first import StartsFirst
 from muster.scheduler.workflows.versions import Versions
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_LOCAL, ENGINE_KIND_TEMPORAL
 
@@ -58,7 +59,8 @@ class Parts:
             scheduler, self.runs, self.versions, self.reading, self.restoring, engines.default
         )
         self.commands = Commands(scheduler, self.runs, self.reading, self.restoring, self.starting)
-        self.local = LocalEngine(scheduler, self.doing)
+        self.starts = StartsFirst()
+        self.local = LocalEngine(scheduler, self.doing, self.starts)
         self.outside = OutsideEngine(scheduler, self.doing, expected=engines.temporal)
         self.runs.engines |= {
             ENGINE_KIND_LOCAL: self.local,

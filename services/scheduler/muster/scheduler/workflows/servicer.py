@@ -7,8 +7,7 @@ from typing import Any
 
 import grpc
 
-from muster.failpoints import failpoint
-from muster.model.errors import NotFound, Unavailable
+from muster.model.errors import NotFound
 from muster.model.ids import format_id, parse_id, shard_of_scope
 from muster.model.records import RowQuery
 from muster.runtime.pages import make_page_token, page_size, read_page_token
@@ -21,8 +20,8 @@ from muster.scheduler.workflows.following import follow_run, follow_tenant
 from muster.scheduler.workflows.messages import run_of, run_of_row
 from muster.scheduler.workflows.parts import Parts
 from muster.scheduler.workflows.planning import plan_run
-from muster.scheduler.workflows.run import Run, RunRow
-from muster.scheduler.workflows.starting import Asked, home_of
+from muster.scheduler.workflows.start_calls import StartCalls, row_of
+from muster.scheduler.workflows.starting import home_of
 from muster.scheduler.workflows.versions import version_of
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1 import workflow_service_pb2_grpc
@@ -39,6 +38,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         self._scheduler = scheduler
         self._router = router
         self._parts = parts
+        self._start_calls = StartCalls(scheduler, router, parts)
 
     @property
     def _commands(self) -> Commands:
@@ -118,23 +118,13 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
 
     async def StartRun(self, request: pb.StartRunRequest, context: _Context) -> pb.StartRunResponse:
         """Starts, or finds."""
-        caller = current_principal()
-        asked = Asked(
-            caller.tenant,
-            caller.name,
-            request.start_id,
-            request.workflow,
-            request.version,
-            request.input,
-            request.engine,
-            request.conversation_id,
-        )
-        peer = self._owner(shard_of_scope(*asked.scope), caller, context)
-        if peer is not None:
-            return await peer.ask(self._stub(peer).StartRun, request, context)
-        found, duplicate = await self._parts.starting.start(asked)
-        await self._scheduler.committer.barrier()
-        return _started(_row(found), duplicate=duplicate)
+        return await self._start_calls.one(request, context)
+
+    async def StartRuns(
+        self, request: pb.StartRunsRequest, context: _Context
+    ) -> pb.StartRunsResponse:
+        """Many at once."""
+        return await self._start_calls.many(request, context)
 
     async def PlanRun(self, request: pb.PlanRunRequest, context: _Context) -> pb.PlanRunResponse:
         """A dry run."""
@@ -311,19 +301,4 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
             request.engine,
         )
         await self._scheduler.committer.barrier()
-        return pb.ForkRunResponse(run_id=format_id(_row(found).id), duplicate=duplicate)
-
-
-@failpoint("run_unanswered", Unavailable)
-def _started(row: RunRow, *, duplicate: bool) -> pb.StartRunResponse:
-    """What whoever started it is told, once it is committed."""
-    return pb.StartRunResponse(
-        run_id=format_id(row.id),
-        duplicate=duplicate,
-        version=row.version,
-        start_time=timestamp_of_ms(row.started_ms),
-    )
-
-
-def _row(found: Run | RunRow) -> RunRow:
-    return found.row if isinstance(found, Run) else found
+        return pb.ForkRunResponse(run_id=format_id(row_of(found).id), duplicate=duplicate)

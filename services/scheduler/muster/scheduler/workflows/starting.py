@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from muster.model import limits
@@ -17,6 +14,7 @@ from muster.model.errors import (
     Violation,
 )
 from muster.model.ids import shard_of_scope
+from muster.model.keyed_locks import KeyedLocks
 from muster.model.records import Action
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -94,7 +92,8 @@ class Starting:
         self._reading = reading
         self._restoring = restoring
         self._default_engine = default_engine
-        self._busy: dict[object, _Lock] = {}  # by what is being made
+        # One at a time for each thing that is made: between a look at the ledger and what follows.
+        self._alone = KeyedLocks()
 
     # --- workflows --------------------------------------------------------------------------------
 
@@ -106,7 +105,7 @@ class Starting:
         Raises `InvalidArgument` with every mistake. The caller waits for the commit.
         """
         await self._check(tenant, workflow)
-        async with self._alone((tenant, workflow.name)):
+        async with self._alone.hold((tenant, workflow.name)):
             raw = workflow.SerializeToString(deterministic=True)
             digest = hashlib.sha256(raw).digest()
             newest = await self._versions.find(tenant, workflow.name, 0)
@@ -193,7 +192,7 @@ class Starting:
         Raises what is wrong with it. The caller waits for the commit.
         """
         shard = self.shard_of(asked)
-        async with self._alone(asked.scope):
+        async with self._alone.hold(asked.scope):
             self._restoring.require(shard)
             known: Run | RunRow | None = self._runs.by_scope.get(asked.scope)
             if known is None:
@@ -253,24 +252,3 @@ class Starting:
             asked.input.SerializeToString(deterministic=True),
         )
         return self._runs.start(row, version, RunEvent(started=started))
-
-    @asynccontextmanager
-    async def _alone(self, key: object) -> AsyncIterator[None]:
-        """One at a time for each key: between a look at the ledger and what follows from it."""
-        lock = self._busy.setdefault(key, _Lock())
-        lock.users += 1
-        try:
-            async with lock.lock:
-                yield
-        finally:
-            lock.users -= 1
-            if not lock.users:
-                del self._busy[key]
-
-
-class _Lock:
-    """A lock, and how many hold it or wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
