@@ -14,6 +14,8 @@ pytest_plugins = [
     "tests.support.worker_deaths",
 ]
 
+REASON_CHARACTERS_MAX = 800
+
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
 settings.load_profile("muster")
@@ -50,7 +52,8 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what was measured: a test says it with record_property("figure", "…")."""
+    """Shows what was measured: a test says it with record_property("figure", "…"). Then, once more
+    and in a line each, why tests failed: their whole story stands far above."""
     figures = [
         f"{report.nodeid}: {value}"
         for report in terminalreporter.getreports("passed")
@@ -60,3 +63,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if figures:
         terminalreporter.section("figures")
         terminalreporter.write("\n".join((*sorted(figures), "")))
+    reasons = [
+        f"{report.nodeid}, {report.when}: {_reason(report)}"
+        for outcome in ("failed", "error")
+        for report in terminalreporter.getreports(outcome)
+    ]
+    if reasons:
+        terminalreporter.section("why they failed")
+        terminalreporter.write("\n".join((*sorted(reasons), "")))
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """The failure in one line: what an exception said, with its notes, or the end of its story."""
+    lines = [
+        line[1:].strip()
+        for line in report.longreprtext.splitlines()
+        if line.startswith("E ") and line[1:].strip()
+    ]
+    return " | ".join(lines or report.longreprtext.splitlines()[-3:])[:REASON_CHARACTERS_MAX]
