@@ -67,6 +67,41 @@ def test_where_nothing_else_runs_it_is_handed_out_at_once(world: Shared):
     assert handed_out(world, session) == [solo]
 
 
+def test_what_waits_for_children_is_not_waited_for(world: Shared):
+    session = world.connect(("wide", 4))
+    parent = world.assign(world.b, session, "wide", 40)
+    assert handed_out(world, session) == [parent]
+    world.send(session, accepts=[parent])
+    solo = assign_solo(world, world.a, session, 1)
+    assert handed_out(world, session) == []
+    world.send(session, suspends=[parent])
+    assert handed_out(world, session) == [solo]
+
+
+def test_where_all_wait_for_children_it_is_handed_out_at_once(world: Shared):
+    session = world.connect(("wide", 4))
+    parent = world.assign(world.b, session, "wide", 40)
+    world.read(session)
+    world.send(session, accepts=[parent])
+    world.send(session, suspends=[parent])
+    solo = assign_solo(world, world.a, session, 1)
+    assert handed_out(world, session) == [solo]
+
+
+def test_while_it_waits_for_children_others_come(world: Shared):
+    session = world.connect(("wide", 4))
+    solo = assign_solo(world, world.a, session, 1)
+    assert handed_out(world, session) == [solo]
+    world.send(session, accepts=[solo])
+    world.send(session, suspends=[solo])
+    child = world.assign(world.a, session, "wide", 2)
+    assert handed_out(world, session) == [child]
+    finish(world, world.a, session, child)
+    world.send(session, resumes=[solo])
+    finish(world, world.a, session, solo)
+    assert not session.leases
+
+
 def test_when_it_is_cancelled_before_its_turn_others_come_again(world: Shared):
     session = world.connect(("wide", 4))
     other = world.assign(world.b, session, "wide", 40)

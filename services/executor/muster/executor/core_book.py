@@ -228,11 +228,22 @@ class Book:
             agent.suspended -= 1
         if session.solo is lease:
             session.solo, session.solo_waits = None, False
-        elif session.solo_waits and len(session.leases) == 1 and session.solo is not None:
-            session.solo_waits = False
-            self.hand_out(session.solo)
+        else:
+            self.solo_may_go(session)
         if not agent.attached and not agent.held and session.agents.get(agent.name) is agent:
             del session.agents[agent.name]
+
+    def runs_beside(self, lease: Lease) -> bool:
+        """Whether the session runs anything but this one. What waits for children does not run."""
+        leases = lease.agent.session.leases.values()
+        return any(other.slot for other in leases if other is not lease)
+
+    def solo_may_go(self, session: Session) -> None:
+        """Something runs no longer, and may have been the last that a solo waited for."""
+        solo = session.solo
+        if solo is not None and session.solo_waits and not self.runs_beside(solo):
+            session.solo_waits = False
+            self.hand_out(solo)
 
     def detach(self, agent: Agent) -> None:
         """The agent is off its session; what it holds goes on."""

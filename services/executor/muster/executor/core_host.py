@@ -260,6 +260,11 @@ class HostSide:
         step = 1 if waits else -1
         agent.suspended += step
         agent.active -= step
+        if lease is session.solo:
+            # It is not alone any more: its children may need this very session.
+            session.solo = None
+        elif waits:
+            self._book.solo_may_go(session)
         batch = self._book.batch(session, lease.link)
         if batch is not None:
             batch.suspensions[lease.key] = waits

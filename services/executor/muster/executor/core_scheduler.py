@@ -181,7 +181,7 @@ class SchedulerSide:
         solo: bool = False,
     ) -> None:
         """Hands an attempt of `size` bytes to an agent, or gives it back when it cannot be. A solo
-        one waits until the session holds nothing else."""
+        one waits until the session runs nothing else."""
         if key in session.leases:
             return  # sent twice
         agent = session.agents.get(agent_name)
@@ -199,7 +199,7 @@ class SchedulerSide:
         lease.sent_seq = UNSENT
         self._book.hold(lease)
         if solo:
-            session.solo, session.solo_waits = lease, len(session.leases) > 1
+            session.solo, session.solo_waits = lease, self._book.runs_beside(lease)
         if not session.solo_waits:
             self._book.hand_out(lease)
 

@@ -216,7 +216,7 @@ class Sessions:
                 self._core.placing.take(agent)
             elif agent is not None:
                 self._core.placing.suspend(contract, agent)
-        if contract.losses >= limits.SOLO_AFTER_LOSSES:
+        if contract.losses >= limits.SOLO_AFTER_LOSSES and item.state != HELD_SUSPENDED:
             host.exclusive_id = contract.id  # it goes on alone
         if item.state != HELD_ACCEPTED:
             self._attempts.mark_started(now, contract)

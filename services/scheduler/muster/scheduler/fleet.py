@@ -88,6 +88,11 @@ class Host:
         return same and self.session_epoch > other.session_epoch
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs there. What waits for children does not."""
+        return not self.active and all(each.lease.suspended for each in self.leases.values())
+
+    @property
     def is_full(self) -> bool:
         """Whether it is to read what it was offered before it is offered more."""
         return self.offered_bytes >= limits.HOST_OFFERED_BYTES_MAX
@@ -235,8 +240,9 @@ class Pool:
             looks -= 1
         return None
 
-    def choose_alone(self, contract_id: int) -> AgentSlots | None:
-        """An agent on a host where nothing else runs. Without one, reserves the least busy host."""
+    def choose_alone(self, contract_id: int, *, reserve: bool) -> AgentSlots | None:
+        """An agent on a host where nothing else runs; the contract then has that for itself.
+        Without one, `reserve` keeps everything new from the least busy host."""
         best: Host | None = None
         for host in {agent.host.session_id: agent.host for agent in self.agents.values()}.values():
             if host.exclusive_id not in (0, contract_id) or not host.reachable:
@@ -248,11 +254,13 @@ class Pool:
                 best = host
         if best is None:
             return None
-        best.exclusive_id = contract_id
-        if best.active or best.leases:
-            return None
-        candidates = (a for a in self.agents.values() if a.host is best and not a.draining)
-        return next((agent for agent in candidates if agent.free > 0), None)
+        agent = None
+        if best.is_idle:
+            candidates = (a for a in self.agents.values() if a.host is best and not a.draining)
+            agent = next((each for each in candidates if each.free > 0), None)
+        if reserve or agent is not None:
+            best.exclusive_id = contract_id
+        return agent
 
 
 def _load(host: Host) -> float:

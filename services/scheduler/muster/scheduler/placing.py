@@ -4,7 +4,9 @@ A plan looks only at lanes where something may have changed (`_dirty`): a contra
 got a free slot. Among their heads the best rank goes first, so that priority and fairness hold over
 lanes that share agents. Contracts that cannot simply stand in a lane wait elsewhere:
 
-- *alone*: those that lost two agents, until a host is idle, so that no bystander is counted down;
+- *alone*: those that lost two agents, until a host is idle, so that no bystander is counted down.
+  A host is reserved for each, but not for ever: what runs there may wait for something that has no
+  other host;
 - *aside*: those for which only agents that failed them are free, so that they hold up nobody;
 - *held back*: roots, while too many attempts of their tenant are suspended, so that trees finish.
 """
@@ -20,6 +22,7 @@ from muster.scheduler.fleet import AgentSlots, Fleet
 from muster.scheduler.queue import Lane, LaneKey, Queue
 from muster.scheduler.records import Contract, Lease, Now
 
+RESERVED_SECONDS = 10.0  # a host that is not idle by then is reserved no longer, and then again
 PLANNED_MAX = 2_000  # leases of one plan, so that the loop stays responsive
 
 GiveLease = Callable[[Contract, AgentSlots], None]
@@ -35,6 +38,7 @@ class Placing:
         self.suspended: Counter[str] = Counter()  # attempts, by tenant
         self._dirty: dict[LaneKey, Lane] = {}
         self._alone: dict[int, Contract] = {}
+        self._alone_since: dict[int, float] = {}  # when they were first planned for
         self._aside: dict[LaneKey, list[Contract]] = {}
         self._held_back: dict[str, list[Contract]] = {}  # by tenant
 
@@ -52,7 +56,9 @@ class Placing:
     def forget(self, contract: Contract) -> None:
         """The contract waits no more. Those put aside or held back are skipped by their state."""
         self.queue.remove(contract)
-        self._alone.pop(contract.id, None)
+        if self._alone.pop(contract.id, None) is not None:
+            self._alone_since.pop(contract.id, None)
+            self._unreserve(contract.id)
 
     def _enqueue_again(self, contracts: list[Contract]) -> None:
         for contract in contracts:
@@ -99,7 +105,8 @@ class Placing:
             self._enqueue_again(self._aside.pop(key))
 
     def suspend(self, contract: Contract, agent: AgentSlots) -> None:
-        """An attempt waits for children."""
+        """An attempt waits for children. It runs nothing meanwhile, and they may need its host."""
+        self.leave_alone(agent.host.session_id, contract.id)
         agent.suspended += 1
         self.suspended[contract.tenant] += 1
 
@@ -117,6 +124,14 @@ class Placing:
             host.exclusive_id = 0
             for agent in host.agents.values():
                 self.offer(agent)
+
+    def _unreserve(self, contract_id: int) -> None:
+        for session_id in [
+            host.session_id
+            for host in self.fleet.hosts.values()
+            if host.exclusive_id == contract_id
+        ]:
+            self.leave_alone(session_id, contract_id)
 
     # --- planning ---------------------------------------------------------------------------------
 
@@ -171,7 +186,11 @@ class Placing:
             if now.mono >= contract.deadline:
                 expire(contract)
                 continue
-            agent = self.fleet.pool(contract.lane).choose_alone(contract.id)
+            since = self._alone_since.setdefault(contract.id, now.mono)
+            reserve = (now.mono - since) // RESERVED_SECONDS % 2 == 0
+            if not reserve:
+                self._unreserve(contract.id)
+            agent = self.fleet.pool(contract.lane).choose_alone(contract.id, reserve=reserve)
             if agent is not None:
-                del self._alone[contract.id]
+                del self._alone[contract.id], self._alone_since[contract.id]
                 give_lease(contract, agent)
