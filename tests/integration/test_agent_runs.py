@@ -83,10 +83,11 @@ async def test_many_are_started_at_once(client: Client, workers: Workers) -> Non
     flows = client.workflows
     await flows.register(GREET)
     names = [f"n{number}" for number in range(300)]  # more than a call takes
-    refused = asyncio.create_task(flows.start("nothing"))
-    runs = await asyncio.gather(*(flows.start("greet", {"name": name}) for name in names))
-    with pytest.raises(NotFound):
-        await refused
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(flows.start("greet", {"name": name})) for name in names]
+        with pytest.raises(NotFound):
+            await flows.start("nothing")
+    runs = [each.result() for each in started]
     said = await asyncio.gather(*(run.result(timeout=30) for run in runs))
     assert said == [{"said": f"HELLO N{number}"} for number in range(300)]
     assert all(workers.ran[name] == 1 for name in names)

@@ -14,8 +14,8 @@ from muster.agent.services import Services
 from muster.agent.states import States
 from muster.agent.values import Content
 from muster.model.errors import NotFound
-from muster.model.keyed_locks import KeyedLocks
 from muster.v1.contract_pb2 import ContractFilter
+from muster.wire.keyed_locks import KeyedLocks
 from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,91 +13,113 @@ from muster.wire.errors import error_of_rpc, error_of_status
 
 if TYPE_CHECKING:
     from muster.agent.services import Services
-    from muster.v1.workflow_service_pb2 import StartRunRequest
-
-    Waiting = tuple[StartRunRequest, asyncio.Future[StartRunResponse]]
+    from muster.v1.workflow_service_pb2 import StartRunRequest, StartRunResult
 
 STARTS_MAX = 256  # of one call; what the proto allows
 BYTES_MAX = 1024 * 1024  # of one call, unless a single start is larger
 
 
 class Starts:
-    """The starts of one client. There is no timer: a single start goes out at once, by itself."""
+    """The starts of one client. There is no timer: a single start goes out at once, by itself.
+
+    The first of a turn makes the call for all of it. Where it is cancelled, or a start could not be
+    taken just then, each goes by itself: a start_id starts one run, however often it is sent.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._waiting: list[Waiting] = []
-        self._calls: set[asyncio.Task[None]] = set()
+        self._open: _Call | None = None  # that more may join
 
     async def start(self, request: StartRunRequest) -> StartRunResponse:
         """Raises the `MusterError` that this start was refused with."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[StartRunResponse] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._send)
-        self._waiting.append((request, answer))
+        call = self._open
+        if call is not None and call.takes(request):
+            return await call.join(request) or await self._alone(request)
+        call = self._open = _Call(request)
+        try:
+            await asyncio.sleep(0)
+            self._close(call)
+            if not call.answers:
+                return await self._alone(request)
+            return await self._together(call) or await self._alone(request)
+        finally:
+            self._close(call)
+            call.let_go()
+
+    def _close(self, call: _Call) -> None:
+        if self._open is call:
+            self._open = None
+
+    async def _alone(self, request: StartRunRequest) -> StartRunResponse:
+        start = self._services.workflows.StartRun
+        try:
+            return await start(request, metadata=self._services.targets.metadata)
+        except grpc.RpcError as error:
+            raise error_of_rpc(error) from None
+
+    async def _together(self, call: _Call) -> StartRunResponse | None:
+        """Tells whoever joined; returns what the first is told."""
+        start = self._services.workflows.StartRuns
+        request = StartRunsRequest(starts=call.requests)
+        try:
+            reply = await start(request, metadata=self._services.targets.metadata)
+        except grpc.RpcError as broken:
+            error = error_of_rpc(broken)
+            call.refuse(error)
+            raise error from None
+        own, *others = reply.results
+        call.tell(others)
+        return _outcome(own)
+
+
+class _Call:
+    """Starts that go together. The first one's is who makes the call, the others have answers."""
+
+    def __init__(self, request: StartRunRequest) -> None:
+        self.requests = [request]
+        self.answers: list[asyncio.Future[StartRunResponse | None]] = []
+        self._bytes = request.ByteSize()
+
+    def takes(self, request: StartRunRequest) -> bool:
+        """Whether there is room for one more."""
+        return len(self.requests) < STARTS_MAX and self._bytes + request.ByteSize() <= BYTES_MAX
+
+    async def join(self, request: StartRunRequest) -> StartRunResponse | None:
+        """What became of it; None: it is to be sent by itself. Raises why it was refused."""
+        self.requests.append(request)
+        self._bytes += request.ByteSize()
+        answer: asyncio.Future[StartRunResponse | None] = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
         return await answer
 
-    def _send(self) -> None:
-        """Sends all that waits, in as few calls as it fits."""
-        waiting, self._waiting = self._waiting, []
-        call: list[Waiting] = []
-        size = 0
-        for each in waiting:
-            more = each[0].ByteSize()
-            if call and (len(call) == STARTS_MAX or size + more > BYTES_MAX):
-                self._call(call)
-                call, size = [], 0
-            call.append(each)
-            size += more
-        self._call(call)
+    def tell(self, results: list[StartRunResult]) -> None:
+        """What became of each that joined."""
+        for answer, result in zip(self.answers, results, strict=True):
+            if answer.done():  # whoever waited does not any more
+                continue
+            try:
+                answer.set_result(_outcome(result))
+            except Exception as refused:  # noqa: BLE001 - it is raised where the answer is awaited
+                answer.set_exception(refused)
 
-    def _call(self, starts: list[Waiting]) -> None:
-        task = asyncio.create_task(self._one(*starts[0]) if len(starts) == 1 else self._all(starts))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+    def refuse(self, error: Exception) -> None:
+        """The call failed as a whole."""
+        for answer in self.answers:
+            if not answer.done():
+                answer.set_exception(error)
 
-    async def _one(self, start: StartRunRequest, answer: asyncio.Future[StartRunResponse]) -> None:
-        with _telling([answer]):
-            call = self._services.workflows.StartRun
-            _accept(answer, await call(start, metadata=self._services.targets.metadata))
-
-    async def _all(self, starts: list[Waiting]) -> None:
-        request = StartRunsRequest(starts=[start for start, _ in starts])
-        with _telling([answer for _, answer in starts]):
-            call = self._services.workflows.StartRuns
-            reply = await call(request, metadata=self._services.targets.metadata)
-            for each, result in zip(starts, reply.results, strict=True):
-                if result.HasField("started"):
-                    _accept(each[1], result.started)
-                    continue
-                refused = error_of_status(result.error)
-                if isinstance(refused, Unavailable):
-                    # It passes. The channel tries again, but only what fails as a whole.
-                    self._call([each])
-                else:
-                    _refuse(each[1], refused)
+    def let_go(self) -> None:
+        """There is no answer for whoever has none yet."""
+        for answer in self.answers:
+            if not answer.done():
+                answer.set_result(None)
 
 
-@contextmanager
-def _telling(answers: Iterable[asyncio.Future[StartRunResponse]]) -> Iterator[None]:
-    """Whoever waits is told why there is no answer."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - it is theirs
-        for answer in answers:
-            _refuse(answer, error_of_rpc(error) if isinstance(error, grpc.RpcError) else error)
-    except BaseException:
-        for answer in answers:
-            answer.cancel()
-        raise
-
-
-def _accept(answer: asyncio.Future[StartRunResponse], reply: StartRunResponse) -> None:
-    if not answer.done():
-        answer.set_result(reply)
-
-
-def _refuse(answer: asyncio.Future[StartRunResponse], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)
+def _outcome(result: StartRunResult) -> StartRunResponse | None:
+    """None where the same is worth trying again: the channel does, with what fails as a whole."""
+    if result.HasField("started"):
+        return result.started
+    error = error_of_status(result.error)
+    if isinstance(error, Unavailable):
+        return None
+    raise error

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from muster.agent.runs_starting import BYTES_MAX, STARTS_MAX, Starts
@@ -19,7 +20,9 @@ class Service:
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
-        self.away = 0  # starts that are refused because something passes
+        self.called = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def StartRun(self, request: pb.StartRunRequest, metadata: Any) -> pb.StartRunResponse:
         self.calls.append([request.start_id])
@@ -27,9 +30,11 @@ class Service:
 
     async def StartRuns(self, request: pb.StartRunsRequest, metadata: Any) -> pb.StartRunsResponse:
         self.calls.append([start.start_id for start in request.starts])
+        self.called.set()
+        await self.gate.wait()
         if any(start.workflow == "broken" for start in request.starts):
-            message = "not to be sent"
-            raise ValueError(message)
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "broken")
         return pb.StartRunsResponse(results=map(self._result, request.starts))
 
     def _result(self, start: pb.StartRunRequest) -> pb.StartRunResult:
@@ -95,14 +100,34 @@ async def test_a_call_that_fails_is_told_to_all_of_it(starts: Starts) -> None:
     told = await asyncio.gather(
         starts.start(start("1")), starts.start(start("2", "broken")), return_exceptions=True
     )
-    assert [str(each) for each in told] == ["not to be sent", "not to be sent"]
-    assert not isinstance(told[0], MusterError)
+    assert [str(each) for each in told] == ["broken", "broken"]
+    assert all(isinstance(each, MusterError) for each in told)
 
 
-async def test_one_that_gives_up_takes_nothing_from_the_others(starts: Starts) -> None:
-    one, other = (asyncio.create_task(starts.start(start(each))) for each in "12")
-    await asyncio.sleep(0)
-    one.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await one
-    assert (await other).run_id == "run of 2"
+@pytest.mark.parametrize("first_is_gone", [True, False])
+async def test_one_that_gives_up_takes_nothing_from_the_others(
+    starts: Starts, service: Service, first_is_gone: bool
+) -> None:
+    service.gate.clear()
+    async with asyncio.TaskGroup() as tasks:
+        one, other = (tasks.create_task(starts.start(start(each))) for each in "12")
+        gone, stays = (one, other) if first_is_gone else (other, one)
+        await service.called.wait()
+        gone.cancel()
+        await asyncio.wait([gone])
+        service.gate.set()
+    assert stays.result().run_id == f"run of {'2' if first_is_gone else '1'}"
+    # Whoever loses the one that made the call makes its own.
+    assert service.calls == [["1", "2"], *([["2"]] if first_is_gone else [])]
+
+
+async def test_one_that_gives_up_at_once_takes_nothing_from_the_others(
+    starts: Starts, service: Service
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        one, other = (tasks.create_task(starts.start(start(each))) for each in "12")
+        await asyncio.sleep(0)
+        one.cancel()
+    assert other.result().run_id == "run of 2"
+    assert (await starts.start(start("3"))).run_id == "run of 3"
+    assert service.calls == [["2"], ["3"]]

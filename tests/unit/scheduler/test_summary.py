@@ -75,6 +75,16 @@ def test_it_keeps_within_its_room_and_depends_on_no_order(found, answered, room,
     assert summarize(again, others, Spent(), room) == text
 
 
+def test_it_keeps_within_its_room_where_a_section_fills_its_share_to_the_byte() -> None:
+    # What went wrong takes all that is left.
+    found = [
+        replace(PIECE, id=n, asked="", produced="", code="E", message="x" * (n % 50))
+        for n in range(1, 100)
+    ]
+    for room in range(BYTES_MIN, BYTES_MIN + 200):
+        assert len(summarize(found, [], Spent(), room).encode()) <= room
+
+
 @given(text=st.text(max_size=2_000), room=st.integers(3, 400))
 def test_an_extract_keeps_within_its_room_and_on_one_line(text: str, room: int) -> None:
     made = extract(text, room, {})

@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Together(Generic[K, V]):
-    """Asks for many keys in one question.
+    """Asks for many keys in one question, while `run` runs.
 
     There is no timer: what is asked for in one turn of the event loop, or while a question is under
     way, is asked for in the next one. One question is under way at a time.
@@ -25,38 +25,39 @@ class Together(Generic[K, V]):
         self._load = load
         self._keys_max = keys_max
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._asked: dict[K, list[asyncio.Future[V | None]]] = {}  # that are being looked up
+        self._something = asyncio.Event()
 
     async def get(self, key: K) -> V | None:
         """What there is by this key, asked for after this call; None: nothing."""
         answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answer)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
+        self._something.set()
         return await answer
 
-    async def _ask(self) -> None:
+    async def run(self) -> None:
+        """Without end. At its end, whoever waits is cancelled."""
         try:
-            while self._waiting:
+            while True:
+                await self._something.wait()
                 keys = list(self._waiting)[: self._keys_max]
-                asked = {key: self._waiting.pop(key) for key in keys}
-                await self._answer(asked)
+                self._asked = {key: self._waiting.pop(key) for key in keys}
+                if not self._waiting:
+                    self._something.clear()
+                await self._answer()
         finally:
-            self._asking = None
-
-    async def _answer(self, asked: dict[K, list[asyncio.Future[V | None]]]) -> None:
-        found: Mapping[K, V] = {}
-        error: BaseException | None = None
-        try:
-            found = await self._load(list(asked))
-        except asyncio.CancelledError:
-            for answers in asked.values():
+            for answers in (*self._asked.values(), *self._waiting.values()):
                 for answer in answers:
                     answer.cancel()
-            raise
+
+    async def _answer(self) -> None:
+        found: Mapping[K, V] = {}
+        error: Exception | None = None
+        try:
+            found = await self._load(list(self._asked))
         except Exception as raised:  # noqa: BLE001 - whoever asked is told
             error = raised
-        for key, answers in asked.items():
+        for key, answers in self._asked.items():
             for answer in answers:
                 if answer.done():  # who asked does not wait any more
                     continue
@@ -64,3 +65,4 @@ class Together(Generic[K, V]):
                     answer.set_exception(error)
                 else:
                     answer.set_result(found.get(key))
+        self._asked = {}

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from muster.model import limits
 from muster.model.errors import MusterError, NotFound, ResourceExhausted
 from muster.model.ids import shard_of_scope
-from muster.model.keyed_locks import KeyedLocks
 from muster.model.records import Action, RowQuery
 from muster.scheduler.messages_out import set_ms
 from muster.scheduler.recording import record_row
 from muster.scheduler.service import Scheduler
 from muster.v1.agent_state_pb2 import KeptState
 from muster.v1.payload_pb2 import Payload
+from muster.wire.keyed_locks import KeyedLocks
 
 TABLE = "agent_states"
 _LISTED = ("agent", "name", "revision", "changed_ms", "principal", "size_bytes")

@@ -12,7 +12,6 @@ from muster.model import limits
 from muster.model.conversations import BriefContract
 from muster.model.errors import ResourceExhausted
 from muster.model.ids import format_id, shard_of_scope
-from muster.model.keyed_locks import KeyedLocks
 from muster.model.records import Action
 from muster.runtime.principal import Principal
 from muster.scheduler.conversations import blocks
@@ -36,6 +35,7 @@ from muster.scheduler.service import Scheduler
 from muster.v1.conversation_pb2 import ContractDigest, TraceEntry
 from muster.v1.conversation_service_pb2 import CompressConversationResponse
 from muster.v1.memory_pb2 import MemoryBlock, MemoryQuestion
+from muster.wire.keyed_locks import KeyedLocks
 from muster.wire.times import seconds_of_duration
 
 

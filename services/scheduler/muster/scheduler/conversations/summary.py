@@ -113,7 +113,8 @@ def summarize(
     left = sum(share for _, share in SHARES)
     by_name = _sections(ordered, answers)
     for name, share in SHARES:
-        section = _section(name, by_name[name], int(room * share / left), weights)
+        # A byte of its share is the line break behind it.
+        section = _section(name, by_name[name], int(room * share / left) - 1, weights)
         left -= share
         if section:
             parts.append(section)

@@ -74,6 +74,7 @@ class Parts:
         await self.restoring.follow()
         async with background(
             self.restoring.run,
+            self.reading.look_up,
             partial(forget_runs, self._scheduler, self.runs, self._retention_seconds),
             self.outside.sweep,
             *self.local.loops,

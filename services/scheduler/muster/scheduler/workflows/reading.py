@@ -28,12 +28,14 @@ def run_unknown(name: str) -> NotFound:
 
 
 class Reading:
-    """Reads runs and journals. Raises `MusterError` while the ledger is away."""
+    """Reads runs and journals, while `look_up` runs. Raises `MusterError` while the ledger is
+    away."""
 
     def __init__(self, ledger: Ledger, versions: Versions) -> None:
         self._ledger = ledger
         self._versions = versions
         self._by_scope: Together[Scope, RunRow] = Together(self._rows_of_scopes, RUNS_PER_READ)
+        self.look_up = self._by_scope.run
 
     async def rows(self, ids: Collection[int]) -> dict[int, RunRow]:
         """What runs were started with."""

@@ -14,7 +14,6 @@ from muster.model.errors import (
     Violation,
 )
 from muster.model.ids import shard_of_scope
-from muster.model.keyed_locks import KeyedLocks
 from muster.model.records import Action
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
@@ -28,6 +27,7 @@ from muster.v1.capability_pb2 import Capability
 from muster.v1.payload_pb2 import Payload
 from muster.v1.workflow_pb2 import Workflow
 from muster.v1.workflow_run_pb2 import RunEvent, RunStarted
+from muster.wire.keyed_locks import KeyedLocks
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.checking import check_workflow
 
