@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import TYPE_CHECKING, TypeVar
-
-import grpc
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 from muster.agent.services import Services
 from muster.model import limits
 from muster.v1 import conversation_service_pb2 as pb
 from muster.v1.contract_pb2 import ContractFilter
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 from muster.wire.times import duration_of_seconds
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from muster.v1.conversation_pb2 import Conversation, TraceEntry
     from muster.v1.conversation_service_pb2_grpc import ConversationServiceStub
     from muster.v1.memory_pb2 import MemoryBlock
-
-R = TypeVar("R")
 
 _SIZE_MAX = limits.CONVERSATION_PAGE_SIZE_MAX
 
@@ -36,7 +32,7 @@ class Conversations:
         request = pb.ListConversationsRequest(page_size=min(most or _SIZE_MAX, _SIZE_MAX))
         left = most
         while left is None or left > 0:
-            page = await self._ask(self._stub.ListConversations(request, metadata=self._metadata))
+            page = await answer_of(self._stub.ListConversations(request, metadata=self._metadata))
             for found in page.conversations[:left]:
                 yield found
             left = None if left is None else left - len(page.conversations)
@@ -47,7 +43,7 @@ class Conversations:
     async def get(self, conversation_id: str) -> Conversation:
         """One conversation. Raises `NotFound`, with CONVERSATION_UNKNOWN."""
         request = pb.GetConversationRequest(conversation_id=conversation_id)
-        answer = await self._ask(self._stub.GetConversation(request, metadata=self._metadata))
+        answer = await answer_of(self._stub.GetConversation(request, metadata=self._metadata))
         return answer.conversation
 
     async def search(
@@ -65,7 +61,7 @@ class Conversations:
         )
         left = most
         while left is None or left > 0:
-            page = await self._ask(self._stub.SearchContracts(request, metadata=self._metadata))
+            page = await answer_of(self._stub.SearchContracts(request, metadata=self._metadata))
             if left is not None:
                 del page.matches[left:]
                 left -= len(page.matches)
@@ -80,7 +76,7 @@ class Conversations:
             conversation_id=conversation_id, page_size=limits.TRACE_PAGE_SIZE_MAX
         )
         while True:
-            page = await self._ask(self._stub.ListTrace(request, metadata=self._metadata))
+            page = await answer_of(self._stub.ListTrace(request, metadata=self._metadata))
             for entry in page.entries:
                 yield entry
             request.page_token = page.next_page_token
@@ -99,7 +95,7 @@ class Conversations:
         if timeout is not None:
             request.timeout.CopyFrom(duration_of_seconds(timeout))
         call = self._stub.CompressConversation(request, metadata=self._metadata)
-        return await self._ask(call)
+        return await answer_of(call)
 
     async def memory(
         self, conversation_id: str, *, most: int | None = None
@@ -110,7 +106,7 @@ class Conversations:
         )
         left = most
         while left is None or left > 0:
-            page = await self._ask(self._stub.ListMemory(request, metadata=self._metadata))
+            page = await answer_of(self._stub.ListMemory(request, metadata=self._metadata))
             for block in page.blocks[:left]:
                 yield block
             left = None if left is None else left - len(page.blocks)
@@ -121,7 +117,7 @@ class Conversations:
     async def block(self, conversation_id: str, number: int = 0) -> MemoryBlock:
         """One memory block, whole; the newest for 0. Raises `NotFound`, with MEMORY_UNKNOWN."""
         request = pb.GetMemoryRequest(conversation_id=conversation_id, number=number)
-        return (await self._ask(self._stub.GetMemory(request, metadata=self._metadata))).block
+        return (await answer_of(self._stub.GetMemory(request, metadata=self._metadata))).block
 
     async def search_memory(
         self, text: str, conversation_id: str = "", *, most: int | None = None
@@ -135,7 +131,7 @@ class Conversations:
         )
         left = most
         while left is None or left > 0:
-            page = await self._ask(self._stub.SearchMemory(request, metadata=self._metadata))
+            page = await answer_of(self._stub.SearchMemory(request, metadata=self._metadata))
             if left is not None:
                 del page.matches[left:]
                 left -= len(page.matches)
@@ -151,10 +147,3 @@ class Conversations:
     @property
     def _metadata(self) -> Metadata:
         return self._services.targets.metadata
-
-    @staticmethod
-    async def _ask(call: Awaitable[R]) -> R:
-        try:
-            return await call
-        except grpc.RpcError as error:
-            raise error_of_rpc(error) from None

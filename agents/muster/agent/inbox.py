@@ -17,7 +17,7 @@ from muster.v1.inbox_service_pb2 import (
     ListQuestionsRequest,
     WatchQuestionsRequest,
 )
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of, error_of_rpc
 
 if TYPE_CHECKING:
     from muster.v1.inbox_service_pb2 import InboxEntry, WatchQuestionsResponse
@@ -79,7 +79,4 @@ class Inbox:
             call.cancel()
 
     async def _ask(self, method: Any, request: Any) -> Any:
-        try:
-            return await method(request, metadata=self._services.targets.metadata)
-        except grpc.RpcError as error:
-            raise error_of_rpc(error) from None
+        return await answer_of(method(request, metadata=self._services.targets.metadata))

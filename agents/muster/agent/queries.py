@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import grpc
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from muster.agent.asking import output_of
 from muster.agent.events import replay_events, watch_events
@@ -22,7 +20,7 @@ from muster.v1 import scheduler_service_pb2 as scheduler
 from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.registry_service_pb2 import AgentFilter
 from muster.v1.response_pb2 import ContractState
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 from muster.wire.times import duration_of_seconds
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
         ExplainPlacementResponse,
         GetStatisticsResponse,
     )
-
-R = TypeVar("R")
 
 
 class Queries:
@@ -93,7 +89,7 @@ class Queries:
         else:
             request.contract_id = contract_id
         return (
-            await self._ask(self._services.scheduler.GetContract(request, metadata=self._metadata))
+            await answer_of(self._services.scheduler.GetContract(request, metadata=self._metadata))
         ).contract
 
     async def list(self, *, most: int | None = None, **conditions: Any) -> AsyncIterator[Contract]:
@@ -102,7 +98,7 @@ class Queries:
         request.page_size = min(most or limits.PAGE_SIZE_MAX, limits.PAGE_SIZE_MAX)
         left = most
         while True:
-            page = await self._ask(
+            page = await answer_of(
                 self._services.scheduler.ListContracts(request, metadata=self._metadata)
             )
             for contract in page.contracts[:left]:
@@ -137,7 +133,7 @@ class Queries:
         request = scheduler.WaitContractRequest(contract_id=contract_id)
         request.timeout.CopyFrom(duration_of_seconds(seconds))
         call = self._services.scheduler.WaitContract(request, metadata=self._metadata)
-        answer = await self._ask(call)
+        answer = await answer_of(call)
         return answer.response if answer.HasField("response") else None
 
     async def result(
@@ -157,7 +153,7 @@ class Queries:
         """Cancels a contract and its children. Raises `FailedPrecondition` when it has ended."""
         request = scheduler.CancelContractRequest(contract_id=contract_id, reason=reason)
         return (
-            await self._ask(
+            await answer_of(
                 self._services.scheduler.CancelContract(request, metadata=self._metadata)
             )
         ).response
@@ -165,14 +161,14 @@ class Queries:
     async def explain(self, contract_id: str) -> ExplainPlacementResponse:
         """Why a queued contract is where it is: for each agent, why it would not get it now."""
         request = scheduler.ExplainPlacementRequest(contract_id=contract_id)
-        return await self._ask(
+        return await answer_of(
             self._services.scheduler.ExplainPlacement(request, metadata=self._metadata)
         )
 
     async def statistics(self) -> GetStatisticsResponse:
         """Counts of contracts, and of what this scheduler has done."""
         request = scheduler.GetStatisticsRequest()
-        return await self._ask(
+        return await answer_of(
             self._services.scheduler.GetStatistics(request, metadata=self._metadata)
         )
 
@@ -227,7 +223,7 @@ class Queries:
             wanted.capability.name, wanted.capability.version = capability, version
         request = registry.ListAgentsRequest(filter=wanted, page_size=limits.PAGE_SIZE_MAX)
         while True:
-            page = await self._ask(
+            page = await answer_of(
                 self._services.registry.ListAgents(request, metadata=self._metadata)
             )
             for agent in page.agents:
@@ -242,7 +238,7 @@ class Queries:
             name_prefix=prefix, page_size=limits.PAGE_SIZE_MAX
         )
         while True:
-            page = await self._ask(
+            page = await answer_of(
                 self._services.registry.ListCapabilities(request, metadata=self._metadata)
             )
             for entry in page.entries:
@@ -254,13 +250,6 @@ class Queries:
     @property
     def _metadata(self) -> Metadata:
         return self._services.targets.metadata
-
-    @staticmethod
-    async def _ask(call: Awaitable[R]) -> R:
-        try:
-            return await call
-        except grpc.RpcError as error:
-            raise error_of_rpc(error) from None
 
 
 def contract_filter(

@@ -11,8 +11,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import grpc
-
 from muster.agent.asking import RequestIds
 from muster.agent.contents import fill
 from muster.agent.runs_following import follow_run, output_of_run, watch_runs
@@ -22,7 +20,7 @@ from muster.model import limits
 from muster.v1 import workflow_service_pb2 as pb
 from muster.v1.workflow_pb2 import Workflow
 from muster.v1.workflow_run_pb2 import EngineKind, RunState
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -283,10 +281,7 @@ class RunHandle:
 
 async def _asked(services: Services, method: str, request: Message) -> Any:
     call: Callable[..., Any] = getattr(services.workflows, method)
-    try:
-        return await call(request, metadata=services.targets.metadata)
-    except grpc.RpcError as error:
-        raise error_of_rpc(error) from None
+    return await answer_of(call(request, metadata=services.targets.metadata))
 
 
 def engine_of(name: Engine) -> EngineKind.ValueType:

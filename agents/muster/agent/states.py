@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, TypeVar
-
-import grpc
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from muster.agent.contents import fill_small, is_small
 from muster.agent.services import Services
@@ -13,14 +11,12 @@ from muster.agent.values import Content
 from muster.model import limits
 from muster.model.errors import InvalidArgument
 from muster.v1 import agent_state_service_pb2 as pb
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 
 if TYPE_CHECKING:
     from muster.agent.options import Metadata
     from muster.v1.agent_state_pb2 import KeptState
     from muster.v1.agent_state_service_pb2_grpc import AgentStateServiceStub
-
-R = TypeVar("R")
 
 
 class States:
@@ -32,7 +28,7 @@ class States:
     async def get(self, agent: str, name: str) -> KeptState:
         """One value. Raises `NotFound`, with STATE_UNKNOWN."""
         request = pb.GetStateRequest(agent=agent, name=name)
-        return (await self._ask(self._stub.GetState(request, metadata=self._metadata))).state
+        return (await answer_of(self._stub.GetState(request, metadata=self._metadata))).state
 
     async def put(
         self,
@@ -53,7 +49,7 @@ class States:
             agent=agent, name=name, expected_revision=expected_revision, put_id=put_id
         )
         fill_small(request.value, content)
-        return (await self._ask(self._stub.PutState(request, metadata=self._metadata))).state
+        return (await answer_of(self._stub.PutState(request, metadata=self._metadata))).state
 
     async def list(self, agent: str, prefix: str = "") -> AsyncIterator[KeptState]:
         """What an agent keeps, by name, without values."""
@@ -61,7 +57,7 @@ class States:
             agent=agent, name_prefix=prefix, page_size=limits.PAGE_SIZE_MAX
         )
         while True:
-            page = await self._ask(self._stub.ListState(request, metadata=self._metadata))
+            page = await answer_of(self._stub.ListState(request, metadata=self._metadata))
             for state in page.states:
                 yield state
             request.page_token = page.next_page_token
@@ -71,7 +67,7 @@ class States:
     async def delete(self, agent: str, name: str, *, expected_revision: int | None = None) -> bool:
         """Whether there was something to delete. Raises as `put`."""
         request = pb.DeleteStateRequest(agent=agent, name=name, expected_revision=expected_revision)
-        return (await self._ask(self._stub.DeleteState(request, metadata=self._metadata))).deleted
+        return (await answer_of(self._stub.DeleteState(request, metadata=self._metadata))).deleted
 
     @property
     def _stub(self) -> AgentStateServiceStub:
@@ -80,10 +76,3 @@ class States:
     @property
     def _metadata(self) -> Metadata:
         return self._services.targets.metadata
-
-    @staticmethod
-    async def _ask(call: Awaitable[R]) -> R:
-        try:
-            return await call
-        except grpc.RpcError as error:
-            raise error_of_rpc(error) from None

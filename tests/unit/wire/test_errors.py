@@ -1,7 +1,16 @@
+import asyncio
+
 import pytest
+from grpc.aio import AioRpcError, Metadata
 
 from muster.model.errors import REASONS, Code, InvalidArgument, MusterError, Unavailable, Violation
-from muster.wire.errors import GRPC_CODES, error_of_status, status_of
+from muster.wire.errors import (
+    DETAILS_TRAILER,
+    GRPC_CODES,
+    answer_of,
+    error_of_status,
+    status_of,
+)
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -39,3 +48,19 @@ def test_every_code_has_its_grpc_code():
     assert {code.value: code.name for code in GRPC_CODES} == {
         grpc_code.value[0]: grpc_code.name for grpc_code in GRPC_CODES.values()
     }
+
+
+async def _broken(error: MusterError) -> None:
+    trailers = Metadata((DETAILS_TRAILER, status_of(error).SerializeToString()))
+    raise AioRpcError(GRPC_CODES[error.code], Metadata(), trailers, error.message)
+
+
+async def test_what_breaks_a_call_is_raised_as_the_error_it_carries():
+    with pytest.raises(Unavailable, match="later") as caught:
+        await answer_of(_broken(Unavailable("later")))
+    assert caught.value.reason == "NOT_READY"
+    assert caught.value.__suppress_context__
+
+
+async def test_a_call_that_is_answered_gives_its_answer():
+    assert await answer_of(asyncio.sleep(0, "yes")) == "yes"

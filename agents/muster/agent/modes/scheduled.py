@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
-import grpc
-
 from muster.agent.contents import fill_small, is_small
 from muster.agent.modes.patience import patiently
 from muster.agent.values import input_content
@@ -31,7 +29,7 @@ from muster.model.errors import MusterError
 from muster.model.versions import VERSION_DEFAULT
 from muster.v1 import schedule_service_pb2 as pb
 from muster.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 from muster.wire.times import duration_of_seconds
 
 if TYPE_CHECKING:
@@ -167,16 +165,12 @@ async def _register(services: Services, made: Scheduled) -> bool:
     spec, metadata = spec_of(made), services.targets.metadata
     try:
         create = pb.CreateScheduleRequest(name=made.name, spec=spec)
-        await services.schedules.CreateSchedule(create, metadata=metadata)
-    except grpc.RpcError as refused:
-        error = error_of_rpc(refused)
+        await answer_of(services.schedules.CreateSchedule(create, metadata=metadata))
+    except MusterError as error:
         if error.reason != "SCHEDULE_EXISTS":
-            raise error from None
+            raise
     else:
         return False
-    try:
-        update = pb.UpdateScheduleRequest(name=made.name, spec=spec)
-        await services.schedules.UpdateSchedule(update, metadata=metadata)
-    except grpc.RpcError as refused:
-        raise error_of_rpc(refused) from None
+    update = pb.UpdateScheduleRequest(name=made.name, spec=spec)
+    await answer_of(services.schedules.UpdateSchedule(update, metadata=metadata))
     return True

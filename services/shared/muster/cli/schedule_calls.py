@@ -14,7 +14,7 @@ from muster.cli.place import Place, require_answer
 from muster.model import limits
 from muster.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from muster.wire.channel import open_channel
-from muster.wire.errors import error_of_rpc
+from muster.wire.errors import answer_of
 
 _T = TypeVar("_T")
 
@@ -28,10 +28,8 @@ class ScheduleCalls:
 
     async def ask(self, method: Callable[..., Awaitable[_T]], request: Any) -> _T:
         """The answer to one call."""
-        try:
-            return await method(request, metadata=self._metadata, timeout=limits.COMMAND_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise error_of_rpc(error) from None
+        call = method(request, metadata=self._metadata, timeout=limits.COMMAND_SECONDS)
+        return await answer_of(call)
 
 
 @asynccontextmanager

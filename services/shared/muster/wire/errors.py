@@ -6,8 +6,9 @@ trailer `grpc-status-details-bin`, as every gRPC library that knows rich errors 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -26,6 +27,8 @@ DETAILS_TRAILER = "grpc-status-details-bin"
 PASSING = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
 
 GRPC_CODES: dict[Code, grpc.StatusCode] = {code: grpc.StatusCode[code.name] for code in Code}
+
+_R = TypeVar("_R")
 
 # What a caller would do differently, by code. The rest is a plain MusterError.
 _CLASSES: dict[Code, type[MusterError]] = {
@@ -95,6 +98,15 @@ def error_of_rpc(error: grpc.RpcError) -> MusterError:
     message = error.details() or code.name
     retry = errors.Unavailable("").retry_after_seconds if code is Code.UNAVAILABLE else None
     return _make_error(code, message, "", retry, ())
+
+
+async def answer_of(call: Awaitable[_R]) -> _R:
+    """What an asyncio call is answered. Its errors are raised as `MusterError`s, without gRPC's own
+    behind them, which would tell the same in more lines."""
+    try:
+        return await call
+    except grpc.RpcError as error:
+        raise error_of_rpc(error) from None
 
 
 def _make_error(
