@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import grpc
 
+from muster.agent.reopening import reopened
 from muster.agent.services import Services
-from muster.agent.session.core import reconnect_pause
 from muster.v1.event_service_pb2 import ReplayEventsRequest, WatchEventsRequest
 from muster.wire.errors import PASSING, error_of_rpc
 from muster.wire.times import timestamp_of_seconds
@@ -43,33 +42,24 @@ async def watch_events(
 ) -> AsyncIterator[BusEvent]:
     """What is published, without end: from now on, or since an instant (Unix seconds), or from a
     number of the bus."""
-    failures = 0
     seen: OrderedDict[str, None] = OrderedDict()
     request = WatchEventsRequest(pattern=pattern, from_sequence=from_sequence)
     if since is not None:
         request.since.CopyFrom(timestamp_of_seconds(since))
-    while True:
-        call = services.events.WatchEvents(request, metadata=services.targets.metadata)
-        try:
-            async for frame in call:
-                failures = 0
-                request.since.CopyFrom(timestamp_of_seconds(time.time() - OVERLAP_SECONDS))
-                request.from_sequence = 0
-                for message in frame.messages:
-                    if message.id not in seen:
-                        seen[message.id] = None
-                        event = json.loads(message.event)
-                        yield BusEvent(message.subject, message.id, event, message.sequence)
-                while len(seen) > IDS_KEPT:
-                    seen.popitem(last=False)
-        except grpc.RpcError as broken:
-            error = error_of_rpc(broken)
-            if error.code not in PASSING:
-                raise error from None
-        finally:
-            call.cancel()
-        await asyncio.sleep(reconnect_pause(failures, random.random()))
-        failures += 1
+    watch = reopened(
+        lambda: services.events.WatchEvents(request, metadata=services.targets.metadata), PASSING
+    )
+    async with aclosing(watch) as frames:
+        async for frame in frames:
+            request.since.CopyFrom(timestamp_of_seconds(time.time() - OVERLAP_SECONDS))
+            request.from_sequence = 0
+            for message in frame.messages:
+                if message.id not in seen:
+                    seen[message.id] = None
+                    event = json.loads(message.event)
+                    yield BusEvent(message.subject, message.id, event, message.sequence)
+            while len(seen) > IDS_KEPT:
+                seen.popitem(last=False)
 
 
 async def replay_events(services: Services, since: float) -> AsyncIterator[Replayed]:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
-
-import grpc
 
 from muster.agent.asking import decoded
 from muster.agent.contents import content_in, fetch
 from muster.agent.failures import RunFailed
-from muster.agent.session.core import reconnect_pause
+from muster.agent.reopening import reopened
 from muster.agent.values import value_of
-from muster.model.errors import Code
 from muster.v1.workflow_run_pb2 import RUN_STATE_SUCCEEDED, RunState
 from muster.v1.workflow_service_pb2 import WatchRunsRequest, WatchRunsResponse
-from muster.wire.errors import PASSING, error_of_rpc
 
 if TYPE_CHECKING:
     from muster.agent.blobs import Blobs
     from muster.agent.services import Services
     from muster.v1.workflow_run_pb2 import RunEvent, WorkflowRun
-
-# A watch whose run another scheduler has taken over is begun again, too.
-_PASSING = PASSING | {Code.ABORTED}
 
 
 async def follow_run(
@@ -51,25 +42,13 @@ async def watch_runs(services: Services) -> AsyncIterator[RunEvent]:
             yield event
 
 
-async def _frames(
+def _frames(
     services: Services, request: WatchRunsRequest
 ) -> AsyncGenerator[WatchRunsResponse, None]:
     """Frames of a watch that is begun again with the request as it then is."""
-    failures = 0
-    while True:
-        call = services.workflows.WatchRuns(request, metadata=services.targets.metadata)
-        try:
-            async for frame in call:
-                failures = 0
-                yield frame
-        except grpc.RpcError as broken:
-            error = error_of_rpc(broken)
-            if error.code not in _PASSING:
-                raise error from None
-        finally:
-            call.cancel()
-        await asyncio.sleep(reconnect_pause(failures, random.random()))
-        failures += 1
+    return reopened(
+        lambda: services.workflows.WatchRuns(request, metadata=services.targets.metadata)
+    )
 
 
 async def output_of_run(run: WorkflowRun, blobs: Blobs, returns: Any = None) -> Any:

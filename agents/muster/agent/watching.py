@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from muster.agent.asking import state_name
 from muster.agent.contents import fetch
-from muster.agent.session.core import reconnect_pause
+from muster.agent.reopening import reopened
 from muster.agent.values import value_of
-from muster.model.errors import Code, InvalidArgument, Violation
+from muster.model.errors import InvalidArgument, Violation
 from muster.v1.contract_pb2 import ContractFilter
 from muster.v1.event_pb2 import Cursor, Event, EventType, LogLevel, StreamItem
 from muster.v1.scheduler_service_pb2 import WatchContractsRequest, WatchContractsResponse
-from muster.wire.errors import PASSING, error_of_rpc
 from muster.wire.times import seconds_of_timestamp
 
 if TYPE_CHECKING:
     from muster.agent.services import Services
     from muster.v1.response_pb2 import Response
-
-# A watch that was taken from it resumes from its cursor, too.
-_PASSING = PASSING | {Code.ABORTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,24 +153,14 @@ async def _frames(
     services: Services, request: WatchContractsRequest
 ) -> AsyncGenerator[WatchContractsResponse, None]:
     """Frames of a watch that goes on from its last cursor whenever its stream ends."""
-    failures = 0
-    while True:
-        metadata = services.targets.metadata
-        call = services.scheduler.WatchContracts(request, metadata=metadata)
-        try:
-            async for frame in call:
-                failures = 0
-                if frame.HasField("cursor"):
-                    request.cursor.CopyFrom(frame.cursor)
-                yield frame
-        except grpc.RpcError as broken:
-            error = error_of_rpc(broken)
-            if error.code not in _PASSING:
-                raise error from None
-        finally:
-            call.cancel()
-        await asyncio.sleep(reconnect_pause(failures, random.random()))
-        failures += 1
+    watch = reopened(
+        lambda: services.scheduler.WatchContracts(request, metadata=services.targets.metadata)
+    )
+    async with aclosing(watch) as frames:
+        async for frame in frames:
+            if frame.HasField("cursor"):
+                request.cursor.CopyFrom(frame.cursor)
+            yield frame
 
 
 def _change(event: Event) -> Change:
