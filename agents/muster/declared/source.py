@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,20 +10,12 @@ from muster.declared.checking import check
 from muster.declared.originals import Translation
 from muster.declared.schema import agent_schema
 from muster.workflow.misfits import Misfits
-from muster.workflow.places import located
+from muster.workflow.places import Mistaken, located
 from muster.workflow.yaml_text import YamlProblem, read_yaml
 
-MISTAKES_MAX = 20  # that are shown
 
-
-class BadAgent(ValueError):
-    """Text is no agent. The message has a line for each mistake: "agent.yaml:12: place: …"."""
-
-    def __init__(self, mistakes: Iterable[str]) -> None:
-        self.mistakes = tuple(mistakes)
-        more = len(self.mistakes) - MISTAKES_MAX
-        lines = self.mistakes[:MISTAKES_MAX]
-        super().__init__("\n".join((*lines, f"… and {more} more") if more > 0 else lines))
+class BadAgent(Mistaken):
+    """Text is no agent."""
 
 
 @dataclass(frozen=True, slots=True)

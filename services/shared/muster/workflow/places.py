@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
+MISTAKES_MAX = 20  # that are shown
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -19,6 +21,17 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class Mistaken(ValueError):
+    """Text is not what it should be. The message has a line for each mistake: "file.yaml:12:
+    place: …", as `located` makes them."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        more = len(self.mistakes) - MISTAKES_MAX
+        lines = self.mistakes[:MISTAKES_MAX]
+        super().__init__("\n".join((*lines, f"… and {more} more") if more > 0 else lines))
 
 
 def inside(path: str, key: str | int) -> str:

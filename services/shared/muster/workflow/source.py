@@ -19,21 +19,13 @@ from functools import cache
 from muster.v1.workflow_pb2 import Workflow
 from muster.workflow import messages
 from muster.workflow.misfits import Misfits
-from muster.workflow.places import Problem, located, problem_at
+from muster.workflow.places import Mistaken, Problem, located, problem_at
 from muster.workflow.published import workflow_schema
 from muster.workflow.yaml_text import YamlProblem, read_yaml, write_yaml
 
-MISTAKES_MAX = 20  # that are shown
 
-
-class BadSource(ValueError):
-    """Text is no workflow. The message has a line for each mistake: "file.yaml:12: place: …"."""
-
-    def __init__(self, mistakes: Iterable[str]) -> None:
-        self.mistakes = tuple(mistakes)
-        more = len(self.mistakes) - MISTAKES_MAX
-        lines = self.mistakes[:MISTAKES_MAX]
-        super().__init__("\n".join((*lines, f"… and {more} more") if more > 0 else lines))
+class BadSource(Mistaken):
+    """Text is no workflow."""
 
 
 @dataclass(frozen=True, slots=True)
