@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from muster.cli.audit_view import AuditView
 from muster.cli.exits import FAILED, INTERRUPTED, NOT_FOUND, OK, USAGE, Trouble
+from muster.cli.own_mesh import own_mesh, plan_of_mesh
 from muster.cli.place import Place, connected, is_supervised
 from muster.cli.terminal import out, print_json
 
@@ -88,7 +89,8 @@ async def _on_own_mesh(options: AuditOptions, collection: Collection) -> int:
     from muster.cli.up import trouble_of_start
     from muster.supervisor.plan import Interrupted, StartError
 
-    plan = _plan(options)
+    fleet_file = options.fleet or default_fleet()
+    plan = plan_of_mesh(options.place, fleet_file, options.pool)
     try:
         with AuditView() as view:
             async with _mesh(plan, view) as mesh, connected(options.place, "registry") as client:
@@ -116,40 +118,16 @@ def default_fleet() -> Path:
     return Path(str(resources.files("muster.audit") / "fleet.yaml"))
 
 
-def _plan(options: AuditOptions) -> Plan:
-    """A mesh on the usual ports, or on any that are free where those are taken."""
-    from muster.cli.up import UpOptions, plan_of
-    from muster.supervisor.plan import Refused, services_of
-    from muster.supervisor.ports import choose_ports
-
-    fleet = options.fleet or default_fleet()
-    plan = plan_of(UpOptions(fleet=fleet, data_dir=options.place.data_dir, pool=options.pool))
-    try:
-        choose_ports(services_of(plan))
-    except Refused:
-        return replace(plan, port=0)
-    return plan
-
-
 @asynccontextmanager
 async def _mesh(plan: Plan, view: AuditView) -> AsyncIterator[Mesh]:
-    """A mesh with the fleet; SIGINT and SIGTERM stop it."""
-    from muster.runtime.fleet import FleetError, load_fleet
-    from muster.supervisor.__main__ import stop_on_signals
-    from muster.supervisor.mesh import Mesh
-
-    assert plan.fleet_file is not None
-    try:
-        fleet = load_fleet(plan.fleet_file)
-    except FleetError as error:
-        raise Trouble(str(error), USAGE) from None
-    mesh = Mesh(plan, fleet, view.note)
-    stop_on_signals(mesh)
+    """A mesh with the fleet, of which it says how soon its agents were there."""
+    mesh = own_mesh(plan, view.note)
+    assert mesh.fleet is not None
     began = time.monotonic()
     async with mesh:
         seconds = time.monotonic() - began
         view.note(
-            f"{mesh.arrived} agents on {fleet.hosts} hosts are up after {seconds:.1f} s, "
+            f"{mesh.arrived} agents on {mesh.fleet.hosts} hosts are up after {seconds:.1f} s, "
             f"at {mesh.endpoints.scheduler}"
         )
         yield mesh

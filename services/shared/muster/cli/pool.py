@@ -10,12 +10,11 @@ from pathlib import Path
 
 from muster.cli import exits, text
 from muster.cli.exits import Trouble
+from muster.cli.fleet_files import read_fleet
 from muster.cli.place import Place, connected
 from muster.cli.terminal import err
 from muster.cli.up import note
 from muster.model import limits
-from muster.model.fleet import Fleet
-from muster.runtime.fleet import FleetError, load_fleet
 from muster.supervisor.groups import PoolPlan
 from muster.supervisor.plan import StartError, make_folders
 from muster.supervisor.scaled import ScaledPool
@@ -80,7 +79,7 @@ def _begun(plan: PoolPlan, where: str) -> str:
 
 def plan_of(place: Place, options: PoolOptions) -> PoolPlan:
     """The plan that the command line asks for. Raises `Trouble`."""
-    fleet = _load(options.fleet)
+    fleet = read_fleet(options.fleet.expanduser().absolute())
     most = fleet.hosts if options.most is None else options.most
     if not options.least <= most <= limits.FLEET_HOSTS_MAX:
         message = (
@@ -107,13 +106,6 @@ def plan_of(place: Place, options: PoolOptions) -> PoolPlan:
         calm_seconds=_seconds("--calm", options.calm, _DAY_SECONDS),
         drain_seconds=_seconds("--drain", options.drain, limits.POOL_DRAIN_SECONDS_MAX),
     )
-
-
-def _load(path: Path) -> Fleet:
-    try:
-        return load_fleet(path.expanduser().absolute())
-    except FleetError as error:
-        raise Trouble(str(error), exits.USAGE) from None
 
 
 def _seconds(option: str, value: str, most: float) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 
 from muster.cli import exits, text
 from muster.cli.exits import Trouble
+from muster.cli.fleet_files import read_fleet
 from muster.cli.terminal import err, say
 from muster.model import limits
 from muster.model.fleet import Fleet
@@ -55,7 +56,7 @@ class UpOptions:
 def up(options: UpOptions) -> int:
     """Starts a mesh; returns when it has been stopped, or, detached, when it serves."""
     plan = plan_of(options)
-    fleet = _load(plan)
+    fleet = None if plan.fleet_file is None else read_fleet(plan.fleet_file)
     return _detached(plan) if options.detach else asyncio.run(_attached(plan, fleet))
 
 
@@ -85,17 +86,6 @@ def plan_of(options: UpOptions) -> Plan:
     except StartError as error:
         raise Trouble(str(error), exits.USAGE) from None
     return plan
-
-
-def _load(plan: Plan) -> Fleet | None:
-    if plan.fleet_file is None:
-        return None
-    from muster.runtime.fleet import FleetError, load_fleet
-
-    try:
-        return load_fleet(plan.fleet_file)
-    except FleetError as error:
-        raise Trouble(str(error), exits.USAGE) from None
 
 
 def trouble_of_start(error: StartError, plan: Plan) -> Trouble:

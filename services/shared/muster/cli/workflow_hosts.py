@@ -1,4 +1,4 @@
-"""The agents of a workflow that comes with Muster: on their own mesh, or beside one that runs."""
+"""The agents of a workflow that comes with Muster, beside a mesh that runs."""
 
 from __future__ import annotations
 
@@ -7,66 +7,20 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster.cli.exits import FAILED, USAGE, Trouble
+from muster.cli.exits import FAILED, Trouble
 from muster.cli.place import Place
 from muster.model import limits
 
 if TYPE_CHECKING:
     from muster.agent.client import Client
     from muster.model.fleet import Fleet, HostJob
-    from muster.supervisor.mesh import Mesh
-    from muster.supervisor.plan import Plan
 
 # Agents that are gone when the run has ended: another run does not count on them.
 TEMPORARY = {"muster.temporary": "workflow-run"}
 
 Note = Callable[[str], None]
-
-
-def load(file: Path) -> Fleet:
-    """A fleet file. Raises `Trouble`."""
-    from muster.runtime.fleet import FleetError, load_fleet
-
-    try:
-        return load_fleet(file)
-    except FleetError as error:
-        raise Trouble(str(error), USAGE) from None
-
-
-# --- a mesh of their own --------------------------------------------------------------------------
-
-
-def plan_of_mesh(place: Place, fleet_file: Path) -> Plan:
-    """A mesh on the usual ports, or on any that are free where those are taken."""
-    from muster.cli.up import UpOptions, plan_of
-    from muster.supervisor.plan import Refused, services_of
-    from muster.supervisor.ports import choose_ports
-
-    plan = plan_of(UpOptions(fleet=fleet_file, data_dir=place.data_dir))
-    try:
-        choose_ports(services_of(plan))
-    except Refused:
-        return replace(plan, port=0)
-    return plan
-
-
-@asynccontextmanager
-async def own_mesh(plan: Plan, note: Note) -> AsyncIterator[Mesh]:
-    """A mesh with the fleet; SIGINT and SIGTERM ask it to stop. Raises `StartError`."""
-    from muster.supervisor.__main__ import stop_on_signals
-    from muster.supervisor.mesh import Mesh
-
-    assert plan.fleet_file is not None
-    mesh = Mesh(plan, load(plan.fleet_file), note)
-    stop_on_signals(mesh)
-    async with mesh:
-        yield mesh
-
-
-# --- beside a mesh --------------------------------------------------------------------------------
 
 
 async def are_there(client: Client, fleet: Fleet) -> bool:

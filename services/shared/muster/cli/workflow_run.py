@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from muster.cli import exits, text
 from muster.cli.exits import Trouble
+from muster.cli.fleet_files import read_fleet
 from muster.cli.messages import message_json
+from muster.cli.own_mesh import own_mesh, plan_of_mesh
 from muster.cli.place import Place, connected, is_supervised
 from muster.cli.terminal import complain, out, print_json, say
 from muster.cli.workflow_files import read_file, register
 from muster.cli.workflow_following import follow
-from muster.cli.workflow_hosts import are_there, hosts_beside, load, own_mesh, plan_of_mesh
+from muster.cli.workflow_hosts import are_there, hosts_beside
 from muster.cli.workflow_input import run_input
 from muster.cli.workflow_plan_view import show_plan
 from muster.cli.workflow_states import run_seconds, run_state
@@ -133,7 +135,7 @@ def _agents(place: Place, client: Client, job: _Job, options: RunOptions, view: 
         if job.template is None:
             yield
             return
-        fleet = load(job.template.fleet)
+        fleet = read_fleet(job.template.fleet)
         if await are_there(client, fleet):
             yield
         elif options.detach:
