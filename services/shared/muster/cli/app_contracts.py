@@ -14,6 +14,7 @@ from muster.cli.options import (
     DataDir,
     Form,
     Labels,
+    Most,
     Output,
     Root,
 )
@@ -35,9 +36,7 @@ def contracts_list(
         str, typer.Option(metavar="ID", show_default=False, help="Its direct children.")
     ] = "",
     label: Labels = None,
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
-    ] = 20,
+    most: Most = 20,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,

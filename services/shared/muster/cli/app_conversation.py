@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import agent_names, contract_states, conversation_ids
-from muster.cli.options import Address, Capabilities, DataDir, Form, Labels, Output
+from muster.cli.options import Address, Capabilities, DataDir, Form, Labels, Most, Output
 
 Conversation = Annotated[
     str,
@@ -16,9 +16,6 @@ Conversation = Annotated[
         help="As contracts name it (conversation_id).",
         autocompletion=conversation_ids,
     ),
-]
-Most = Annotated[
-    int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
 ]
 Agent = Annotated[
     str, typer.Argument(metavar="AGENT", help="An agent's name.", autocompletion=agent_names)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import question_subjects
-from muster.cli.options import Address, DataDir, Form, Output
+from muster.cli.options import Address, DataDir, Form, Most, Output
 
 Subject = Annotated[
     str,
@@ -25,9 +25,7 @@ def inbox(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on and show what changes, until Ctrl-C.")
     ] = False,
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
-    ] = 20,
+    most: Most = 20,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,

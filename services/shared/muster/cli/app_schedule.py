@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import capability_names
-from muster.cli.options import Address, DataDir, Form, Labels, Output
+from muster.cli.options import Address, DataDir, Form, Labels, Most, Output
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 Cron = Annotated[
@@ -187,9 +187,7 @@ def schedule_history(
             help="started, skipped, missed, failed or waiting. Repeatable.",
         ),
     ] = None,
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
-    ] = 50,
+    most: Most = 50,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import capability_names
-from muster.cli.options import Address, ConversationName, DataDir, Form, Labels, Output
+from muster.cli.options import Address, ConversationName, DataDir, Form, Labels, Most, Output
 
 Input = Annotated[
     list[str] | None,
@@ -88,9 +88,7 @@ def agents(
         typer.Option(metavar="NAME", show_default=False, autocompletion=capability_names),
     ] = "",
     host: Annotated[str, typer.Option(metavar="HOST", show_default=False)] = "",
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
-    ] = 50,
+    most: Most = 50,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from muster.cli.completion import run_ids, run_states, workflow_names
-from muster.cli.options import Address, DataDir, Form, Output
+from muster.cli.options import Address, DataDir, Form, Most, Output
 
 
 class EngineName(StrEnum):
@@ -217,9 +217,7 @@ def runs(
     all_: Annotated[
         bool, typer.Option("--all", "-a", help="Also those that are steps of others.")
     ] = False,
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
-    ] = 20,
+    most: Most = 20,
     output: Output = Form.TABLE,
     address: Address = None,
     data_dir: DataDir = None,

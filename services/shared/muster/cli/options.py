@@ -48,6 +48,9 @@ DataDir = Annotated[
 Output = Annotated[
     Form, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
 ]
+Most = Annotated[
+    int, typer.Option("--limit", "-n", min=0, metavar="N", help="Rows at most; 0 for all.")
+]
 HostPool = Annotated[
     PoolKind,
     typer.Option(
