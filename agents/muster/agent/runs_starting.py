@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import grpc
-
-from muster.model.errors import Unavailable
+from muster.model.errors import MusterError, Unavailable
 from muster.v1.workflow_service_pb2 import StartRunResponse, StartRunsRequest
-from muster.wire.errors import error_of_rpc, error_of_status
+from muster.wire.errors import answer_of, error_of_status
 
 if TYPE_CHECKING:
     from muster.agent.services import Services
@@ -52,21 +50,17 @@ class Starts:
 
     async def _alone(self, request: StartRunRequest) -> StartRunResponse:
         start = self._services.workflows.StartRun
-        try:
-            return await start(request, metadata=self._services.targets.metadata)
-        except grpc.RpcError as error:
-            raise error_of_rpc(error) from None
+        return await answer_of(start(request, metadata=self._services.targets.metadata))
 
     async def _together(self, call: _Call) -> StartRunResponse | None:
         """Tells whoever joined; returns what the first is told."""
         start = self._services.workflows.StartRuns
         request = StartRunsRequest(starts=call.requests)
         try:
-            reply = await start(request, metadata=self._services.targets.metadata)
-        except grpc.RpcError as broken:
-            error = error_of_rpc(broken)
+            reply = await answer_of(start(request, metadata=self._services.targets.metadata))
+        except MusterError as error:
             call.refuse(error)
-            raise error from None
+            raise
         own, *others = reply.results
         call.tell(others)
         return _outcome(own)
