@@ -44,9 +44,10 @@ class Pki:
         cert, key = self.authority.issue(file, tenant_id(DOMAIN, tenant, role, name), force=True)
         return Security(self.authority.path, cert, key)
 
-    def service(self, name: str = "other") -> Security:
-        """A process of the mesh."""
-        cert, key = self.authority.issue(f"service-{name}", service_id(DOMAIN, name), force=True)
+    def service(self, name: str = "other", file: str = "") -> Security:
+        """A process of the mesh; `file` is whose files are replaced, if not its own."""
+        file = f"service-{file or name}"
+        cert, key = self.authority.issue(file, service_id(DOMAIN, name), force=True)
         return Security(self.authority.path, cert, key)
 
     def identity(self, uri: str) -> Security:

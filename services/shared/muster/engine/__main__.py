@@ -9,15 +9,13 @@ from muster.runtime.config import Config, ConfigError, Role
 from muster.runtime.directories import directory_of, directory_part
 from muster.runtime.entry import run_process
 from muster.runtime.looking_up import as_targets
-from muster.runtime.places import TEMPORAL_NAMESPACE
 from muster.runtime.serve import Part
 
 
 def build(config: Config) -> Sequence[Part]:
     """The parts of a worker's process. Raises `ConfigError` where it cannot work."""
-    if not config.temporal:
-        raise ConfigError("MUSTER_TEMPORAL names no Temporal: host:7233 or host:7233/namespace")
     try:
+        from muster.engine.connecting import temporal_of
         from muster.engine.part import EngineWorker, Settings, engine_part
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("temporalio"):
@@ -26,13 +24,8 @@ def build(config: Config) -> Sequence[Part]:
             "workers of the engine need Temporal's client, which is not installed; "
             "pip install 'muster-mesh[server,temporal]'"
         ) from None
-    place, _, namespace = config.temporal.partition("/")
     settings = Settings(
-        config.name,
-        place,
-        namespace or TEMPORAL_NAMESPACE,
-        config.scheduler_targets,
-        config.tls.security,
+        config.name, temporal_of(config), config.scheduler_targets, config.tls.security
     )
     worker = EngineWorker(settings)
     finds = {"scheduler": as_targets(worker.found_schedulers)}

@@ -24,7 +24,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from muster.engine.activities import Activities
-from muster.engine.converting import CONVERTER
+from muster.engine.connecting import Shown, Temporal
 from muster.engine.delivering import Deliveries
 from muster.engine.following import Following
 from muster.engine.metrics import engine_metrics
@@ -52,10 +52,7 @@ class Settings:
     name: str
     # Unique in the mesh.
 
-    temporal: str
-    # host:port of Temporal's frontend.
-
-    namespace: str
+    temporal: Temporal
     schedulers: Sequence[str]
     # Every one of them, as gRPC targets.
 
@@ -114,12 +111,14 @@ class EngineWorker:
         pause = limits.ENGINE_BACKOFF_SECONDS_MIN
         while True:
             try:
-                client = await self._connect()
-                await self._poll(client)
-            except (RPCError, RuntimeError, TimeoutError) as error:
+                shown = self._settings.temporal.shown()
+                client = await self._connect(shown)
+                await self._poll(client, shown)
+            # Where it takes too long, that is an OSError, too.
+            except (RPCError, RuntimeError, OSError, ValueError) as error:
                 _log.warning(
-                    "Temporal is not there; trying again",
-                    temporal=self._settings.temporal,
+                    "Temporal is not there, or does not let us in; trying again",
+                    temporal=self._settings.temporal.address,
                     error=str(error) or "it does not answer",
                 )
             finally:
@@ -128,18 +127,13 @@ class EngineWorker:
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(2 * pause, limits.ENGINE_BACKOFF_SECONDS_MAX)
 
-    async def _connect(self) -> Client:
+    async def _connect(self, shown: Shown) -> Client:
         settings = self._settings
         async with asyncio.timeout(_CONNECT_SECONDS):
-            return await Client.connect(
-                settings.temporal,
-                namespace=settings.namespace,
-                identity=settings.name,
-                data_converter=CONVERTER,
-                runtime=_runtime(),
-            )
+            return await settings.temporal.connect(shown, settings.name, _runtime())
 
-    async def _poll(self, client: Client) -> None:
+    async def _poll(self, client: Client, shown: Shown) -> None:
+        """Run workflows until something else is to be shown to Temporal."""
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
@@ -160,8 +154,8 @@ class EngineWorker:
             self.deliveries.connected(client)
             self._polling = True
             self._changed()
-            _log.info("Temporal is there", temporal=self._settings.temporal)
-            await asyncio.Event().wait()
+            _log.info("Temporal is there", temporal=self._settings.temporal.address)
+            await self._settings.temporal.follow_files(client, shown)
 
     # --- schedulers -------------------------------------------------------------------------------
 

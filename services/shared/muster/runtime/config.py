@@ -241,8 +241,20 @@ class Config:
     # Beyond it hosts are registered and not each agent, which costs a call per agent and 30 s.
 
     temporal: TemporalPlace = ""
-    # host:port, or host:port/namespace, of Temporal's frontend. Schedulers take runs for Temporal
-    # where it is set; the engine's workers (python -m muster.engine) connect to it.
+    # host:port, or host:port/namespace, of Temporal's frontend; temporals://host:port/namespace
+    # where it speaks TLS. Schedulers take runs for Temporal where it is set; the engine's workers
+    # (python -m muster.engine) connect to it.
+
+    temporal_ca_file: str = ""
+    # PEM file with who has signed Temporal's certificate. Empty: whoever signs the world's.
+
+    temporal_cert_file: str = ""
+    temporal_key_file: str = ""
+    # PEM files: what the engine's workers show Temporal. Read again with each connection.
+
+    temporal_api_key: str = field(default="", repr=False)
+    # Temporal's API key, or "file:PATH" of it, read again with each connection. Sent in clear
+    # without temporals://, so to loopback only.
 
     workflow_engine: Literal["local", "temporal"] = "local"
     # Who runs workflows whose start does not say so. "local" is faster by far and needs no server.

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import metadata
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from muster.runtime.config import Config, ConfigError
 from muster.runtime.directory_metrics import directory_metrics
 from muster.runtime.lifetime import Run, background
 from muster.runtime.looking_up import OnLevel, follow
+from muster.runtime.network import is_loopback
 from muster.runtime.places import DIRECTORY_SCHEMES
 from muster.runtime.registering import Keeper
 from muster.runtime.serve import Part, Readiness
@@ -45,7 +45,7 @@ def directory_of(config: Config) -> Directory:
     url = urlsplit(config.directory)
     tls = DIRECTORY_SCHEMES[url.scheme]
     host = url.hostname or ""
-    if config.directory_token and not tls and not _is_loopback(host):
+    if config.directory_token and not tls and not is_loopback(host):
         message = (
             f"refusing to send MUSTER_DIRECTORY_TOKEN to {host} in clear: use consuls://, or a "
             "Consul agent on this machine, which is Consul's own way"
@@ -69,13 +69,6 @@ def directory_of(config: Config) -> Directory:
         config.directory_token,
     )
     return ConsulDirectory(address)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def service_entry(config: Config, kind: str, address: str, health_address: str = "") -> Entry:

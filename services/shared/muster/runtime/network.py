@@ -25,6 +25,14 @@ def require_loopback(host: str) -> None:
         )
 
 
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this name or address stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def listening_socket(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 is any free one. Raises `ConfigError` where it is taken."""
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -93,20 +93,46 @@ def _directory(text: str) -> str:
 
 TEMPORAL_NAMESPACE = "default"
 
+# What MUSTER_TEMPORAL may begin with, and whether that means TLS.
+_TEMPORAL_SCHEMES = {"temporal": False, "temporals": True}
+
 
 def _temporal(text: str) -> str:
-    """Refuses what is no host:port[/namespace]."""
+    """Refuses what is no host:port[/namespace], with or without a scheme."""
     if not text:
         return text
     try:
-        url = urlsplit(f"//{text.removeprefix('temporal://')}")
+        url = _temporal_url(text)
         well_formed = bool(url.hostname) and (url.port or 0) > 0 and "@" not in url.netloc
     except ValueError:  # a port that is none, brackets that do not close
         well_formed = False
-    if not well_formed or "/" in url.path.strip("/"):
-        message = "is neither empty nor like host:7233 or host:7233/namespace"
+    if not well_formed or url.scheme not in _TEMPORAL_SCHEMES or "/" in url.path.strip("/"):
+        message = (
+            "is neither empty nor like host:7233, host:7233/namespace or, with TLS, "
+            "temporals://host:7233/namespace"
+        )
         raise PydanticCustomError("temporal", message)
     return text.removeprefix("temporal://")
+
+
+def _temporal_url(text: str) -> SplitResult:
+    return urlsplit(text if "://" in text else f"temporal://{text}")
+
+
+class TemporalAt(NamedTuple):
+    """Where a Temporal is."""
+
+    host: str
+    address: str  # host:port
+    namespace: str
+    tls: bool
+
+
+def temporal_at(place: str) -> TemporalAt:
+    """What a place that is well-formed and not empty means."""
+    url = _temporal_url(place)
+    namespace = url.path.strip("/") or TEMPORAL_NAMESPACE
+    return TemporalAt(url.hostname or "", url.netloc, namespace, _TEMPORAL_SCHEMES[url.scheme])
 
 
 TemporalPlace = Annotated[str, AfterValidator(_temporal)]
