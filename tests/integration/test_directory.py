@@ -197,7 +197,9 @@ async def test_a_mesh_that_starts_before_its_consul_finds_itself_when_it_comes(
     async with found_mesh(tmp_path / "mesh", server.process.server.url) as mesh:
         await server.process.start()
         await server.lists_all(mesh, BACK_SECONDS)
-        assert capsys.readouterr().out.count("the directory cannot be used") == len(mesh.servers)
+        # Once each, and perhaps once more: while it chooses a leader, it may answer in between.
+        said = capsys.readouterr().out.count("the directory cannot be used")
+        assert len(mesh.servers) <= said <= 2 * len(mesh.servers)
         async with mesh.mesh().host(*agents(2)):
             await works(mesh)
     for role in ("scheduler", "registry", "executor"):

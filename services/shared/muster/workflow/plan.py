@@ -60,7 +60,7 @@ class Plan:
         followers: dict[str, list[str]] = {name: [] for name in self.steps}
         for step in self.steps.values():
             for name in step.depends_on:
-                followers[name].append(step.name)
+                followers.setdefault(name, []).append(step.name)
         object.__setattr__(self, "followers", followers)
 
     def after(self, name: str) -> frozenset[str]:
