@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import textwrap
 from collections.abc import Generator
 
 import grpc
@@ -14,7 +15,8 @@ pytest_plugins = [
     "tests.support.worker_deaths",
 ]
 
-REASON_CHARACTERS_MAX = 800
+REASON_CHARACTERS_MAX = 3_200
+REASON_LINE_CHARACTERS_MAX = 800  # some readers fold longer ones
 
 # No time limit on an example: machines are noisy. A failure prints what replays it.
 settings.register_profile("muster", deadline=None, print_blob=True)
@@ -53,7 +55,7 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what was measured: a test says it with record_property("figure", "…"). Then, once more
-    and in a line each, why tests failed: their whole story stands far above."""
+    and in a few lines each, why tests failed: their whole story stands far above."""
     figures = [
         f"{report.nodeid}: {value}"
         for report in terminalreporter.getreports("passed")
@@ -80,4 +82,5 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
         for line in report.longreprtext.splitlines()
         if line.startswith("E ") and line[1:].strip()
     ]
-    return " | ".join(lines or report.longreprtext.splitlines()[-3:])[:REASON_CHARACTERS_MAX]
+    text = " | ".join(lines or report.longreprtext.splitlines()[-3:])[:REASON_CHARACTERS_MAX]
+    return "\n  ".join(textwrap.wrap(text, REASON_LINE_CHARACTERS_MAX))

@@ -37,9 +37,12 @@ class Ended:
 class Command:
     """A command that runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process, words: tuple[str, ...]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, words: tuple[str, ...], data_dir: Path
+    ) -> None:
         self._process = process
         self._words = words
+        self._data_dir = data_dir
 
     @property
     def pid(self) -> int:
@@ -68,11 +71,26 @@ class Command:
             return (await self._process.stdout.readline()).decode()
 
     async def ended(self) -> Ended:
-        """Waits for its end."""
-        async with asyncio.timeout(SECONDS):
-            out, err = await self._process.communicate()
+        """Waits for its end. One that does not end is made to say where it stands."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                out, err = await self._process.communicate()
+        except TimeoutError:
+            self.signal(signal.SIGABRT)
+            _, err = await self._process.communicate()
+            raise AssertionError(self._why_not_ended(err.decode())) from None
         assert self._process.returncode is not None
         return Ended(self._process.returncode, out.decode(), err.decode())
+
+    def _why_not_ended(self, stacks: str) -> str:
+        parts = [f"muster {' '.join(self._words)} has not ended after {SECONDS} s", stacks]
+        paths = [self._data_dir / "mesh.json", *sorted(self._data_dir.glob("logs/*.log"))]
+        parts += [
+            "\n".join([f"{path.name}:", *path.read_text().splitlines()[-12:]])
+            for path in paths
+            if path.exists()
+        ]
+        return "\n".join(parts)
 
     async def leave(self) -> None:
         """Ends it, if it has not ended."""
@@ -88,7 +106,11 @@ class Shell:
         self.folder = folder
         self.data_dir = folder / "data"
         inherited = {key: value for key, value in os.environ.items() if "MUSTER_" not in key}
-        self.environment = {**inherited, "MUSTER_DATA_DIR": str(self.data_dir)}
+        self.environment = {
+            **inherited,
+            "MUSTER_DATA_DIR": str(self.data_dir),
+            "PYTHONFAULTHANDLER": "1",
+        }
 
     @property
     def state(self) -> MeshState:
@@ -120,7 +142,7 @@ class Shell:
             assert process.stdin is not None
             process.stdin.write(stdin)
             process.stdin.close()
-        command = Command(process, words)
+        command = Command(process, words, self.data_dir)
         try:
             yield command
         finally:
