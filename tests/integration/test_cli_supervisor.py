@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,14 @@ FLEET = ROOT / "agents" / "examples" / "fleet.yaml"
 async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
     async with shell_in(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture(autouse=True)
+def hangups_count() -> Iterator[None]:
+    """What is ignored stays ignored in what we start: the tests may run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def process_named(shell: Shell, name: str) -> RunningProcess:
