@@ -17,6 +17,7 @@ import yaml
 from muster.cli import exits
 from muster.cli.app import app
 from muster.cli.serve import MODULES
+from muster.engine.__main__ import build
 from muster.model import limits
 from muster.runtime.config import PORTS, Config, Listen, Role, load_config
 from muster.runtime.directories import SERVICES
@@ -102,15 +103,23 @@ def test_what_is_no_command_is_refused(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("process", environments())
-def test_every_environment_is_accepted_by_what_it_is_for(process: str, tmp_path: Path) -> None:
+async def test_every_environment_is_accepted_by_what_it_is_for(
+    process: str, tmp_path: Path
+) -> None:
     words, told = environments()[process]
     secret = tmp_path / "secret"
     secret.write_text("postgresql://muster:secret@postgres:5432/muster\n")
-    told = {key: f"file:{secret}" if key == "MUSTER_LEDGER" else each for key, each in told.items()}
+    for key in ("MUSTER_LEDGER", "MUSTER_TEMPORAL_API_KEY"):
+        if told.get(key, "").startswith("file:"):
+            told = {**told, key: f"file:{secret}"}
     if told.get("MUSTER_BUS", "").startswith("file:"):
         told["MUSTER_BUS"] = "nats://nats:4222"
     if words[0] == "serve":
         config = load_config(ROLES[words[1]], told)
+        assert bool(config.temporal) is (words[1] == "engine" or "with Temporal" in process)
+        if words[1] == "engine":
+            build(config)
+            assert config.temporal_api_key
         assert config.tls.enabled
         assert config.ledger == ("sqlite" if words[1] != "scheduler" else secret.read_text()[:-1])
         assert config.registry_targets

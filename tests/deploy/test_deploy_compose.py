@@ -15,7 +15,7 @@ import jsonschema_rs
 from muster.servers import postgres
 from muster.servers.finding import PROGRAMS
 from muster.servers.server import ServerProcess
-from tests.support.deploying import DEPLOY, compose, compose_processes
+from tests.support.deploying import DEPLOY, TEMPORAL, compose, compose_processes
 from tests.support.servers import require
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
@@ -55,6 +55,26 @@ def test_what_is_waited_for_can_come_true() -> None:
             expected = "service_healthy" if checked else "service_completed_successfully"
             assert how["condition"] == expected
             assert checked or ends, name
+
+
+def test_what_starts_without_a_profile_waits_for_nothing_of_one() -> None:
+    services = compose()["services"]
+    plain = {name for name, each in services.items() if "profiles" not in each}
+    assert services.keys() - plain == {"cli", "engine-1", "engine-2"}
+    for name in plain:
+        assert set(services[name].get("depends_on", ())) <= plain, name
+
+
+def test_schedulers_and_workers_of_the_engine_are_told_the_same_temporal() -> None:
+    def told(**variables: str) -> set[str]:
+        return {
+            each["environment"]["MUSTER_TEMPORAL"]
+            for name, each in compose_processes(**variables).items()
+            if name.startswith(("scheduler", "engine"))
+        }
+
+    assert told(**TEMPORAL) == {TEMPORAL["MUSTER_TEMPORAL"]}
+    assert told() == {""}
 
 
 def test_only_loopback_is_published() -> None:

@@ -74,17 +74,25 @@ def image_environment() -> dict[str, str]:
 # --- compose --------------------------------------------------------------------------------------
 
 
+# What whoever runs it with the profile `temporal` says.
+TEMPORAL = {
+    "MUSTER_TEMPORAL": "temporals://temporal.example.com:7233/default",
+    "MUSTER_TEMPORAL_API_KEY": "secret",
+}
+
+
 @cache
-def compose() -> dict[str, Any]:
-    """compose.yaml, with its defaults in place of variables."""
+def compose(**told: str) -> dict[str, Any]:
+    """compose.yaml, with what it is told, or its defaults, in place of variables."""
     text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: told.get(found[1], found[2]), text)
+    found: dict[str, Any] = yaml.safe_load(text)
     return found
 
 
-def compose_processes() -> dict[str, dict[str, Any]]:
+def compose_processes(**told: str) -> dict[str, dict[str, Any]]:
     """Those of its containers that run Muster."""
-    return {name: each for name, each in compose()["services"].items() if "build" in each}
+    return {name: each for name, each in compose(**told)["services"].items() if "build" in each}
 
 
 # --- Kubernetes -----------------------------------------------------------------------------------
@@ -194,7 +202,12 @@ def environments() -> dict[str, tuple[list[str], dict[str, str]]]:
     found = {
         f"compose {name}": (each["command"], {**image, **each.get("environment", {})})
         for name, each in compose_processes().items()
+        if "temporal" not in each.get("profiles", ())
     }
+    for name, each in compose_processes(**TEMPORAL).items():
+        if "MUSTER_TEMPORAL" in each.get("environment", {}):
+            told = {**image, **each["environment"]}
+            found[f"compose {name}, with Temporal"] = each["command"], told
     configs = generated(K8S / "base")
     for name, pod in pods(base()).items():
         (container,) = pod["spec"]["containers"]

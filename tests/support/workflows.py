@@ -24,6 +24,7 @@ from muster.v1.workflow_run_pb2 import (
 )
 from muster.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from muster.wire.channel import open_channel
+from muster.wire.security import NO_TLS, Security
 
 OVER = (RUN_STATE_SUCCEEDED, RUN_STATE_FAILED, RUN_STATE_CANCELLED)
 
@@ -140,8 +141,10 @@ class Flows:
 
 
 @asynccontextmanager
-async def flows(target: str, engine: EngineKind.ValueType) -> AsyncIterator[Flows]:
-    async with open_channel(target) as channel:
+async def flows(
+    target: str, engine: EngineKind.ValueType, security: Security = NO_TLS
+) -> AsyncIterator[Flows]:
+    async with open_channel(target, security) as channel:
         yield Flows(WorkflowServiceStub(channel), engine)
 
 

@@ -1,0 +1,75 @@
+"""Workers of the engine as compose.yaml starts them, on a real Temporal.
+
+What stands in for Docker, Kubernetes and systemd is in `tests.support.loopback`. Temporal speaks no
+TLS here and asks for no key, and workers read theirs all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from muster.servers.server import ServerProcess
+from muster.v1.workflow_pb2 import Step, Wait
+from muster.v1.workflow_run_pb2 import ENGINE_KIND_TEMPORAL, RUN_STATE_SUCCEEDED
+from muster.wire.security import find_security
+from muster.wire.times import duration_of_seconds
+from tests.support.deploying import (
+    TEMPORAL,
+    compose,
+    compose_processes,
+    image_environment,
+)
+from tests.support.loopback import (
+    SECONDS,
+    Loopback,
+    in_order,
+    secret,
+)
+from tests.support.workflows import flows
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("processes")]
+
+AT = {"scheduler": 7173, "engine": 7175}
+
+
+async def run_ends(scheduler: str, told: Mapping[str, str]) -> None:
+    """Has a run go to its end on Temporal, which needs a scheduler, workers and no agent."""
+    async with flows(scheduler, ENGINE_KIND_TEMPORAL, find_security(told)) as flow:
+        rest = Step(name="rest", wait=Wait(duration=duration_of_seconds(0.01)))
+        await flow.register("resting", rest)
+        run = await flow.end(await flow.start("resting"), SECONDS)
+        assert (run.state, run.engine) == (RUN_STATE_SUCCEEDED, ENGINE_KIND_TEMPORAL)
+
+
+async def test_the_workers_of_compose_run_workflows(
+    loopback: Loopback,
+    postgres_url: str,
+    nats_server: ServerProcess,
+    consul_process: ServerProcess,
+    temporal_server: ServerProcess,
+) -> None:
+    folder, services = loopback.folder, compose(**TEMPORAL)["services"]
+    loopback.places |= {
+        "/etc/muster/tls": str(folder / "tls"),
+        "/run/secrets/ledger": str(secret(folder, "ledger", postgres_url)),
+        "nats://nats:4222": nats_server.server.url,
+        "consul://consul:8500": consul_process.server.url,
+        TEMPORAL["MUSTER_TEMPORAL"]: temporal_server.server.address,
+    }
+    at = {f"{kind}-{n}": port for kind, port in AT.items() for n in (1, 2)}
+    loopback.place(*(f"{name}:{port}" for name, port in at.items()))
+    processes = compose_processes(**TEMPORAL)
+    order = [name for name in in_order(services) if name in at or name == "certs"]
+    for name in order:
+        words, told = processes[name]["command"], processes[name].get("environment", {})
+        if name == "certs":
+            await loopback.run(name, words, {**image_environment(), **told})
+        else:
+            target = f"{name}:{at[name]}"
+            await loopback.start(name, words, {**image_environment(), **told}, target)
+            await loopback.healthy(name)
+    cli = {key: loopback.here(each) for key, each in services["cli"]["environment"].items()}
+    await run_ends(loopback.places["scheduler-1:7173"], cli)
+    await loopback.drain(*reversed(order[1:]))
