@@ -18,23 +18,29 @@ from muster.cli import exits
 from muster.cli.app import app
 from muster.cli.serve import MODULES
 from muster.engine.__main__ import build
+from muster.engine.part import SERVICE as ENGINE
 from muster.model import limits
 from muster.runtime.config import PORTS, Config, Listen, Role, load_config
 from muster.runtime.directories import SERVICES
 from muster.runtime.entry import EXIT_MISCONFIGURED
 from muster.runtime.health import LIVE
+from muster.runtime.places import temporal_at
 from muster.servers.finding import PROGRAMS, dotted
 from muster.wire.security import find_security
 from tests.sources import ROOT, files
 from tests.support.deploying import (
     DEPLOY,
     K8S,
+    TEMPORAL,
     base,
     compose,
     compose_processes,
+    container_environment,
     dockerfile,
     documents,
+    engine,
     environments,
+    generated,
     image_environment,
     of_kind,
     pods,
@@ -131,6 +137,20 @@ async def test_every_environment_is_accepted_by_what_it_is_for(
         assert {"MUSTER_SCHEDULER", "MUSTER_REGISTRY", "MUSTER_EXECUTOR"} <= told.keys()
 
 
+@pytest.mark.parametrize("process", ["k8s muster-engine"])
+async def test_workers_of_the_engine_start_where_temporal_asks_for_no_key(
+    process: str, tmp_path: Path
+) -> None:
+    words, told = environments()[process]
+    assert told["MUSTER_TEMPORAL_API_KEY"].startswith("file:")
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    build(load_config(ROLES[words[1]], {**told, "MUSTER_TEMPORAL_API_KEY": f"file:{empty}"}))
+    # Without TLS, and as the comments there say.
+    clear = {"MUSTER_TEMPORAL": "temporal.example.com:7233", "MUSTER_TEMPORAL_API_KEY": ""}
+    build(load_config(ROLES[words[1]], {**told, **clear}))
+
+
 def test_serve_starts_modules_that_can_be_started() -> None:
     for module in MODULES.values():
         assert importlib.util.find_spec(f"{module}.__main__") is not None
@@ -159,9 +179,10 @@ def test_every_target_is_at_the_port_of_its_kind(name: str) -> None:
         assert int(port) == GRPC_PORTS[kind]
 
 
-@pytest.mark.parametrize("role", ["scheduler", "registry", "executor"])
+@pytest.mark.parametrize("role", ["scheduler", "registry", "executor", "engine"])
 def test_ports_and_probes_are_those_of_the_service(role: str) -> None:
-    (container,) = pods(base())[f"muster-{role}"]["spec"]["containers"]
+    everything = (*base(), *engine())
+    (container,) = pods(everything)[f"muster-{role}"]["spec"]["containers"]
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
     grpc, http = PORTS[ROLES[role]]
     assert ports == {"grpc": grpc, "http": http, "health": HEALTH_PORT}
@@ -172,19 +193,18 @@ def test_ports_and_probes_are_those_of_the_service(role: str) -> None:
     assert {each: probe["service"] for each, probe in probes.items()} == {
         "startup": LIVE,
         "liveness": LIVE,
-        "readiness": SERVICES[role],
+        "readiness": ENGINE if role == "engine" else SERVICES[role],
     }
-    services = of_kind(base(), "Service")
-    assert {each["name"]: each["port"] for each in services[f"muster-{role}"]["spec"]["ports"]} == {
-        "grpc": grpc,
-        "http": http,
-    }
+    service = of_kind(everything, "Service")[f"muster-{role}"]
+    dialled = {"http": http} if role == "engine" else {"grpc": grpc, "http": http}
+    assert {each["name"]: each["port"] for each in service["spec"]["ports"]} == dialled
 
 
 def test_services_and_budgets_select_pods_that_there_are() -> None:
-    labels = [pod["metadata"]["labels"] for pod in pods(base()).values()]
-    selectors = [each["spec"]["selector"] for each in of_kind(base(), "Service").values()]
-    budgets = of_kind(base(), "PodDisruptionBudget").values()
+    everything = (*base(), *engine())
+    labels = [pod["metadata"]["labels"] for pod in pods(everything).values()]
+    selectors = [each["spec"]["selector"] for each in of_kind(everything, "Service").values()]
+    budgets = of_kind(everything, "PodDisruptionBudget").values()
     selectors += [each["spec"]["selector"]["matchLabels"] for each in budgets]
     for selector in selectors:
         assert sum(selector.items() <= each.items() for each in labels) == 1, selector
@@ -199,7 +219,7 @@ def policies() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_what_is_let_in_and_out_is_at_ports_that_something_listens_at() -> None:
     grpc = {kind: {GRPC_PORTS[kind]} for kind in SERVICES}
-    http = {kind: {PORTS[ROLES[kind]][1]} for kind in SERVICES}
+    http = {kind: {PORTS[ROLES[kind]][1]} for kind in (*SERVICES, "engine")}
     for folder, policy in policies():
         selector = policy["spec"]["podSelector"].get("matchLabels", {})
         kind = selector.get("app.kubernetes.io/component", "")
@@ -218,6 +238,30 @@ def test_what_is_let_in_and_out_is_at_ports_that_something_listens_at() -> None:
                     assert {port["port"] for port in rule["ports"]} == grpc[to_kind]
 
 
+def test_workers_of_the_engine_reach_temporal_and_are_let_in_to_schedulers() -> None:
+    found = of_kind(engine(), "NetworkPolicy")
+    (pod,) = pods(engine()).values()
+    own = {"app.kubernetes.io/component": "engine"}
+    assert own.items() <= pod["metadata"]["labels"].items()
+    out, into = found["muster-engine"]["spec"], found["muster-engine-to-scheduler"]["spec"]
+    assert out["podSelector"]["matchLabels"] == own
+    elsewhere = [rule for rule in out["egress"] if "to" not in rule]
+    port = temporal_at(TEMPORAL["MUSTER_TEMPORAL"]).address.rpartition(":")[2]
+    assert elsewhere == [{"ports": [{"protocol": "TCP", "port": int(port)}]}]
+    (rule,) = into["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": own}}]
+
+
+def test_workers_of_the_engine_know_every_scheduler_that_may_be_started() -> None:
+    (pod,) = pods(engine()).values()
+    told = container_environment(pod["spec"]["containers"][0], generated(K8S / "base"))
+    named = told["MUSTER_SCHEDULER_TARGETS"].split(",")
+    (scaler,) = documents((K8S / "components" / "hpa" / "hpa.yaml").read_text())
+    first = generated(K8S / "base")["muster-services"]["MUSTER_SCHEDULER_TARGETS"].split(",")[0]
+    numbers = range(scaler["spec"]["maxReplicas"])
+    assert named == [first.replace("-0.", f"-{number}.") for number in numbers]
+
+
 # --- times, numbers and names ---------------------------------------------------------------------
 
 STOP_SECONDS = 2 * Listen().drain_seconds  # a drain, and as much again for what comes after it
@@ -229,7 +273,7 @@ def seconds(text: str) -> float:
 
 
 def test_who_stops_a_process_waits_for_its_drain() -> None:
-    for name, pod in pods(base()).items():
+    for name, pod in pods((*base(), *engine())).items():
         (container,) = pod["spec"]["containers"]
         before = (
             container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
@@ -257,7 +301,7 @@ def test_the_user_of_the_image_is_that_of_its_pods() -> None:
     uid, gid = map(int, user.split(":"))
     (made,) = (each.rest for each in dockerfile() if "useradd" in each.rest)
     assert f"--uid {uid} --gid {gid}" in made
-    for pod in pods(base()).values():
+    for pod in pods((*base(), *engine())).values():
         context = pod["spec"]["securityContext"]
         assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (uid, gid, gid)
 

@@ -1,4 +1,4 @@
-"""Workers of the engine as compose.yaml starts them, on a real Temporal.
+"""Workers of the engine as compose.yaml and the pods start them, on a real Temporal.
 
 What stands in for Docker, Kubernetes and systemd is in `tests.support.loopback`. Temporal speaks no
 TLS here and asks for no key, and workers read theirs all the same.
@@ -6,6 +6,7 @@ TLS here and asks for no key, and workers read theirs all the same.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -16,16 +17,22 @@ from muster.v1.workflow_run_pb2 import ENGINE_KIND_TEMPORAL, RUN_STATE_SUCCEEDED
 from muster.wire.security import find_security
 from muster.wire.times import duration_of_seconds
 from tests.support.deploying import (
+    SECRETS,
     TEMPORAL,
+    base,
     compose,
     compose_processes,
+    engine,
     image_environment,
+    pods,
 )
 from tests.support.loopback import (
     SECONDS,
     Loopback,
     in_order,
+    issue,
     secret,
+    start_pod,
 )
 from tests.support.workflows import flows
 
@@ -73,3 +80,29 @@ async def test_the_workers_of_compose_run_workflows(
     cli = {key: loopback.here(each) for key, each in services["cli"]["environment"].items()}
     await run_ends(loopback.places["scheduler-1:7173"], cli)
     await loopback.drain(*reversed(order[1:]))
+
+
+async def test_the_pods_of_workers_serve(
+    loopback: Loopback,
+    postgres_url: str,
+    nats_server: ServerProcess,
+    temporal_server: ServerProcess,
+) -> None:
+    folder = loopback.folder
+    await asyncio.to_thread(issue, folder)
+    secret(folder, "ledger", postgres_url)
+    secret(folder, "bus", nats_server.server.url)
+    secret(folder, "api-key", TEMPORAL["MUSTER_TEMPORAL_API_KEY"])
+    peer = "muster-scheduler-{}.muster-scheduler-peers.muster.svc:7173"
+    # The other schedulers that workers are told of are not there.
+    loopback.place(*map(peer.format, range(4)), "of the worker")
+    loopback.places |= {
+        "/etc/muster/backends": str(folder),
+        "/etc/muster/temporal": str(folder),
+        SECRETS["muster-temporal"]["temporal"]: temporal_server.server.address,
+    }
+    scheduler, worker = pods(base())["muster-scheduler"], pods(engine())["muster-engine"]
+    await start_pod(loopback, "scheduler", scheduler, peer.format(0))
+    await start_pod(loopback, "engine", worker, "of the worker")
+    await loopback.healthy("scheduler", "engine")
+    await loopback.drain("engine", "scheduler")

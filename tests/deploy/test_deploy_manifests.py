@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import yaml
 
 from muster.servers.finding import PROGRAMS
 from tests.support.deploying import K8S, Manifest, documents, of_kind, pods, texts
@@ -18,6 +21,12 @@ from tests.support.servers import require
 
 SCHEMAS = Path(__file__).parent / "schemas"
 FOLDERS = ("base", "overlays/development", "overlays/production")
+# The overlays with more of the components, as whoever needs these lists them.
+MORE = {
+    f"{folder} with temporal": (folder, "temporal", "temporal/cert-manager")
+    for folder in FOLDERS[1:]
+}
+ALL = (*FOLDERS, *MORE)
 # What somebody else puts into the namespace; deploy/README.md says so.
 GIVEN = {
     "base": {
@@ -29,6 +38,8 @@ GIVEN = {
     },
     "overlays/development": set[str](),
     "overlays/production": {"muster-backends"},
+    "overlays/development with temporal": {"muster-temporal"},
+    "overlays/production with temporal": {"muster-backends", "muster-temporal"},
 }
 
 
@@ -40,9 +51,22 @@ def rendered(folder: str) -> tuple[Manifest, ...]:
 
 @cache
 def rendering(folder: str) -> str:
+    if folder not in MORE:
+        return _built(K8S / folder)
+    overlay, *components = MORE[folder]
+    with tempfile.TemporaryDirectory() as place:
+        everything = shutil.copytree(K8S, Path(place) / "k8s")
+        file = everything / overlay / "kustomization.yaml"
+        told = yaml.safe_load(file.read_text())
+        told["components"] += [f"../../components/{name}" for name in components]
+        file.write_text(yaml.safe_dump(told))
+        return _built(everything / overlay)
+
+
+def _built(folder: Path) -> str:
     require("kustomize")
     ended = subprocess.run(
-        [PROGRAMS["kustomize"].find(), "build", str(K8S / folder)],
+        [PROGRAMS["kustomize"].find(), "build", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -101,7 +125,7 @@ def test_the_readme_says_which_kubernetes_it_is_for() -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", ALL)
 def test_everything_that_is_rendered_is_what_its_kind_may_be(folder: str) -> None:
     found = {
         f"{each['kind']} {each['metadata']['name']}": mistakes(each) for each in rendered(folder)
@@ -132,7 +156,7 @@ IGNORED = (
 )
 
 
-@pytest.mark.parametrize("folder", FOLDERS[1:])  # the base has no image yet
+@pytest.mark.parametrize("folder", ALL[1:])  # the base has no image yet
 def test_a_linter_finds_nothing(folder: str, tmp_path: Path) -> None:
     require("kube-score")
     file = tmp_path / "all.yaml"
@@ -153,7 +177,7 @@ def test_a_linter_finds_nothing(folder: str, tmp_path: Path) -> None:
     assert (ended.returncode, bool(said)) == (0, True), ended.stderr
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", ALL)
 def test_everything_that_a_pod_names_is_there(folder: str) -> None:
     everything = rendered(folder)
     configs = set(of_kind(everything, "ConfigMap"))
@@ -166,6 +190,9 @@ def test_everything_that_a_pod_names_is_there(folder: str) -> None:
         named = {each["configMap"]["name"] for each in volumes if "configMap" in each}
         for container in pod["spec"]["containers"]:
             named |= {each["configMapRef"]["name"] for each in container.get("envFrom", ())}
+            told = [each.get("valueFrom", {}) for each in container.get("env", ())]
+            refs = [each["secretKeyRef"]["name"] for each in told if "secretKeyRef" in each]
+            assert set(refs) <= secrets
             mounted = {each["name"] for each in container["volumeMounts"]}
             own = {each["metadata"]["name"] for each in claims(everything, name)}
             assert mounted == {each["name"] for each in volumes} | own
@@ -190,7 +217,7 @@ def test_two_never_set_the_number_of_the_same_pods() -> None:
         assert ("replicas" in each["spec"]) is (name not in scaled), name
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", ALL)
 def test_everything_is_in_the_one_namespace(folder: str) -> None:
     for each in rendered(folder):
         assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "muster"
@@ -198,15 +225,27 @@ def test_everything_is_in_the_one_namespace(folder: str) -> None:
     assert {"muster-scheduler", "muster-registry", "muster-executor"} <= told.keys()
 
 
-def test_the_monitor_finds_each_pod_once() -> None:
-    everything = rendered("overlays/production")
+@pytest.mark.parametrize(
+    ("folder", "more"),
+    [("overlays/production", []), ("overlays/production with temporal", ["muster-engine"])],
+)
+def test_the_monitor_finds_each_pod_once(folder: str, more: list[str]) -> None:
+    everything = rendered(folder)
     (monitor,) = of_kind(everything, "ServiceMonitor").values()
     found = [
         name
         for name, each in of_kind(everything, "Service").items()
         if all(_matches(rule, each["metadata"]["labels"]) for rule in _rules(monitor))
     ]
-    assert sorted(found) == ["muster-executor", "muster-registry", "muster-scheduler"]
+    assert sorted(found) == sorted(
+        ["muster-executor", "muster-registry", "muster-scheduler", *more]
+    )
+    http = {of_kind(everything, "Service")[name]["spec"]["ports"][-1]["port"] for name in found}
+    policy = of_kind(everything, "NetworkPolicy")["muster-monitoring"]["spec"]
+    (rule,) = policy["ingress"]
+    assert http <= {each["port"] for each in rule["ports"]}
+    kinds = {name.removeprefix("muster-") for name in found}
+    assert kinds <= set(policy["podSelector"]["matchExpressions"][0]["values"])
 
 
 def _rules(monitor: Manifest) -> list[Manifest]:
@@ -218,3 +257,26 @@ def _matches(rule: Manifest, labels: dict[str, str]) -> bool:
     if rule["operator"] == "DoesNotExist":
         return rule["key"] not in labels
     return labels.get(rule["key"]) in rule["values"]
+
+
+@pytest.mark.parametrize("folder", MORE)
+def test_schedulers_and_workers_of_the_engine_are_told_the_same_temporal(folder: str) -> None:
+    found = {
+        name: [each for each in container["env"] if each["name"] == "MUSTER_TEMPORAL"]
+        for name, pod in pods(rendered(folder)).items()
+        for container in pod["spec"]["containers"]
+        if "env" in container
+    }
+    assert len(found["muster-engine"]) == 1
+    assert found["muster-scheduler"] == found["muster-engine"]
+    assert {name for name, told in found.items() if told} == {"muster-scheduler", "muster-engine"}
+
+
+@pytest.mark.parametrize("folder", MORE)
+def test_the_workers_of_the_engine_have_the_image_of_the_others(folder: str) -> None:
+    images = {
+        pod["spec"]["containers"][0]["image"]
+        for name, pod in pods(rendered(folder)).items()
+        if name.startswith("muster-")
+    }
+    assert len(images) == 1

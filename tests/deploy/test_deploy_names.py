@@ -22,6 +22,7 @@ from tests.support.deploying import (
     compose_processes,
     dockerfile,
     documents,
+    engine,
     environments,
     generated,
     pods,
@@ -102,7 +103,7 @@ def test_certificates_name_whom_the_mesh_expects() -> None:
     roles = {"muster-agents": AGENT, "muster-keda": OPERATOR}
     secrets: Mapping[str, str] = {
         name: volume["secret"]["secretName"]
-        for name, pod in pods(base()).items()
+        for name, pod in pods((*base(), *engine())).items()
         for volume in pod["spec"]["volumes"]
         if volume["name"] == "tls"
     }
@@ -120,6 +121,7 @@ def test_certificates_are_good_for_every_name_that_is_dialled() -> None:
     configs = generated(K8S / "base")
     told = [*configs["muster-services"].values(), *configs["muster-callers"].values()]
     told += [texts()["k8s/components/keda/scaledobjects.yaml"]]
+    told += [texts()["k8s/components/temporal/engine.yaml"]]
     for kind in SERVICES:
         names = certificates()[f"muster-{kind}"]["dnsNames"]
         dialled = re.findall(rf"([a-z0-9.-]*muster-{kind}[a-z0-9.-]*):\d{{4}}", "\n".join(told))

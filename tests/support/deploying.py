@@ -105,11 +105,20 @@ def documents(text: str) -> list[Manifest]:
     return [each for each in yaml.safe_load_all(text) if each is not None]
 
 
-@cache
 def base() -> tuple[Manifest, ...]:
     """The manifests of the base, as they are written."""
-    names = yaml.safe_load((K8S / "base" / "kustomization.yaml").read_text())["resources"]
-    return tuple(each for name in names for each in documents((K8S / "base" / name).read_text()))
+    return _written(K8S / "base")
+
+
+def engine() -> tuple[Manifest, ...]:
+    """The manifests of the component temporal, as they are written."""
+    return _written(K8S / "components" / "temporal")
+
+
+@cache
+def _written(folder: Path) -> tuple[Manifest, ...]:
+    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    return tuple(each for name in names for each in documents((folder / name).read_text()))
 
 
 def of_kind(manifests: Iterable[Manifest], *kinds: str) -> dict[str, Manifest]:
@@ -132,6 +141,10 @@ def generated(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
+# What somebody else puts into the namespace and containers are told, by Secret and key.
+SECRETS = {"muster-temporal": {"temporal": TEMPORAL["MUSTER_TEMPORAL"]}}
+
+
 def container_environment(
     container: Manifest, configs: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
@@ -140,7 +153,11 @@ def container_environment(
     for source in container.get("envFrom", ()):
         told |= configs[source["configMapRef"]["name"]]
     for each in container.get("env", ()):
-        told[each["name"]] = each["value"] if "value" in each else f"of-{each['name'].lower()}"
+        secret = each.get("valueFrom", {}).get("secretKeyRef")
+        if secret is not None:
+            told[each["name"]] = SECRETS[secret["name"]][secret["key"]]
+        else:
+            told[each["name"]] = each["value"] if "value" in each else f"of-{each['name'].lower()}"
     return {name: expanded(value, told) for name, value in told.items()}
 
 
@@ -209,7 +226,7 @@ def environments() -> dict[str, tuple[list[str], dict[str, str]]]:
             told = {**image, **each["environment"]}
             found[f"compose {name}, with Temporal"] = each["command"], told
     configs = generated(K8S / "base")
-    for name, pod in pods(base()).items():
+    for name, pod in pods((*base(), *engine())).items():
         (container,) = pod["spec"]["containers"]
         told = container_environment(container, configs)
         found[f"k8s {name}"] = [expanded(word, told) for word in container["args"]], told

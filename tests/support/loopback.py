@@ -149,7 +149,8 @@ def in_order(services: Mapping[str, Any]) -> list[str]:
 def issue(folder: Path) -> None:
     """What cert-manager would: the files of each Secret in a folder of its name."""
     authority = make_authority(folder / "ca", "muster.local")
-    for path in sorted((K8S / "components" / "cert-manager").glob("*.yaml")):
+    components = K8S / "components"
+    for path in (*components.glob("cert-manager/*.yaml"), *components.glob("temporal/*/*.yaml")):
         for each in documents(path.read_text()):
             if each["kind"] == "Certificate":
                 spec = each["spec"]
