@@ -137,7 +137,7 @@ async def test_every_environment_is_accepted_by_what_it_is_for(
         assert {"MUSTER_SCHEDULER", "MUSTER_REGISTRY", "MUSTER_EXECUTOR"} <= told.keys()
 
 
-@pytest.mark.parametrize("process", ["k8s muster-engine"])
+@pytest.mark.parametrize("process", ["k8s muster-engine", "systemd muster-engine.service"])
 async def test_workers_of_the_engine_start_where_temporal_asks_for_no_key(
     process: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Workers of the engine as compose.yaml and the pods start them, on a real Temporal.
+"""Workers of the engine as compose.yaml, the pods and the units start them, on a real Temporal.
 
 What stands in for Docker, Kubernetes and systemd is in `tests.support.loopback`. Temporal speaks no
 TLS here and asks for no key, and workers read theirs all the same.
@@ -23,16 +23,20 @@ from tests.support.deploying import (
     compose,
     compose_processes,
     engine,
+    environment_file,
     image_environment,
     pods,
+    unit_environment,
 )
 from tests.support.loopback import (
     SECONDS,
     Loopback,
+    command_of,
     in_order,
     issue,
     secret,
     start_pod,
+    wrapper,
 )
 from tests.support.workflows import flows
 
@@ -105,4 +109,40 @@ async def test_the_pods_of_workers_serve(
     await start_pod(loopback, "scheduler", scheduler, peer.format(0))
     await start_pod(loopback, "engine", worker, "of the worker")
     await loopback.healthy("scheduler", "engine")
+    await loopback.drain("engine", "scheduler")
+
+
+async def test_the_units_of_workers_run_workflows(
+    loopback: Loopback,
+    postgres_url: str,
+    nats_server: ServerProcess,
+    temporal_server: ServerProcess,
+) -> None:
+    folder = loopback.folder
+    tls = folder / "tls"
+    await loopback.run("certs", ["certs", str(tls), "--service=service", "--client=you"], {})
+    told = environment_file("engine.env")
+    key = secret(folder, "api-key", TEMPORAL["MUSTER_TEMPORAL_API_KEY"])
+    loopback.places |= {
+        "/run/credentials/ledger": str(secret(folder, "ledger", postgres_url)),
+        "/run/credentials/temporal-api-key": str(key),
+        "nats://nats.example.com:4222": nats_server.server.url,
+        "/etc/muster/tls/service": str(tls / "service.service"),
+        "/etc/muster/tls/ca.pem": str(tls / "ca.pem"),
+        told["MUSTER_TEMPORAL"]: temporal_server.server.address,
+        ",mesh-2.example.com:7173": "",
+    }
+    for kind, port in AT.items():
+        name, unit = f"mesh-1.example.com:{port}", f"muster-{kind}.service"
+        loopback.place(name)
+        # As scheduler.env has it in a comment.
+        own = {**unit_environment(unit), "MUSTER_TEMPORAL": told["MUSTER_TEMPORAL"]}
+        await loopback.start(kind, command_of(unit), own, name, wrapper(unit))
+    await loopback.healthy(*AT)
+    client = {
+        "MUSTER_TLS_CA": str(tls / "ca.pem"),
+        "MUSTER_TLS_CERT": str(tls / "client.default.you.pem"),
+        "MUSTER_TLS_KEY": str(tls / "client.default.you.key"),
+    }
+    await run_ends(loopback.places["mesh-1.example.com:7173"], client)
     await loopback.drain("engine", "scheduler")

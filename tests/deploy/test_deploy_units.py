@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from muster.servers.server import ServerMissing
-from tests.support.deploying import SYSTEMD, texts, units
+from tests.support.deploying import SYSTEMD, environment_file, texts, units
 from tests.support.servers import missing
 
 # `systemd-analyze security`: 0.0 leaves nothing, 10.0 everything; here times ten.
@@ -114,3 +114,16 @@ def analyze_text(program: str, file: Path) -> str | None:
 def test_examples_are_read_by_some_unit() -> None:
     read = {Path(file).name for unit in units().values() for file in unit["EnvironmentFile"]}
     assert {path.name for path in (SYSTEMD / "env").iterdir()} <= read
+
+
+def test_schedulers_may_be_told_the_temporal_of_the_workers() -> None:
+    told = environment_file("engine.env")["MUSTER_TEMPORAL"]
+    assert f"# MUSTER_TEMPORAL={told}\n" in texts()["systemd/env/scheduler.env"]
+
+
+def test_a_worker_starts_where_there_is_no_key_for_temporal() -> None:
+    unit = units()["muster-engine.service"]
+    (loaded,) = (each.partition(":")[0] for each in unit["LoadCredential"])
+    # What is used where there is no file. Without a value systemd would take no notice of it.
+    assert unit["SetCredential"] == [f"{loaded}:\\n"]
+    assert f"MUSTER_TEMPORAL_API_KEY=file:%d/{loaded}" in unit["Environment"]
