@@ -57,6 +57,32 @@ async def test_stop_before_start_does_nothing():
     await Server(listen(), [make_part(scripted())]).stop()
 
 
+async def test_stop_does_not_wait_for_a_part_that_waits_for_something_that_is_away():
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def waits(_readiness: Readiness) -> AsyncIterator[None]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.set()
+
+    server = Server(listen(), [make_part(scripted()), Part("waits", {}, run=waits)])
+    with capture_logs() as logs:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(server.start())
+            await begun.wait()
+            await asyncio.gather(server.stop(), server.stop())
+    assert left.is_set()
+    said = [each["event"] for each in logs]
+    assert "stopped" in said
+    assert "serving" not in said
+    port = int(server.address.rpartition(":")[2])
+    socket.create_server(("127.0.0.1", port)).close()
+
+
 async def test_a_call_that_runs_may_finish_while_streams_are_told_to_connect_again():
     async with running() as mesh:
         watch = mesh.stub.WatchAgents(pb.WatchAgentsRequest(revision=1), timeout=10)

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from muster.engine.__main__ import build
 from muster.runtime.config import ConfigError, Role, default_config
+from muster.runtime.health import LIVE
 from muster.servers.server import ServerProcess
 from muster.v1.workflow_run_pb2 import ENGINE_KIND_TEMPORAL, RUN_STATE_SUCCEEDED
+from muster.wire.channel import open_channel
 from tests.support.engines import engine_worker
 from tests.support.identities import Pki
 from tests.support.meshes import Mesh, all_in_one
-from tests.support.processes import until
+from tests.support.processes import free_port, machine, until
 from tests.support.temporal_gate import Gate, gate_before
 from tests.support.workflows import Workers, flows, step
 
@@ -109,6 +113,26 @@ async def test_a_worker_whose_key_is_not_good_is_not_ready_until_it_is(
         async with engine_worker(f"temporals://{address}/default", mesh.scheduler, **told):
             await mended
     assert door.refused
+
+
+async def test_a_worker_is_stopped_also_while_temporal_and_the_schedulers_are_away(
+    tmp_path: Path,
+) -> None:
+    nowhere, health = f"127.0.0.1:{free_port()}", free_port()
+    told = {
+        "MUSTER_GRPC_PORT": str(free_port()),
+        "MUSTER_HTTP_PORT": "none",
+        "MUSTER_HEALTH_PORT": str(health),
+        "MUSTER_TEMPORAL": nowhere,
+        "MUSTER_SCHEDULER_TARGETS": nowhere,
+    }
+    async with machine(tmp_path) as started, open_channel(f"127.0.0.1:{health}") as channel:
+        worker = await started.start("engine", "-m", "muster.engine", environment=told)
+        stub: Any = HealthStub(channel)
+        live = await stub.Check(HealthCheckRequest(service=LIVE), wait_for_ready=True, timeout=30)
+        assert live.status == HealthCheckResponse.SERVING
+        async with asyncio.timeout(8):
+            assert await worker.terminate() == 0
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,10 @@ class Owned:
         """Waits for its end or for `other`, and raises nothing."""
         await asyncio.wait({self._task, other}, return_when=asyncio.FIRST_COMPLETED)
 
+    def interrupt(self) -> None:
+        """Cancels it, and returns at once."""
+        self._task.cancel()
+
     async def cancel(self) -> None:
         """Cancels it and waits until it has ended. Safe to call twice, and after its end."""
         self._task.cancel()

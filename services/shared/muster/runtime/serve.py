@@ -132,6 +132,8 @@ class Server:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._life: Owned | None = None
+        self._ready = False  # everything is served, or was
+        self._interrupted = False  # it was told to stop before that
         self._address = ""
         self._token_address: str | None = None
         self._http_address: str | None = None
@@ -163,7 +165,8 @@ class Server:
         return self._health
 
     async def start(self) -> None:
-        """Returns when everything is served; raises, with nothing left behind, where it fails."""
+        """Returns when everything is served, or it was told to stop before that; raises, with
+        nothing left behind, where it fails."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._life = Owned(self._live(ready), "muster server")
         try:
@@ -177,6 +180,10 @@ class Server:
     def request_stop(self, *, hurry: bool = False) -> None:
         """Begins to stop, and returns at once; `hurry` cuts a drain short that has begun."""
         self._stop.set()
+        if self._life is not None and not self._ready and not self._interrupted:
+            # A part may wait for a server that is away, for as long as it takes.
+            self._interrupted = True
+            self._life.interrupt()
         if hurry:
             self._hurry.set()
 
@@ -215,6 +222,14 @@ class Server:
             await self.wait_stopped()
 
     async def _live(self, ready: asyncio.Future[None]) -> None:
+        try:
+            await self._serve(ready)
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+        _log.info("stopped", grpc=self._address)
+
+    async def _serve(self, ready: asyncio.Future[None]) -> None:
         async with AsyncExitStack() as stack:
             grpc_server = self._bind()
             # Also where a part fails to start; stopping twice is harmless.
@@ -235,10 +250,10 @@ class Server:
             _log.info("serving", grpc=self._address, http=self._http_address)
             if self._token_address is not None:
                 _log.info("serving callers with tokens", grpc=self._token_address)
+            self._ready = True
             ready.set_result(None)
             await self._stop.wait()
             await self._drain(grpc_server)
-        _log.info("stopped", grpc=self._address)
 
     def _bind(self) -> grpc.aio.Server:
         doors = Doors(self._listen, self._tls)
