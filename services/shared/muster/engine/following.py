@@ -36,6 +36,7 @@ class Following:
         """`changed` hears when it begins to follow, and when it no longer does."""
         self.target = target
         self.connected = False
+        self._why_not = ""  # as it was said last
         self._hello = EngineHello(worker=f"{worker} {target}")
         self._security = security
         self._deliveries = deliveries
@@ -43,16 +44,21 @@ class Following:
         self._delivered: dict[str, int] = {}
         self._something = asyncio.Event()
 
+    def _missed(self, why: str, say: Callable[..., None]) -> None:
+        """Says why a scheduler is not followed; once, for it may be one that does not exist yet."""
+        if why != self._why_not:
+            self._why_not = why
+            say("a scheduler is not followed", scheduler=self.target, error=why)
+
     async def run(self) -> None:
         """Follow, without end."""
         while True:
             try:
                 await self._follow()
             except grpc.RpcError as error:
-                text = error_of_rpc(error).message
-                _log.info("a scheduler is not followed", scheduler=self.target, error=text)
+                self._missed(error_of_rpc(error).message, _log.info)
             except (NotAuthenticated, ValueError) as error:
-                _log.warning("a scheduler is not followed", scheduler=self.target, error=str(error))
+                self._missed(str(error), _log.warning)
             finally:
                 self._end()
             await asyncio.sleep(
@@ -74,6 +80,7 @@ class Following:
                 async for frame in call:
                     if not self.connected:
                         self.connected = True
+                        self._why_not = ""
                         self._changed()
                     for feed in frame.feeds:
                         self._deliveries.tell(feed, self._acknowledge)
