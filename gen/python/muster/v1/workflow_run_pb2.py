@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from muster.v1 import payload_pb2 as muster_dot_v1_dot_payload__pb2
+from muster.v1 import request_pb2 as muster_dot_v1_dot_request__pb2
 from muster.v1 import response_pb2 as muster_dot_v1_dot_response__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/workflow_run.proto\x12\tmuster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17muster/v1/payload.proto\x1a\x18muster/v1/response.proto\"\xf6\x04\n\x0bWorkflowRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12%\n\x06\x65ngine\x18\x04 \x01(\x0e\x32\x15.muster.v1.EngineKind\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.muster.v1.RunState\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x10\n\x08start_id\x18\x08 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x12!\n\x05input\x18\n \x01(\x0b\x32\x12.muster.v1.Payload\x12\"\n\x06output\x18\x0b \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x0c \x01(\x0b\x32\x12.muster.v1.Failure\x12!\n\x05steps\x18\r \x03(\x0b\x32\x12.muster.v1.StepRun\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x11 \x01(\r\x12\x10\n\x08revision\x18\x12 \x01(\r\x12\x11\n\tparent_id\x18\x13 \x01(\t\x12\x13\n\x0bparent_step\x18\x14 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x15 \x01(\t\x12\x13\n\x0b\x66orked_step\x18\x16 \x01(\t\x12\x0e\n\x06paused\x18\x17 \x01(\x08\"\xf2\x02\n\x07StepRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.muster.v1.StepState\x12\"\n\x05items\x18\x03 \x03(\x0b\x32\x13.muster.v1.StepItem\x12\x13\n\x0bitems_total\x18\x04 \x01(\r\x12\x17\n\x0fitems_succeeded\x18\x05 \x01(\r\x12\x14\n\x0citems_failed\x18\x06 \x01(\r\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x12.muster.v1.Failure\x12\x10\n\x08revision\x18\n \x01(\r\x12\x13\n\x0b\x63ompensated\x18\x0b \x01(\x08\x12\x12\n\ndepends_on\x18\x0c \x03(\t\x12\x0e\n\x06\x61\x63tion\x18\r \x01(\t\"\x8a\x02\n\x08StepItem\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.muster.v1.StepState\x12\x13\n\x0b\x63ontract_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x12.muster.v1.Failure\x12\"\n\x06output\x18\x08 \x01(\x0b\x32\x12.muster.v1.Payload\"\xfc\x03\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07started\x18\x04 \x01(\x0b\x32\x15.muster.v1.RunStartedH\x00\x12%\n\x05\x62\x65gun\x18\x05 \x01(\x0b\x32\x14.muster.v1.StepBegunH\x00\x12*\n\nitem_ended\x18\x06 \x01(\x0b\x32\x14.muster.v1.ItemEndedH\x00\x12%\n\x05woken\x18\x07 \x01(\x0b\x32\x14.muster.v1.StepWokenH\x00\x12,\n\tsignalled\x18\x08 \x01(\x0b\x32\x17.muster.v1.RunSignalledH\x00\x12&\n\x06paused\x18\t \x01(\x0b\x32\x14.muster.v1.RunPausedH\x00\x12(\n\x07resumed\x18\n \x01(\x0b\x32\x15.muster.v1.RunResumedH\x00\x12(\n\x07stopped\x18\x0b \x01(\x0b\x32\x15.muster.v1.RunStoppedH\x00\x12(\n\x07retried\x18\x0c \x01(\x0b\x32\x15.muster.v1.RunRetriedH\x00\x12$\n\x05\x65nded\x18\r \x01(\x0b\x32\x13.muster.v1.RunEndedH\x00\x42\x06\n\x04kind\"]\n\nRunStarted\x12!\n\x04kept\x18\x01 \x03(\x0b\x32\x13.muster.v1.KeptStep\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x08KeptStep\x12#\n\x05\x62\x65gun\x18\x01 \x01(\x0b\x32\x14.muster.v1.StepBegun\x12#\n\x05items\x18\x02 \x03(\x0b\x32\x14.muster.v1.ItemEnded\"\x9f\x01\n\tStepBegun\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\r\n\x05items\x18\x03 \x01(\r\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12#\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x12.muster.v1.Failure\x12-\n\twake_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\tItemEnded\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x14\n\x0c\x63ompensation\x18\x04 \x01(\x08\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.muster.v1.StepState\x12\"\n\x06output\x18\x06 \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x12.muster.v1.Failure\x12\x13\n\x0b\x63ontract_id\x18\x08 \x01(\t\x12\x0e\n\x06run_id\x18\t \x01(\t\x12\x11\n\tprincipal\x18\n \x01(\t\"+\n\tStepWoken\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\"g\n\x0cRunSignalled\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x07payload\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x11\n\tsignal_id\x18\x04 \x01(\t\"\x1e\n\tRunPaused\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\x1f\n\nRunResumed\x12\x11\n\tprincipal\x18\x01 \x01(\t\"D\n\nRunStopped\x12#\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x12.muster.v1.Failure\x12\x11\n\tprincipal\x18\x02 \x01(\t\"m\n\nRunRetried\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x08RunEnded\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.muster.v1.RunState\x12\"\n\x06output\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x12.muster.v1.Failure*\x9d\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x17\n\x13RUN_STATE_UNWINDING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*Z\n\nEngineKind\x12\x1b\n\x17\x45NGINE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NGINE_KIND_LOCAL\x10\x01\x12\x18\n\x14\x45NGINE_KIND_TEMPORAL\x10\x02*\xd2\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_PENDING\x10\x01\x12\x16\n\x12STEP_STATE_RUNNING\x10\x02\x12\x16\n\x12STEP_STATE_WAITING\x10\x03\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11STEP_STATE_FAILED\x10\x05\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x06\x12\x18\n\x14STEP_STATE_CANCELLED\x10\x07\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuster/v1/workflow_run.proto\x12\tmuster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17muster/v1/payload.proto\x1a\x17muster/v1/request.proto\x1a\x18muster/v1/response.proto\"\xf6\x04\n\x0bWorkflowRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12%\n\x06\x65ngine\x18\x04 \x01(\x0e\x32\x15.muster.v1.EngineKind\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.muster.v1.RunState\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x10\n\x08start_id\x18\x08 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x12!\n\x05input\x18\n \x01(\x0b\x32\x12.muster.v1.Payload\x12\"\n\x06output\x18\x0b \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x0c \x01(\x0b\x32\x12.muster.v1.Failure\x12!\n\x05steps\x18\r \x03(\x0b\x32\x12.muster.v1.StepRun\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x11 \x01(\r\x12\x10\n\x08revision\x18\x12 \x01(\r\x12\x11\n\tparent_id\x18\x13 \x01(\t\x12\x13\n\x0bparent_step\x18\x14 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x15 \x01(\t\x12\x13\n\x0b\x66orked_step\x18\x16 \x01(\t\x12\x0e\n\x06paused\x18\x17 \x01(\x08\"\xf2\x02\n\x07StepRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.muster.v1.StepState\x12\"\n\x05items\x18\x03 \x03(\x0b\x32\x13.muster.v1.StepItem\x12\x13\n\x0bitems_total\x18\x04 \x01(\r\x12\x17\n\x0fitems_succeeded\x18\x05 \x01(\r\x12\x14\n\x0citems_failed\x18\x06 \x01(\r\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x12.muster.v1.Failure\x12\x10\n\x08revision\x18\n \x01(\r\x12\x13\n\x0b\x63ompensated\x18\x0b \x01(\x08\x12\x12\n\ndepends_on\x18\x0c \x03(\t\x12\x0e\n\x06\x61\x63tion\x18\r \x01(\t\"\x8a\x02\n\x08StepItem\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.muster.v1.StepState\x12\x13\n\x0b\x63ontract_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x12.muster.v1.Failure\x12\"\n\x06output\x18\x08 \x01(\x0b\x32\x12.muster.v1.Payload\"\xfc\x03\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07started\x18\x04 \x01(\x0b\x32\x15.muster.v1.RunStartedH\x00\x12%\n\x05\x62\x65gun\x18\x05 \x01(\x0b\x32\x14.muster.v1.StepBegunH\x00\x12*\n\nitem_ended\x18\x06 \x01(\x0b\x32\x14.muster.v1.ItemEndedH\x00\x12%\n\x05woken\x18\x07 \x01(\x0b\x32\x14.muster.v1.StepWokenH\x00\x12,\n\tsignalled\x18\x08 \x01(\x0b\x32\x17.muster.v1.RunSignalledH\x00\x12&\n\x06paused\x18\t \x01(\x0b\x32\x14.muster.v1.RunPausedH\x00\x12(\n\x07resumed\x18\n \x01(\x0b\x32\x15.muster.v1.RunResumedH\x00\x12(\n\x07stopped\x18\x0b \x01(\x0b\x32\x15.muster.v1.RunStoppedH\x00\x12(\n\x07retried\x18\x0c \x01(\x0b\x32\x15.muster.v1.RunRetriedH\x00\x12$\n\x05\x65nded\x18\r \x01(\x0b\x32\x13.muster.v1.RunEndedH\x00\x42\x06\n\x04kind\"\x8d\x01\n\nRunStarted\x12!\n\x04kept\x18\x01 \x03(\x0b\x32\x13.muster.v1.KeptStep\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\rtrace_context\x18\x03 \x01(\x0b\x32\x17.muster.v1.TraceContext\"T\n\x08KeptStep\x12#\n\x05\x62\x65gun\x18\x01 \x01(\x0b\x32\x14.muster.v1.StepBegun\x12#\n\x05items\x18\x02 \x03(\x0b\x32\x14.muster.v1.ItemEnded\"\x9f\x01\n\tStepBegun\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\r\n\x05items\x18\x03 \x01(\r\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12#\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x12.muster.v1.Failure\x12-\n\twake_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\tItemEnded\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x14\n\x0c\x63ompensation\x18\x04 \x01(\x08\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.muster.v1.StepState\x12\"\n\x06output\x18\x06 \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x12.muster.v1.Failure\x12\x13\n\x0b\x63ontract_id\x18\x08 \x01(\t\x12\x0e\n\x06run_id\x18\t \x01(\t\x12\x11\n\tprincipal\x18\n \x01(\t\"+\n\tStepWoken\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\"g\n\x0cRunSignalled\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x07payload\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x11\n\tsignal_id\x18\x04 \x01(\t\"\x1e\n\tRunPaused\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\x1f\n\nRunResumed\x12\x11\n\tprincipal\x18\x01 \x01(\t\"D\n\nRunStopped\x12#\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x12.muster.v1.Failure\x12\x11\n\tprincipal\x18\x02 \x01(\t\"m\n\nRunRetried\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x08RunEnded\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.muster.v1.RunState\x12\"\n\x06output\x18\x02 \x01(\x0b\x32\x12.muster.v1.Payload\x12#\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x12.muster.v1.Failure*\x9d\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x17\n\x13RUN_STATE_UNWINDING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*Z\n\nEngineKind\x12\x1b\n\x17\x45NGINE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NGINE_KIND_LOCAL\x10\x01\x12\x18\n\x14\x45NGINE_KIND_TEMPORAL\x10\x02*\xd2\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_PENDING\x10\x01\x12\x16\n\x12STEP_STATE_RUNNING\x10\x02\x12\x16\n\x12STEP_STATE_WAITING\x10\x03\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11STEP_STATE_FAILED\x10\x05\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x06\x12\x18\n\x14STEP_STATE_CANCELLED\x10\x07\x42J\n\rdev.muster.v1P\x01Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,40 +36,40 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muster.v1.workflow_run_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.muster.v1P\001Z7github.com/muster-mesh/muster/gen/go/muster/v1;musterv1'
-  _globals['_RUNSTATE']._serialized_start=3023
-  _globals['_RUNSTATE']._serialized_end=3180
-  _globals['_ENGINEKIND']._serialized_start=3182
-  _globals['_ENGINEKIND']._serialized_end=3272
-  _globals['_STEPSTATE']._serialized_start=3275
-  _globals['_STEPSTATE']._serialized_end=3485
-  _globals['_WORKFLOWRUN']._serialized_start=128
-  _globals['_WORKFLOWRUN']._serialized_end=758
-  _globals['_STEPRUN']._serialized_start=761
-  _globals['_STEPRUN']._serialized_end=1131
-  _globals['_STEPITEM']._serialized_start=1134
-  _globals['_STEPITEM']._serialized_end=1400
-  _globals['_RUNEVENT']._serialized_start=1403
-  _globals['_RUNEVENT']._serialized_end=1911
-  _globals['_RUNSTARTED']._serialized_start=1913
-  _globals['_RUNSTARTED']._serialized_end=2006
-  _globals['_KEPTSTEP']._serialized_start=2008
-  _globals['_KEPTSTEP']._serialized_end=2092
-  _globals['_STEPBEGUN']._serialized_start=2095
-  _globals['_STEPBEGUN']._serialized_end=2254
-  _globals['_ITEMENDED']._serialized_start=2257
-  _globals['_ITEMENDED']._serialized_end=2503
-  _globals['_STEPWOKEN']._serialized_start=2505
-  _globals['_STEPWOKEN']._serialized_end=2548
-  _globals['_RUNSIGNALLED']._serialized_start=2550
-  _globals['_RUNSIGNALLED']._serialized_end=2653
-  _globals['_RUNPAUSED']._serialized_start=2655
-  _globals['_RUNPAUSED']._serialized_end=2685
-  _globals['_RUNRESUMED']._serialized_start=2687
-  _globals['_RUNRESUMED']._serialized_end=2718
-  _globals['_RUNSTOPPED']._serialized_start=2720
-  _globals['_RUNSTOPPED']._serialized_end=2788
-  _globals['_RUNRETRIED']._serialized_start=2790
-  _globals['_RUNRETRIED']._serialized_end=2899
-  _globals['_RUNENDED']._serialized_start=2901
-  _globals['_RUNENDED']._serialized_end=3020
+  _globals['_RUNSTATE']._serialized_start=3097
+  _globals['_RUNSTATE']._serialized_end=3254
+  _globals['_ENGINEKIND']._serialized_start=3256
+  _globals['_ENGINEKIND']._serialized_end=3346
+  _globals['_STEPSTATE']._serialized_start=3349
+  _globals['_STEPSTATE']._serialized_end=3559
+  _globals['_WORKFLOWRUN']._serialized_start=153
+  _globals['_WORKFLOWRUN']._serialized_end=783
+  _globals['_STEPRUN']._serialized_start=786
+  _globals['_STEPRUN']._serialized_end=1156
+  _globals['_STEPITEM']._serialized_start=1159
+  _globals['_STEPITEM']._serialized_end=1425
+  _globals['_RUNEVENT']._serialized_start=1428
+  _globals['_RUNEVENT']._serialized_end=1936
+  _globals['_RUNSTARTED']._serialized_start=1939
+  _globals['_RUNSTARTED']._serialized_end=2080
+  _globals['_KEPTSTEP']._serialized_start=2082
+  _globals['_KEPTSTEP']._serialized_end=2166
+  _globals['_STEPBEGUN']._serialized_start=2169
+  _globals['_STEPBEGUN']._serialized_end=2328
+  _globals['_ITEMENDED']._serialized_start=2331
+  _globals['_ITEMENDED']._serialized_end=2577
+  _globals['_STEPWOKEN']._serialized_start=2579
+  _globals['_STEPWOKEN']._serialized_end=2622
+  _globals['_RUNSIGNALLED']._serialized_start=2624
+  _globals['_RUNSIGNALLED']._serialized_end=2727
+  _globals['_RUNPAUSED']._serialized_start=2729
+  _globals['_RUNPAUSED']._serialized_end=2759
+  _globals['_RUNRESUMED']._serialized_start=2761
+  _globals['_RUNRESUMED']._serialized_end=2792
+  _globals['_RUNSTOPPED']._serialized_start=2794
+  _globals['_RUNSTOPPED']._serialized_end=2862
+  _globals['_RUNRETRIED']._serialized_start=2864
+  _globals['_RUNRETRIED']._serialized_end=2973
+  _globals['_RUNENDED']._serialized_start=2975
+  _globals['_RUNENDED']._serialized_end=3094
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from muster.v1 import payload_pb2 as _payload_pb2
+from muster.v1 import request_pb2 as _request_pb2
 from muster.v1 import response_pb2 as _response_pb2
 import builtins as _builtins
 import sys
@@ -494,6 +495,7 @@ class RunStarted(_message.Message):
 
     KEPT_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
+    TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptStep]:
         """Steps of another run whose outcome counts for this one, as they ended one after the other; set in
@@ -504,15 +506,20 @@ class RunStarted(_message.Message):
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """When it fails with RUN_TIMEOUT."""
 
+    @_builtins.property
+    def trace_context(self) -> _request_pb2.TraceContext:
+        """The span that it was started in. Its own is one below, and those of its steps below that."""
+
     def __init__(
         self,
         *,
         kept: _abc.Iterable[Global___KeptStep] | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
+        trace_context: _request_pb2.TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "trace_context", b"trace_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "kept", b"kept"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "kept", b"kept", "trace_context", b"trace_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

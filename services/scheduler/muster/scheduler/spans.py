@@ -7,6 +7,7 @@ Whoever owns a contract when it ends, after any restart or takeover, makes the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from muster.model.states import ContractState, Outcome
@@ -91,6 +92,28 @@ class ContractSpans:
                 return
         request.trace_context.traceparent = traceparent_of(span)
         request.trace_context.tracestate = span.state
+
+    def run_ended(
+        self,
+        workflow: str,
+        span: SpanRef,
+        asking: SpanRef,
+        *,
+        from_ms: int,
+        to_ms: int,
+        attributes: Mapping[str, Any],
+        error: str,
+    ) -> None:
+        """A run of a workflow has ended, or a retry of it."""
+        self._finished.add(
+            f"workflow {workflow}",
+            span,
+            asking,
+            start_ns=from_ms * _NANOS_PER_MS,
+            end_ns=_until(to_ms),
+            attributes=attributes,
+            error=error,
+        )
 
     def ended(self, change: End | EndAttempt) -> None:
         """An attempt has ended, or its contract with it."""

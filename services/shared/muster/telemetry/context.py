@@ -74,6 +74,11 @@ def attempt_span(contract: SpanRef, contract_id: str, epoch: int) -> SpanRef:
     return derived(contract, "attempt", contract_id, epoch)
 
 
+def run_span(asking: SpanRef, run_id: str, revision: int) -> SpanRef:
+    """The span of a run of a workflow, by the one it was started in; a retry has its own."""
+    return derived(asking, "run", run_id, revision)
+
+
 def dispatch_span(attempt: SpanRef, contract_id: str, epoch: int) -> SpanRef:
     """The span of an executor's part in an attempt, by the attempt's."""
     return derived(attempt, "dispatch", contract_id, epoch)

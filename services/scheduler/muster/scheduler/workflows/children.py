@@ -11,6 +11,7 @@ from muster.model.errors import ResourceExhausted
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.contracts import request_id_of
 from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run_spans import trace_within
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.versions import Version, Versions
 from muster.v1.payload_pb2 import Payload
@@ -76,6 +77,8 @@ class Children:
         )
         started = RunStarted()
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms, latest_ms)))
+        if run.asking is not None:
+            trace_within(self._scheduler, run, started.trace_context)
         run.item((name, index)).run_id = child.id
         self._runs.start(child, version, RunEvent(started=started))
 

@@ -12,6 +12,7 @@ from muster.scheduler.messages_in import contract_of
 from muster.scheduler.records import Contract, Now
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import UNDO, Run
+from muster.scheduler.workflows.run_spans import trace_within
 from muster.scheduler.workflows.runs import Runs
 from muster.v1.payload_pb2 import Payload
 from muster.v1.request_pb2 import Request
@@ -117,6 +118,8 @@ class Contracts:
         request.payload.CopyFrom(payload)
         request.labels[LABEL_RUN] = run.name
         request.labels[LABEL_STEP] = name
+        if run.asking is not None:
+            trace_within(self._scheduler, run, request.trace_context)
         latest_ms = now.wall_ms + int(limits.DEADLINE_MAX_SECONDS * 1000)
         if index == UNDO:
             request.capability.CopyFrom(step.compensate.capability)

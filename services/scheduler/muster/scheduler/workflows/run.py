@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from muster.model.ids import format_id, shard_of_id
 from muster.scheduler.workflows.versions import Version
+from muster.telemetry.context import SpanRef, sampled
 from muster.v1.payload_pb2 import Payload
 from muster.v1.response_pb2 import Failure
 from muster.v1.workflow_run_pb2 import (
@@ -102,7 +103,9 @@ class Run:
     failures: dict[str, Failure] = field(default_factory=dict)  # of steps
     output: Payload | None = None
     failure: Failure | None = None  # of the run
+    asking: SpanRef | None = None  # the span that it was started in
     changed_ms: int = 0
+    revised_ms: int = 0  # when it was retried; 0: never
     ended_ms: int = 0
     bytes: int = RUN_BYTES  # that it takes in memory, about
     lists: dict[str, Sequence[Any]] = field(default_factory=dict)  # what for_each amounts to
@@ -150,6 +153,9 @@ class Run:
             case "begun":
                 self._step_begun(event.begun)
             case "started":
+                if event.started.HasField("trace_context"):
+                    context = event.started.trace_context
+                    self.asking = sampled(context.traceparent, context.tracestate)
                 for each in event.started.kept:
                     for item in each.items:
                         self._item_ended(item, at_ms, counted=True)
@@ -163,6 +169,7 @@ class Run:
             case "stopped":
                 self.failure = event.stopped.failure
             case "retried":
+                self.revised_ms = at_ms
                 self._retried()
             case "ended":
                 self.ended_ms = at_ms

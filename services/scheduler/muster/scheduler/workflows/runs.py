@@ -21,6 +21,7 @@ from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run_spans import trace_end
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
 from muster.v1.response_pb2 import Failure
@@ -179,9 +180,11 @@ class Runs:
         run, event = told
         self.watchers.tell(run, event)
         self.engines[run.row.engine].committed(run, event)
-        if event.HasField("ended") and (tell := self.ends.pop(run.id, None)) is not None:
-            tell(run.id)
         scheduler = self.scheduler
+        if event.HasField("ended"):
+            trace_end(scheduler, run)
+            if (tell := self.ends.pop(run.id, None)) is not None:
+                tell(run.id)
         if scheduler.hub.is_watched:
             scheduler.hub.publish_runs(scheduler.committer.position, [entry])
 

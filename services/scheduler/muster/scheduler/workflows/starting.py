@@ -21,6 +21,7 @@ from muster.scheduler.workflows.children import deadline_of
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
 from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run_spans import trace_start
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.versions import Version, Versions, version_of
 from muster.v1.capability_pb2 import Capability
@@ -232,6 +233,7 @@ class Starting:
             )
         now_ms = scheduler.clock().wall_ms
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms)))
+        trace_start(scheduler, started)
         row = RunRow(
             self._runs.new_id(shard, now_ms),
             asked.tenant,
