@@ -6,6 +6,7 @@ A mesh keeps its ports and its data directory over the death of its processes, a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -28,7 +29,12 @@ SAID_CHARS = 8000  # of its output, in an error
 POLL_SECONDS = 0.02  # between two looks at what cannot be waited for otherwise
 
 # Of no system's ephemeral range: nothing takes a killed service's port for an outgoing connection.
-PORTS = range(20_000, 32_000)
+# Nor of those that a mesh chooses from by itself, and each worker of the tests has its own: a port
+# that is free now may be somebody's who has not begun to listen.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(20_000 + _WORKER, 26_000, _WORKERS)
+_ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 # Makes a process die with this one, so that even a killed test run leaves nothing behind.
 _DIE_WITH_PARENT = """
@@ -44,13 +50,13 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 def free_port() -> int:
     """A port that nobody listens on now."""
-    while True:
-        port = random.choice(PORTS)
+    for port in _ports:
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
         return port
+    raise AssertionError("they come again and again")
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float, what: str) -> None:

@@ -1,4 +1,5 @@
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ def test_free_ports_are_all_different() -> None:
     ports |= {port for each in backends for port in each.ports}
     assert len(ports) == 16 + sum(kind.ports for kind in KINDS.values())
     assert not ports & {0, None}
+
+
+def test_what_one_mesh_chose_no_other_chooses_though_nobody_listens_there_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("muster.supervisor.ports._FREE_PORTS", range(32_000, 32_004))
+    monkeypatch.setattr("muster.supervisor.ports._FREE_PORTS_TRIED", 4)
+    plan = Plan(Path("/d"), port=0, http=False)
+    with ExitStack() as first, ExitStack() as second:
+        chosen = [choose_ports(services_of(plan), claims=each)[0][0] for each in (first, second)]
+        assert chosen[0].grpc_port != chosen[1].grpc_port
+        for _ in range(2):
+            choose_ports(services_of(plan), claims=first)
+        with pytest.raises(Refused, match="none is free"):
+            choose_ports(services_of(plan), claims=second)
+    with ExitStack() as third:
+        choose_ports(services_of(plan), claims=third)
 
 
 def test_a_port_in_use_is_named_with_the_way_out() -> None:

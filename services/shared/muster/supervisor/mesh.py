@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -131,8 +131,9 @@ class Mesh:
         make_folders(folder)
         self._take_lock()
         await asyncio.to_thread(sweep_remains, folder, self._tell)
+        claims = self._stack.enter_context(ExitStack())
         services, backends = choose_ports(
-            services_of(self.plan), backends_of(self.plan, self._inherited)
+            services_of(self.plan), backends_of(self.plan, self._inherited), claims
         )
         self.endpoints = endpoints_of(services)
         self._stack.callback(remove_state, folder)

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 from muster.servers.server import HOST
 from muster.supervisor.plan import Backend, Refused, Service, join
 
-_FREE_PORTS = range(20_000, 32_000)
+_FREE_PORTS = range(26_000, 32_000)
 _FREE_PORTS_TRIED = 100
 
 
@@ -22,35 +23,47 @@ class _Taken(Refused):
 
 
 def choose_ports(
-    services: Sequence[Service], backends: Sequence[Backend] = ()
+    services: Sequence[Service],
+    backends: Sequence[Backend] = (),
+    claims: ExitStack | None = None,
 ) -> tuple[list[Service], list[Backend]]:
-    """The same with free ports where they asked for any.
+    """The same with free ports where they asked for any. No other mesh chooses one of those until
+    `claims` is closed, also while nobody listens there.
 
     Raises `Refused` when a port that was asked for is in use. Another process may still take a
     port before its owner does; then the owner says so.
     """
     with ExitStack() as held:
+        kept = held if claims is None else claims
+
+        def hold(host: str, port: int | None) -> int | None:
+            return _hold(held, kept, host, port)
+
         return (
             [
                 replace(
                     each,
-                    grpc_port=_hold(held, each.host, each.grpc_port) or 0,
-                    http_port=_hold(held, each.host, each.http_port),
+                    grpc_port=hold(each.host, each.grpc_port) or 0,
+                    http_port=hold(each.host, each.http_port),
                 )
                 for each in services
             ],
             [
-                replace(each, ports=tuple(_hold(held, HOST, port) or 0 for port in each.ports))
+                replace(each, ports=tuple(hold(HOST, port) or 0 for port in each.ports))
                 for each in backends
             ],
         )
 
 
-def _hold(held: ExitStack, host: str, port: int | None) -> int | None:
+def _hold(held: ExitStack, claims: ExitStack, host: str, port: int | None) -> int | None:
     if port is None:
         return None
     if port == 0:
-        return _hold_any(held, host)
+        return _hold_any(held, claims, host)
+    return _listen(held, host, port)
+
+
+def _listen(held: ExitStack, host: str, port: int) -> int:
     family, address = _resolved(host, port)
     try:
         listener = held.enter_context(socket.create_server(address, family=family))
@@ -59,19 +72,37 @@ def _hold(held: ExitStack, host: str, port: int | None) -> int | None:
     return int(listener.getsockname()[1])
 
 
-def _hold_any(held: ExitStack, host: str) -> int | None:
+def _hold_any(held: ExitStack, claims: ExitStack, host: str) -> int | None:
     """A free port that no system gives to outgoing connections.
 
     One of those could be gone while a service is being started again, and might even be taken by
     the very connection that looks for the service.
     """
     for port in random.sample(_FREE_PORTS, _FREE_PORTS_TRIED):
-        try:
-            return _hold(held, host, port)
-        except _Taken:
-            continue
+        with ExitStack() as claim:
+            try:
+                _claim(claim, port)
+                _listen(held, host, port)
+            except _Taken:
+                continue
+            claims.push(claim.pop_all())
+            return port
     message = f"{_FREE_PORTS_TRIED} ports were tried and none is free; name one: muster up --port N"
     raise Refused(message)
+
+
+def _claim(claim: ExitStack, port: int) -> None:
+    """Makes a port ours before anybody listens there. Else two meshes that start at the same time
+    could choose the same, and the one whose service comes second would take the other's for its
+    own. Raises `_Taken`."""
+    if sys.platform != "linux":
+        return
+    # A name that is gone with its process, and is known where the port is: in this network.
+    name = claim.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        name.bind(f"\0muster-port-{port}")
+    except OSError:
+        raise _Taken(f"port {port} was chosen by another mesh") from None
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
