@@ -62,13 +62,16 @@ class Commands:
 
     async def _open(self, run_id: int, tenant: str, what: str) -> Run:
         run = await self.find(run_id, tenant)
+        self._require_open(run, what)
+        return run
+
+    def _require_open(self, run: Run, what: str) -> None:
         if run.machine.is_over:
             raise FailedPrecondition(
                 f"run {run.name} has ended ({run.machine.state.name}); there is nothing to {what}",
                 reason="RUN_STATE",
             )
         self._scheduler.committer.require_room()
-        return run
 
     def _append(self, run: Run, event: RunEvent) -> None:
         self._runs.append(run, event)
@@ -77,10 +80,11 @@ class Commands:
     async def signal(self, run_id: int, tenant: str, signal: RunSignalled) -> int:
         """Send a signal; returns the sequence of its entry."""
         # What was recorded may have ended the run before whoever sent it heard of that.
-        known = (await self.find(run_id, tenant)).signal_sequence(signal.signal_id)
+        run = await self.find(run_id, tenant)
+        known = run.signal_sequence(signal.signal_id)
         if known:
             return known
-        run = await self._open(run_id, tenant, "signal")
+        self._require_open(run, "signal")
         if run.signals_waiting >= limits.RUN_SIGNALS_WAITING_MAX:
             raise ResourceExhausted(
                 f"{limits.RUN_SIGNALS_WAITING_MAX} signals wait for run {run.name}; send more "
@@ -95,7 +99,7 @@ class Commands:
         run = await self.find(run_id, tenant)
         if run.machine.state is RunState.CANCELLED or run.machine.cancelled:
             return run.machine.state
-        run = await self._open(run_id, tenant, "cancel")
+        self._require_open(run, "cancel")
         if run.machine.state is RunState.RUNNING:
             failure = Failure(code="CANCELLED", message=reason or "the run was cancelled")
             stopped = RunStopped(failure=failure, principal=principal)
