@@ -126,11 +126,7 @@ class Placing:
                 self.offer(agent)
 
     def _unreserve(self, contract_id: int) -> None:
-        for session_id in [
-            host.session_id
-            for host in self.fleet.hosts.values()
-            if host.exclusive_id == contract_id
-        ]:
+        for session_id in self.fleet.hosts:
             self.leave_alone(session_id, contract_id)
 
     # --- planning ---------------------------------------------------------------------------------

@@ -77,8 +77,7 @@ class Children:
         )
         started = RunStarted()
         started.deadline.CopyFrom(timestamp_of_ms(deadline_of(version, now_ms, latest_ms)))
-        if run.asking is not None:
-            trace_within(self._scheduler, run, started.trace_context)
+        trace_within(self._scheduler, run, started.trace_context)
         run.item((name, index)).run_id = child.id
         self._runs.start(child, version, RunEvent(started=started))
 

@@ -118,8 +118,7 @@ class Contracts:
         request.payload.CopyFrom(payload)
         request.labels[LABEL_RUN] = run.name
         request.labels[LABEL_STEP] = name
-        if run.asking is not None:
-            trace_within(self._scheduler, run, request.trace_context)
+        trace_within(self._scheduler, run, request.trace_context)
         latest_ms = now.wall_ms + int(limits.DEADLINE_MAX_SECONDS * 1000)
         if index == UNDO:
             request.capability.CopyFrom(step.compensate.capability)
