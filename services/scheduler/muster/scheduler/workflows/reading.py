@@ -10,14 +10,12 @@ from muster.model.errors import NotFound
 from muster.model.ids import format_id
 from muster.model.records import RowQuery
 from muster.runtime.together import Together
-from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run import Run, RunRow, StartScope
 from muster.scheduler.workflows.versions import Versions
 from muster.v1.workflow_run_pb2 import RunEvent
 
 EVENTS_PER_READ = 200  # with up to 64 KiB of output each
 RUNS_PER_READ = 200
-
-Scope = tuple[str, str, str]  # of a run: its tenant, its principal and its start_id
 
 
 def run_unknown(name: str) -> NotFound:
@@ -34,7 +32,7 @@ class Reading:
     def __init__(self, ledger: Ledger, versions: Versions) -> None:
         self._ledger = ledger
         self._versions = versions
-        self._by_scope: Together[Scope, RunRow] = Together(self._rows_of_scopes, RUNS_PER_READ)
+        self._by_scope: Together[StartScope, RunRow] = Together(self._rows_of_scopes, RUNS_PER_READ)
         self.look_up = self._by_scope.run
 
     async def rows(self, ids: Collection[int]) -> dict[int, RunRow]:
@@ -42,12 +40,12 @@ class Reading:
         found = await self._ledger.rows(RowQuery("workflow_runs", {"id": list(ids)}))
         return {row[0]: RunRow(*row) for row in found}
 
-    async def row_of_scope(self, scope: Scope) -> RunRow | None:
+    async def row_of_scope(self, scope: StartScope) -> RunRow | None:
         """The run that was started by an id."""
         return await self._by_scope.get(scope)
 
-    async def _rows_of_scopes(self, scopes: Sequence[Scope]) -> Mapping[Scope, RunRow]:
-        found: dict[Scope, RunRow] = {}
+    async def _rows_of_scopes(self, scopes: Sequence[StartScope]) -> Mapping[StartScope, RunRow]:
+        found: dict[StartScope, RunRow] = {}
         for (tenant, principal), those in groupby(sorted(scopes), lambda scope: scope[:2]):
             ids = [start_id for _, _, start_id in those]
             equal = {"tenant": tenant, "principal": principal, "start_id": ids}

@@ -26,6 +26,8 @@ from muster.workflow.machine import Machine
 from muster.workflow.scope import Scope, StepValue, Unread
 from muster.workflow.steps import ENDED, StepRun
 
+StartScope = tuple[str, str, str]  # of a run: its tenant, its principal and its start_id
+
 
 class RunRow(NamedTuple):
     """What a run was started with: a row of the table workflow_runs."""
@@ -49,7 +51,7 @@ class RunRow(NamedTuple):
     input: bytes
 
     @property
-    def scope(self) -> tuple[str, str, str]:
+    def scope(self) -> StartScope:
         """What makes a second start the same run."""
         return (self.tenant, self.principal, self.start_id)
 

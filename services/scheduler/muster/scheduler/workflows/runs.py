@@ -20,7 +20,7 @@ from muster.model.records import Action, RunEntry
 from muster.runtime.distribution import MILLISECONDS, Distribution
 from muster.scheduler.admission import moving
 from muster.scheduler.service import Scheduler
-from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run import Run, RunRow, StartScope
 from muster.scheduler.workflows.run_spans import trace_end
 from muster.scheduler.workflows.run_watching import RunWatchers
 from muster.scheduler.workflows.versions import Version
@@ -34,8 +34,6 @@ from muster.v1.workflow_run_pb2 import (
 )
 from muster.wire.times import timestamp_of_ms
 from muster.workflow.facts import RunState, Want
-
-Scope = tuple[str, str, str]
 
 
 class Engine(Protocol):
@@ -64,7 +62,7 @@ class Runs:
         self.scheduler = scheduler
         self.engines: dict[int, Engine] = {}
         self.open: dict[int, Run] = {}
-        self.by_scope: dict[Scope, Run] = {}
+        self.by_scope: dict[StartScope, Run] = {}
         # Those that have just ended, for whoever waited for it and wants to know how.
         self._recent: OrderedDict[int, Run] = OrderedDict()
         self._recent_bytes = 0

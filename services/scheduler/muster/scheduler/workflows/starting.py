@@ -20,7 +20,7 @@ from muster.scheduler.service import Scheduler
 from muster.scheduler.workflows.children import deadline_of
 from muster.scheduler.workflows.reading import Reading
 from muster.scheduler.workflows.restoring import Restoring
-from muster.scheduler.workflows.run import Run, RunRow
+from muster.scheduler.workflows.run import Run, RunRow, StartScope
 from muster.scheduler.workflows.run_spans import trace_start
 from muster.scheduler.workflows.runs import Runs
 from muster.scheduler.workflows.versions import Version, Versions, version_of
@@ -55,7 +55,7 @@ class Asked(NamedTuple):
     forked_step: str = ""
 
     @property
-    def scope(self) -> tuple[str, str, str]:
+    def scope(self) -> StartScope:
         """What makes a second start the same run."""
         return (self.tenant, self.principal, self.start_id)
 
